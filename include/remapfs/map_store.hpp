@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "remapfs/block_device.hpp"
+#include "remapfs/error.hpp"
+#include "remapfs/remap_table.hpp"
+#include "remapfs/units.hpp"
+
+namespace remapfs {
+
+// Why an entry was made or changed; the text of `cause` in the map is to_string() of it.
+enum class Cause : std::uint8_t {
+  read_error,      // a read of the primary failed for good
+  write_error,     // a write to the primary failed
+  weak_read,       // a read succeeded only after retries
+  slot_error,      // the block's slot failed
+  rewritten,       // a write made lost sectors valid
+  operator_add,    // remapfs add
+  operator_mark,   // remapfs mark-lost
+  operator_clear,  // remapfs clear-lost or retest
+  discard,         // zeroed
+  imported,        // remapfs import
+};
+[[nodiscard]] std::string_view to_string(Cause cause);
+
+// One row of `remaps`.
+struct RemapRow {
+  BlockIndex block;
+  EntryState state = EntryState::lost;  // never poisoned
+  SlotAddress where;                    // when remapped
+  SectorMask valid_mask = 0;
+  // Sectors of the slot that have ever held this block's data, a superset of valid_mask. A sector outside it must not
+  // become valid by re-reading the slot. Meaningful when remapped.
+  SectorMask written_mask = 0;
+  Sequence sequence;  // of the spare's commit that made the row, 0 without a slot
+  Cause cause = Cause::read_error;
+  std::uint64_t error_count = 0;
+
+  [[nodiscard]] Mapping mapping() const { return {state, where, valid_mask}; }
+};
+
+// One change of one block's entry.
+struct MapChange {
+  enum class Kind : std::uint8_t { put, erase };
+  Kind kind = Kind::put;
+  BlockIndex block;
+  // For put: the new content. `sequence` is set by commit(), error_count is added to the row's.
+  RemapRow row;
+  // A slot the block leaves: its tag is cleared durably before commit() returns.
+  std::optional<SlotAddress> vacated;
+};
+
+// One line of the volume's history.
+struct Event {
+  std::string kind;  // a word: "mount", "breaker-open", "relocated", ...
+  std::optional<BlockIndex> block;
+  std::string detail;
+};
+
+// What becomes durable together.
+struct MapTransaction {
+  std::vector<MapChange> changes;
+  std::vector<SlotAddress> retired_slots;  // slots that failed, never to be used again
+  std::vector<Event> events;
+
+  [[nodiscard]] bool empty() const { return changes.empty() && retired_slots.empty() && events.empty(); }
+};
+
+// What a commit that succeeded has to report.
+struct CommitReport {
+  // Vacated slots whose tag could not be cleared: they must not be used again.
+  std::vector<SlotAddress> uncleared;
+};
+
+// Why a commit failed. error.code is
+//   store           nothing changed, the map can be written again;
+//   commit_unknown  the outcome is unknown; the store takes no further commit until it is opened again;
+//   a device error  nothing changed: the tags of `bad_slots` could not be written, or the sync of `sync_failed` failed.
+struct CommitFailure {
+  Error error;
+  std::vector<SlotAddress> bad_slots;
+  std::optional<SpareId> sync_failed;
+};
+
+// A spare as its volume sees it.
+struct SpareInfo {
+  SpareId id = 1;
+  std::string path;
+  std::string uuid;
+  std::uint64_t slots = 0;  // usable slots
+  ByteOffset first_slot;    // where slot 0 starts on the device; slots follow without gaps
+  std::vector<SlotIndex> retired;
+  bool missing = false;  // not there: mounted degraded, its blocks answer EIO
+};
+
+// What the map says of its volume.
+struct VolumeInfo {
+  std::string map_path;
+  std::string uuid;
+  std::string label;
+  std::uint64_t block_size = kDefaultBlockSize;
+  ByteCount size;
+  std::string primary_path;
+  std::string primary_identity;
+  std::vector<SpareInfo> spares;
+  bool clean = false;  // the last user closed it in order
+};
+
+// The durable map: rows in the map file and tags on the spares, kept as one.
+//
+// commit() is the only way anything becomes durable, and keeps promise I3: write tags, sync the spares, commit the
+// rows, write the watermarks and clear vacated tags, sync the spares. The data in the slots must have been written
+// (not synced) before. When it returns success, every change is durable.
+// Threads: one at a time; the volume's group commit serialises.
+// Cost: one transaction and two syncs per touched spare, however many changes.
+class MapStore {
+ public:
+  virtual ~MapStore() = default;
+
+  [[nodiscard]] virtual const VolumeInfo& info() const = 0;
+
+  // Calls visit for every row, ascending by block, and checks all of it: order, ranges, masks, slots owned once, count
+  // and digest of the rows, watermark, each row against its tag. Tags without a row are cleared (not when read-only).
+  // Called once, before anything else. Errors: corrupt, stale, foreign, device errors; visit's own error is passed on.
+  virtual Result<void> load(const std::function<Result<void>(const RemapRow&)>& visit) = 0;
+
+  // The row of one block as committed last. Errors: store.
+  virtual Result<std::optional<RemapRow>> find_row(BlockIndex block) = 0;
+
+  virtual tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) = 0;
+
+  // Ends in order: checkpoints, records that the close was clean, lets go of the map. Errors: store.
+  virtual Result<void> close() = 0;
+};
+
+}  // namespace remapfs
