@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "remapfs/block_device.hpp"
+#include "remapfs/error.hpp"
+#include "remapfs/map_store.hpp"
+#include "remapfs/remap_table.hpp"
+#include "remapfs/units.hpp"
+
+namespace remapfs {
+
+// The devices and the map a volume is made of. The volume owns them from open() on.
+struct VolumeParts {
+  std::unique_ptr<BlockDevice> primary;
+  std::map<SpareId, std::unique_ptr<BlockDevice>> spares;  // a missing spare (degraded) has no entry
+  std::unique_ptr<MapStore> store;                         // opened, spares attached, not yet loaded
+};
+
+// What requests do while a breaker is open.
+enum class OnLoss : std::uint8_t { fail, wait };
+
+struct VolumeOptions {
+  bool read_only = false;  // writes nothing to primary, spare or map
+  OnLoss on_loss = OnLoss::fail;
+  // Upper bound for the retries of one request; what is not reached inside it answers EIO and is not recorded.
+  std::chrono::milliseconds request_budget{15000};
+  // Called after an event became history (or could not): operator's log. Never on the untouched path.
+  std::function<void(const Event&)> on_event;
+};
+
+// Health of the volume, worst first.
+enum class VolumeState : std::uint8_t { failed, suspended, degraded, healthy };
+[[nodiscard]] std::string_view to_string(VolumeState state);
+
+// Counters since open() and the state now. Counting is relaxed: figures of one moment need not add up.
+struct VolumeStatus {
+  VolumeState state = VolumeState::healthy;
+  std::vector<std::string> reasons;  // why the state is not healthy, one line each
+  std::uint64_t remapped_blocks = 0;
+  std::uint64_t lost_sectors = 0;  // invalid sectors inside the disk, on the primary or in slots
+  std::uint64_t weak_blocks = 0;
+  std::uint64_t slots_total = 0;  // usable
+  std::uint64_t slots_free = 0;
+  std::uint64_t reads = 0;
+  std::uint64_t writes = 0;
+  std::uint64_t read_errors = 0;   // answered to callers
+  std::uint64_t write_errors = 0;  // answered to callers
+  std::uint64_t relocations = 0;   // blocks
+  bool table_growth_refused = false;
+};
+
+// What a management verb did to one block.
+enum class Outcome : std::uint8_t {
+  done,
+  already,    // it was so before; nothing changed
+  still_bad,  // retest, clear-lost: the place still cannot be read (the entry stays)
+};
+
+// The virtual disk: reads and writes go through the remap table, blocks whose sectors fail move to a spare.
+//
+// Promises I1-I8 of the design are kept here; ARCHITECTURE.md says where each one is.
+// Threads: every member from any number of threads. Each call is whole: when it returns, its effect is complete.
+// Errors of I/O: media errors never come out raw: `lost` (or a device error when a device does not work) for a read,
+//   `no_space` (no slot), `store`/`failed` (map cannot be committed), `suspended` (breaker open), `deadline`.
+class Volume {
+ public:
+  // Loads and checks the whole map before any I/O can be served. Errors: those of MapStore::load, invalid (the primary
+  // has another size), no_memory.
+  static Result<std::unique_ptr<Volume>> open(VolumeParts parts, VolumeOptions options);
+  // Closes if close() was not called, ignoring errors.
+  ~Volume();
+  Volume(const Volume&) = delete;
+  Volume& operator=(const Volume&) = delete;
+
+  // Flushes, checkpoints and marks the map clean. No other call may be running or follow. Errors: the flush's or
+  // store's.
+  Result<void> close();
+
+  [[nodiscard]] ByteCount size() const;
+  [[nodiscard]] const BlockGeometry& block_geometry() const;
+  [[nodiscard]] const VolumeInfo& info() const;
+  [[nodiscard]] bool read_only() const;
+  [[nodiscard]] VolumeStatus status() const;
+
+  // Reads into buffer; returns the bytes read, less than asked only at the end of the disk. Cost: one table check and
+  // one device read per run when nothing is wrong.
+  Result<std::size_t> read(ByteOffset offset, std::span<std::byte> buffer);
+  // Writes all of data or fails. Errors: past_end (nothing is stored), read_only, and those above.
+  Result<void> write(ByteOffset offset, std::span<const std::byte> data);
+  // Makes every acknowledged write durable on primary and spares. A failed sync is sticky.
+  Result<void> flush();
+  // The range reads as zeros afterwards, lost sectors included. Errors as write().
+  Result<void> zero(ByteRange range);
+  // The same, giving space back on the primary; `unsupported` before any change where the primary cannot do it cheaply.
+  Result<void> punch(ByteRange range);
+  [[nodiscard]] bool can_punch() const;
+  // As lseek's SEEK_DATA and SEEK_HOLE; entries are data. past_end beyond the size; not_found: no data follows.
+  Result<ByteOffset> seek_data(ByteOffset from);
+  Result<ByteOffset> seek_hole(ByteOffset from);
+
+  // remapfs add: moves the block to a slot now, data kept. `lost` when there is no whole data to keep.
+  Result<Outcome> add(BlockIndex block);
+  // remapfs remove: copies the data back to the primary, verifies it, forgets the entry, frees the slot. `lost` for
+  // blocks with lost sectors; `already` when there is no entry; a device error when the primary still fails (the entry
+  // stays).
+  Result<Outcome> remove(BlockIndex block);
+  // remapfs retest: re-reads the place that holds the data; lost sectors that can be read become valid, weak blocks
+  // that read well lose their entry.
+  Result<Outcome> retest(BlockIndex block);
+  // remapfs mark-lost: every sector of the block answers EIO until rewritten; a slot is kept.
+  Result<Outcome> mark_lost(BlockIndex block);
+  // remapfs clear-lost: as retest, for lost sectors only.
+  Result<Outcome> clear_lost(BlockIndex block);
+  // remapfs resume: probes the devices, closes breakers, forgets sync failures (the first flush after unflushed writes
+  // were lost with a vanished device fails). Errors: device errors when a device still does not answer.
+  Result<Outcome> resume();
+
+  // Adds a line to the volume's history.
+  Result<void> record_event(Event event);
+
+  struct Impl;
+
+ private:
+  explicit Volume(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace remapfs
