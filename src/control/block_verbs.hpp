@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <span>
+
+#include "control/protocol.hpp"
+#include "control/status_report.hpp"
+
+namespace remapfs {
+
+// What the control verbs act on: a mounted volume seen from its daemon, or one opened by the command itself.
+//
+// Threads: every member from any number of threads.
+class ControlTarget {
+ public:
+  virtual ~ControlTarget() = default;
+
+  // One of the verbs that take blocks, on one block inside the disk.
+  virtual Result<Outcome> apply(Verb verb, BlockIndex block) = 0;
+  virtual Result<Outcome> resume() = 0;
+  virtual Result<StatusReport> status() = 0;
+  // Ends the service in order; when it returns success, everything is flushed, the map is closed and its lock is free.
+  // Errors: busy, naming the users (the service goes on), or what flushing or closing said (the service has ended).
+  virtual Result<Outcome> unmount() = 0;
+  // Blocks of the disk; blocks are numbered below it.
+  [[nodiscard]] virtual std::uint64_t block_count() const = 0;
+};
+
+// Applies a block verb to every block of the ranges, in order, whatever becomes of each, and tells `report` about it
+// before going on to the next. Ends early when report returns false.
+// Errors: a block outside the disk is reported as `invalid` once a range, for its first block outside; interrupted
+//   when report ended it.
+Completion apply_blocks(ControlTarget& target, Verb verb, std::span<const BlockRange> ranges,
+                        const std::function<bool(const BlockReport&)>& report);
+
+}  // namespace remapfs

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/protocol.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <utility>
+
+namespace remapfs {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::array<std::pair<Verb, std::string_view>, 8> kVerbs{{
+    {Verb::status, "status"},
+    {Verb::add, "add"},
+    {Verb::remove, "remove"},
+    {Verb::retest, "retest"},
+    {Verb::mark_lost, "mark-lost"},
+    {Verb::clear_lost, "clear-lost"},
+    {Verb::resume, "resume"},
+    {Verb::unmount, "unmount"},
+}};
+
+constexpr std::array kOutcomes{Outcome::done, Outcome::already, Outcome::still_bad};
+constexpr auto kLastErrc = Errc::interrupted;
+
+// JSON text may hold bytes that are not UTF-8 (file names): they are replaced rather than thrown over.
+std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
+
+std::optional<json> parse_object(std::string_view line) {
+  json value = json::parse(line, nullptr, /*allow_exceptions=*/false);
+  if (!value.is_object()) return std::nullopt;
+  return value;
+}
+
+void put_result(json& line, const Result<Outcome>& result) {
+  if (result) {
+    line["outcome"] = to_string(*result);
+    return;
+  }
+  line["outcome"] = "error";
+  line["code"] = to_string(result.error().code);
+  line["message"] = describe(result.error());
+}
+
+std::string text_member(const json& line, const char* name) {
+  const auto found = line.find(name);
+  return found != line.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::optional<std::uint64_t> count_member(const json& line, const char* name) {
+  const auto found = line.find(name);
+  if (found == line.end() || !found->is_number_unsigned()) return std::nullopt;
+  return found->get<std::uint64_t>();
+}
+
+std::optional<Result<Outcome>> result_of(const json& line) {
+  const std::string name = text_member(line, "outcome");
+  for (const Outcome outcome : kOutcomes) {
+    if (name == to_string(outcome)) return outcome;
+  }
+  if (name != "error") return std::nullopt;
+  Error error{Errc::failed, 0, text_member(line, "message")};
+  const std::string code = text_member(line, "code");
+  for (int i = 0; i <= static_cast<int>(kLastErrc); ++i) {
+    if (code == to_string(static_cast<Errc>(i))) error.code = static_cast<Errc>(i);
+  }
+  return Result<Outcome>(tl::unexpect, std::move(error));
+}
+
+Result<std::vector<BlockRange>> ranges_of(const json& request) {
+  const auto list = request.find("blocks");
+  if (list == request.end() || !list->is_array() || list->empty()) {
+    return fail(Errc::invalid, "control request: the verb needs \"blocks\", a list of [begin,end) pairs");
+  }
+  if (list->size() > kMaxRangesPerRequest) {
+    return fail(Errc::invalid, fmt::format("control request: more than {} block ranges", kMaxRangesPerRequest));
+  }
+  std::vector<BlockRange> ranges;
+  ranges.reserve(list->size());
+  for (const json& pair : *list) {
+    if (!pair.is_array() || pair.size() != 2 || !pair[0].is_number_unsigned() || !pair[1].is_number_unsigned()) {
+      return fail(Errc::invalid, "control request: a block range is not a pair of numbers");
+    }
+    const BlockRange range{BlockIndex(pair[0].get<std::uint64_t>()), BlockIndex(pair[1].get<std::uint64_t>())};
+    if (range.empty()) return fail(Errc::invalid, "control request: a block range is empty");
+    ranges.push_back(range);
+  }
+  return ranges;
+}
+
+}  // namespace
+
+std::string_view to_string(Verb verb) {
+  for (const auto& [candidate, name] : kVerbs) {
+    if (candidate == verb) return name;
+  }
+  invariant_failed("Verb has a name", __FILE__, __LINE__);
+}
+
+std::optional<Verb> verb_of(std::string_view name) {
+  for (const auto& [verb, candidate] : kVerbs) {
+    if (candidate == name) return verb;
+  }
+  return std::nullopt;
+}
+
+bool takes_blocks(Verb verb) {
+  switch (verb) {
+    case Verb::add:
+    case Verb::remove:
+    case Verb::retest:
+    case Verb::mark_lost:
+    case Verb::clear_lost: return true;
+    case Verb::status:
+    case Verb::resume:
+    case Verb::unmount: return false;
+  }
+  return false;
+}
+
+std::string_view to_string(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::done: return "done";
+    case Outcome::already: return "already";
+    case Outcome::still_bad: return "still-bad";
+  }
+  invariant_failed("Outcome has a name", __FILE__, __LINE__);
+}
+
+std::string encode(const Request& request) {
+  json line{{"protocol", kProtocolVersion}, {"verb", to_string(request.verb)}};
+  if (takes_blocks(request.verb)) {
+    json ranges = json::array();
+    for (const BlockRange& range : request.blocks) {
+      ranges.push_back(json::array({range.begin.value(), range.end.value()}));
+    }
+    line["blocks"] = std::move(ranges);
+  }
+  return dump(line);
+}
+
+json encode(const BlockReport& report) {
+  json line{{"block", report.block.value()}};
+  put_result(line, report.result);
+  return line;
+}
+
+json encode(const Completion& completion) {
+  json line{{"done", true}, {"failed", completion.failed}};
+  put_result(line, completion.result);
+  return line;
+}
+
+Result<Request> decode_request(std::string_view line) {
+  const auto parsed = parse_object(line);
+  if (!parsed) return fail(Errc::invalid, "control request: not a JSON object");
+  const auto protocol = count_member(*parsed, "protocol");
+  if (!protocol) return fail(Errc::invalid, "control request: no \"protocol\" number");
+  if (*protocol != kProtocolVersion) {
+    return fail(Errc::too_new, fmt::format("control request: protocol {} is not spoken here (only {}), use the "
+                                           "remapfs that made the mount",
+                                           *protocol, kProtocolVersion));
+  }
+  const auto verb = verb_of(text_member(*parsed, "verb"));
+  if (!verb) return fail(Errc::invalid, "control request: unknown verb");
+  Request request{*verb, {}};
+  if (takes_blocks(*verb)) {
+    auto ranges = ranges_of(*parsed);
+    if (!ranges) return fail(ranges.error());
+    request.blocks = std::move(*ranges);
+  }
+  return request;
+}
+
+Result<ReplyLine> decode_reply(std::string_view line) {
+  auto parsed = parse_object(line);
+  const Error garbled{Errc::invalid, 0, "control socket: the daemon's answer cannot be understood"};
+  if (!parsed) return fail(garbled);
+  ReplyLine reply;
+  if (const auto status = parsed->find("status"); status != parsed->end() && status->is_object()) {
+    reply.status = std::move(*status);
+    return reply;
+  }
+  auto result = result_of(*parsed);
+  if (!result) return fail(garbled);
+  if (const auto block = count_member(*parsed, "block")) {
+    reply.block = BlockReport{BlockIndex(*block), std::move(*result)};
+    return reply;
+  }
+  if (parsed->contains("done")) {
+    reply.completion = Completion{std::move(*result), count_member(*parsed, "failed").value_or(0)};
+    return reply;
+  }
+  return fail(garbled);
+}
+
+}  // namespace remapfs

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "remapfs/error.hpp"
+#include "remapfs/units.hpp"
+#include "remapfs/volume.hpp"
+
+// What is said over the control socket.
+//
+// Shape: one connection carries one request. The request is one line of JSON,
+//     {"protocol":1,"verb":"add","blocks":[[10,12],[40,41]]}
+//   the answer is any number of lines of results, then one line that says it is over:
+//     {"block":10,"outcome":"done"}
+//     {"block":11,"outcome":"error","code":"lost","message":"..."}
+//     {"done":true,"outcome":"done","failed":1}          or {"done":true,"code":"busy","message":"..."}
+//   Block ranges are half open. A connection that ends without the last line was cut off: what became of the rest of
+//   the request is unknown and may be asked again, since every verb may be repeated.
+// Compatibility: a server refuses a protocol number it does not know (too_new); members it does not know are ignored.
+
+namespace remapfs {
+
+inline constexpr int kProtocolVersion = 1;
+// Bounds of one request. 4096 ranges of two 20-digit numbers fit.
+inline constexpr std::size_t kMaxRequestBytes = std::size_t{256} << 10U;
+inline constexpr std::size_t kMaxRangesPerRequest = 4096;
+// Bound of one line of an answer.
+inline constexpr std::size_t kMaxReplyBytes = std::size_t{1} << 20U;
+
+enum class Verb : std::uint8_t { status, add, remove, retest, mark_lost, clear_lost, resume, unmount };
+[[nodiscard]] std::string_view to_string(Verb verb);  // as on the command line: "mark-lost"
+[[nodiscard]] std::optional<Verb> verb_of(std::string_view name);
+// True for the verbs that work block by block.
+[[nodiscard]] bool takes_blocks(Verb verb);
+
+struct Request {
+  Verb verb = Verb::status;
+  std::vector<BlockRange> blocks;  // for the verbs that take blocks; none empty
+};
+
+// What a verb did to one block: an outcome, or why it could not.
+struct BlockReport {
+  BlockIndex block;
+  Result<Outcome> result = Outcome::done;
+};
+
+// The last line of an answer: how the request as a whole ended.
+struct Completion {
+  Result<Outcome> result = Outcome::done;
+  std::uint64_t failed = 0;  // blocks whose report is an error
+};
+
+[[nodiscard]] std::string_view to_string(Outcome outcome);  // "done", "already", "still-bad"
+
+[[nodiscard]] std::string encode(const Request& request);
+[[nodiscard]] nlohmann::json encode(const BlockReport& report);
+[[nodiscard]] nlohmann::json encode(const Completion& completion);
+
+// Errors: invalid (not a request; the message says why), too_new (another protocol).
+Result<Request> decode_request(std::string_view line);
+
+// One line of an answer, as the client sees it.
+struct ReplyLine {
+  std::optional<BlockReport> block;
+  std::optional<Completion> completion;
+  nlohmann::json status;  // null unless the line carries a status
+};
+// Errors: invalid.
+Result<ReplyLine> decode_reply(std::string_view line);
+
+}  // namespace remapfs

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/status_report.hpp"
+
+namespace remapfs {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+template <class T>
+Json or_null(const std::optional<T>& value) {
+  return value ? Json(*value) : Json(nullptr);
+}
+
+Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+
+Json devices_of(const VolumeInfo& info) {
+  Json devices = Json::array();
+  devices.push_back(Json{{"id", 0},
+                         {"role", "primary"},
+                         {"path", info.primary_path},
+                         {"uuid", nullptr},
+                         {"slots", nullptr},
+                         {"slots_retired", nullptr},
+                         {"missing", false}});
+  for (const SpareInfo& spare : info.spares) {
+    devices.push_back(Json{{"id", spare.id},
+                           {"role", "spare"},
+                           {"path", spare.path},
+                           {"uuid", spare.uuid},
+                           {"slots", spare.slots},
+                           {"slots_retired", spare.retired.size()},
+                           {"missing", spare.missing}});
+  }
+  return devices;
+}
+
+}  // namespace
+
+Json to_json(const StatusReport& report) {
+  const VolumeStatus& volume = report.volume;
+  Json status;
+  status["json_format_version"] = 1;
+  status["state"] = to_string(volume.state);
+  status["mounted"] = report.mounted;
+  status["volume"] = Json{{"uuid", report.info.uuid},
+                          {"label", text_or_null(report.info.label)},
+                          {"size_bytes", report.info.size.value()},
+                          {"block_size", report.info.block_size}};
+  status["remapped_blocks"] = volume.remapped_blocks;
+  status["lost_sectors"] = volume.lost_sectors;
+  status["weak_blocks"] = volume.weak_blocks;
+  status["spare"] = Json{{"slots_total", volume.slots_total}, {"slots_free", volume.slots_free}};
+  status["io"] = Json{{"reads", volume.reads},
+                      {"writes", volume.writes},
+                      {"read_errors", volume.read_errors},
+                      {"write_errors", volume.write_errors},
+                      {"relocations", volume.relocations}};
+  status["engine"] = text_or_null(report.engine);
+  status["reasons"] = volume.reasons;
+  status["map"] = report.info.map_path;
+  status["mountpoint"] = or_null(report.mountpoint);
+  status["daemon_pid"] = or_null(report.daemon_pid);
+  status["read_only"] = report.read_only;
+  status["degraded_mount"] = report.degraded;
+  status["table_growth_refused"] = volume.table_growth_refused;
+  status["devices"] = devices_of(report.info);
+  status["transport"] = report.transport;
+  status["hardening"] = report.hardening;
+  return status;
+}
+
+}  // namespace remapfs

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "remapfs/map_store.hpp"
+#include "remapfs/volume.hpp"
+
+namespace remapfs {
+
+// What `remapfs status` knows of a volume, mounted or not.
+struct StatusReport {
+  VolumeInfo info;
+  VolumeStatus volume;  // unmounted: computed from the map, the io figures zero
+  bool mounted = false;
+  bool read_only = false;
+  bool degraded = false;                  // mounted without a missing spare
+  std::optional<std::string> mountpoint;  // as the daemon was given it, absolute
+  std::optional<int> daemon_pid;
+  std::string engine;                                   // "blocking", ...; empty when unmounted
+  nlohmann::json transport = nlohmann::json::object();  // figures the transport was granted, by name
+  std::vector<std::string> hardening;                   // what the process was granted against memory pressure
+};
+
+// The one place that says what `status -J` looks like: `json_format_version` 1 and the members fixed by the design,
+// then extras (reasons, mountpoint, devices, transport, ...) that may grow. Unknown is null, bytes are integers.
+[[nodiscard]] nlohmann::ordered_json to_json(const StatusReport& report);
+
+}  // namespace remapfs

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+
+#include "control/block_verbs.hpp"
+#include "remapfs/thread_annotations.hpp"
+
+namespace remapfs {
+
+// The control verbs on a Volume.
+//
+// Threads: verbs run side by side; detach() waits for those running and turns away later ones, so that the volume can
+//   be closed while the control socket still answers.
+class VolumeTarget final : public ControlTarget {
+ public:
+  // describe: fills in what the volume itself does not know (mount point, engine, ...). May be empty.
+  // unmount: ends the service, called without any lock held. Empty: unmount answers `unsupported`.
+  // volume must live until detach() or the destructor.
+  explicit VolumeTarget(Volume& volume, std::function<void(StatusReport&)> describe = {},
+                        std::function<Result<Outcome>()> unmount = {});
+
+  Result<Outcome> apply(Verb verb, BlockIndex block) override;
+  Result<Outcome> resume() override;
+  Result<StatusReport> status() override;
+  Result<Outcome> unmount() override;
+  [[nodiscard]] std::uint64_t block_count() const override { return block_count_; }
+
+  // Lets go of the volume: waits for the calls in it, answers `suspended` from now on.
+  void detach();
+
+ private:
+  class Visit;  // one call into the volume
+
+  // A reader-writer lock would not do: glibc's lets a stream of readers starve detach() for ever.
+  Mutex mutex_;
+  std::condition_variable_any left_;
+  Volume* volume_ GUARDED_BY(mutex_);
+  unsigned inside_ GUARDED_BY(mutex_) = 0;  // calls running in the volume
+
+  const std::uint64_t block_count_;
+  const std::function<void(StatusReport&)> describe_;
+  const std::function<Result<Outcome>()> unmount_;
+};
+
+}  // namespace remapfs

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <condition_variable>
+#include <functional>
+#include <mutex>
+#include <vector>
+
+#include "control/block_verbs.hpp"
+
+namespace remapfs::testing {
+
+// A target that does what the test tells it, and remembers what it was asked.
+class FakeTarget final : public ControlTarget {
+ public:
+  Result<Outcome> apply(Verb verb, BlockIndex block) override {
+    {
+      const std::lock_guard lock(mutex_);
+      asked_.emplace_back(verb, block.value());
+    }
+    asked_more_.notify_all();
+    return on_apply ? on_apply(verb, block) : Outcome::done;
+  }
+  Result<Outcome> resume() override { return on_resume ? on_resume() : Outcome::done; }
+  Result<StatusReport> status() override { return on_status ? on_status() : StatusReport{}; }
+  Result<Outcome> unmount() override { return on_unmount ? on_unmount() : Outcome::done; }
+  [[nodiscard]] std::uint64_t block_count() const override { return blocks; }
+
+  [[nodiscard]] std::vector<std::pair<Verb, std::uint64_t>> asked() const {
+    const std::lock_guard lock(mutex_);
+    return asked_;
+  }
+  // Waits until at least n blocks were asked for.
+  bool wait_asked(std::size_t n, std::chrono::seconds timeout = std::chrono::seconds(20)) {
+    std::unique_lock lock(mutex_);
+    return asked_more_.wait_for(lock, timeout, [&] { return asked_.size() >= n; });
+  }
+
+  std::uint64_t blocks = 1000;
+  std::function<Result<Outcome>(Verb, BlockIndex)> on_apply;
+  std::function<Result<Outcome>()> on_resume;
+  std::function<Result<StatusReport>()> on_status;
+  std::function<Result<Outcome>()> on_unmount;
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable asked_more_;
+  std::vector<std::pair<Verb, std::uint64_t>> asked_;
+};
+
+}  // namespace remapfs::testing

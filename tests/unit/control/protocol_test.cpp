@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "control/protocol.hpp"
+
+#include <gtest/gtest.h>
+
+namespace remapfs {
+namespace {
+
+BlockRange blocks(std::uint64_t begin, std::uint64_t end) { return {BlockIndex(begin), BlockIndex(end)}; }
+
+TEST(Protocol, EveryVerbSurvivesTheWire) {
+  for (const Verb verb : {Verb::status, Verb::add, Verb::remove, Verb::retest, Verb::mark_lost, Verb::clear_lost,
+                          Verb::resume, Verb::unmount}) {
+    Request request{verb, {}};
+    if (takes_blocks(verb)) request.blocks = {blocks(0, 1), blocks(7, ~std::uint64_t{0})};
+    const auto back = decode_request(encode(request));
+    ASSERT_TRUE(back) << to_string(verb) << ": " << describe(back.error());
+    EXPECT_EQ(back->verb, verb);
+    EXPECT_EQ(back->blocks, request.blocks);
+  }
+}
+
+TEST(Protocol, LargestRequestFitsItsBound) {
+  Request request{Verb::retest, {}};
+  const std::uint64_t top = ~std::uint64_t{0};
+  request.blocks.assign(kMaxRangesPerRequest, blocks(top - 1, top));
+  const std::string line = encode(request);
+  EXPECT_LE(line.size(), kMaxRequestBytes);
+  EXPECT_TRUE(decode_request(line));
+}
+
+TEST(Protocol, WhatIsNoRequestIsRefused) {
+  for (const char* line : {
+           "",
+           " ",
+           "add",
+           "null",
+           "[]",
+           "{",
+           "\"add\"",
+           "\x80\xff",
+           R"({})",
+           R"({"verb":"status"})",
+           R"({"protocol":"1","verb":"status"})",
+           R"({"protocol":-1,"verb":"status"})",
+           R"({"protocol":1})",
+           R"({"protocol":1,"verb":7})",
+           R"({"protocol":1,"verb":"frobnicate"})",
+           R"({"protocol":1,"verb":"add"})",
+           R"({"protocol":1,"verb":"add","blocks":[]})",
+           R"({"protocol":1,"verb":"add","blocks":7})",
+           R"({"protocol":1,"verb":"add","blocks":[7]})",
+           R"({"protocol":1,"verb":"add","blocks":[[1]]})",
+           R"({"protocol":1,"verb":"add","blocks":[[1,2,3]]})",
+           R"({"protocol":1,"verb":"add","blocks":[[-1,2]]})",
+           R"({"protocol":1,"verb":"add","blocks":[[1.5,2]]})",
+           R"({"protocol":1,"verb":"add","blocks":[["1","2"]]})",
+           R"({"protocol":1,"verb":"add","blocks":[[5,5]]})",
+           R"({"protocol":1,"verb":"add","blocks":[[6,5]]})",
+           R"({"protocol":1,"verb":"add","blocks":[[1,99999999999999999999999]]})",
+       }) {
+    const auto request = decode_request(line);
+    ASSERT_FALSE(request) << line;
+    EXPECT_EQ(request.error().code, Errc::invalid) << line;
+    EXPECT_EQ(describe(request.error()).find('\n'), std::string::npos);
+  }
+}
+
+TEST(Protocol, AnotherProtocolNumberIsTooNew) {
+  const auto request = decode_request(R"({"protocol":2,"verb":"status"})");
+  ASSERT_FALSE(request);
+  EXPECT_EQ(request.error().code, Errc::too_new);
+}
+
+TEST(Protocol, TooManyRangesAreRefused) {
+  std::string line = R"({"protocol":1,"verb":"add","blocks":[)";
+  for (std::size_t i = 0; i <= kMaxRangesPerRequest; ++i) line += i == 0 ? "[1,2]" : ",[1,2]";
+  EXPECT_FALSE(decode_request(line + "]}"));
+}
+
+TEST(Protocol, DeepNestingIsRefusedWithoutHarm) {
+  EXPECT_FALSE(decode_request(std::string(kMaxRequestBytes, '[')));
+  const std::size_t depth = kMaxRequestBytes / 2 - 64;
+  EXPECT_FALSE(decode_request(R"({"protocol":1,"verb":"add","blocks":)" + std::string(depth, '[') +
+                              std::string(depth, ']') + "}"));
+}
+
+TEST(Protocol, UnknownMembersAreIgnored) {
+  EXPECT_TRUE(decode_request(R"({"protocol":1,"verb":"status","colour":"blue"})"));
+}
+
+TEST(Protocol, ReportsSurviveTheWire) {
+  const BlockReport bad{BlockIndex(12), fail(Errc::lost, "has lost sectors, block 12, rewrite it")};
+  for (const BlockReport& report :
+       {BlockReport{BlockIndex(0), Outcome::done}, BlockReport{BlockIndex(~std::uint64_t{0}), Outcome::already},
+        BlockReport{BlockIndex(3), Outcome::still_bad}, bad}) {
+    const auto line = decode_reply(encode(report).dump());
+    ASSERT_TRUE(line);
+    ASSERT_TRUE(line->block);
+    EXPECT_FALSE(line->completion);
+    EXPECT_EQ(line->block->block, report.block);
+    ASSERT_EQ(line->block->result.has_value(), report.result.has_value());
+    if (report.result) {
+      EXPECT_EQ(*line->block->result, *report.result);
+    } else {
+      EXPECT_EQ(line->block->result.error().code, Errc::lost);
+      EXPECT_EQ(line->block->result.error().message, report.result.error().message);
+    }
+  }
+}
+
+TEST(Protocol, CompletionSurvivesTheWire) {
+  const auto line = decode_reply(encode(Completion{fail(Errc::busy, "held"), 42}).dump());
+  ASSERT_TRUE(line && line->completion);
+  EXPECT_EQ(line->completion->failed, 42U);
+  ASSERT_FALSE(line->completion->result);
+  EXPECT_EQ(line->completion->result.error().code, Errc::busy);
+}
+
+TEST(Protocol, GarbledAnswersAreRefused) {
+  for (const char* line : {"", "x", "[]", "{}", R"({"done":true})", R"({"outcome":"maybe","done":true})",
+                           R"({"outcome":"done"})", R"({"status":3})"}) {
+    EXPECT_FALSE(decode_reply(line)) << line;
+  }
+}
+
+}  // namespace
+}  // namespace remapfs
