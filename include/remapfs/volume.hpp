@@ -86,6 +86,9 @@ class Volume {
   // store's.
   Result<void> close();
 
+  // Requests that wait for a resume (on-loss=wait) give up with `suspended`, now and from now on.
+  void interrupt_waits();
+
   [[nodiscard]] ByteCount size() const;
   [[nodiscard]] const BlockGeometry& block_geometry() const;
   [[nodiscard]] const VolumeInfo& info() const;

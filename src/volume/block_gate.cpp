@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "volume/block_gate.hpp"
+
+#include <algorithm>
+#include <thread>
+
+namespace remapfs {
+
+BlockGate::BlockGate()
+    : announcements_(std::make_unique<std::array<Announcement, kAnnouncements>>()),
+      stripes_(std::make_unique<std::array<std::atomic<std::uint32_t>, kStripes>>()) {
+  held_.reserve(kAnnouncements);
+}
+
+BlockGate::Announcement& BlockGate::claim() {
+  static std::atomic<std::size_t> next_home{0};
+  // Threads start at places of their own, a few lines apart, and so find their line free on the first try.
+  thread_local const std::size_t home = next_home.fetch_add(1, std::memory_order_relaxed) * 7;
+  for (std::size_t i = home;; ++i) {
+    Announcement& candidate = (*announcements_)[i % kAnnouncements];
+    std::uint64_t free = 0;
+    if (candidate.end.load(std::memory_order_relaxed) == 0 &&
+        candidate.end.compare_exchange_strong(free, kClaimed, std::memory_order_acquire)) {
+      return candidate;
+    }
+    if (i - home == kAnnouncements) std::this_thread::yield();
+  }
+}
+
+bool BlockGate::maybe_held(BlockRange blocks) const {
+  if (holders_.load(std::memory_order_seq_cst) == 0) return false;
+  const std::uint64_t first = blocks.begin.value() >> kStripeShift;
+  const std::uint64_t last = (blocks.end.value() - 1) >> kStripeShift;
+  if (last - first >= kStripes) return true;
+  for (std::uint64_t stripe = first; stripe <= last; ++stripe) {
+    if ((*stripes_)[stripe % kStripes].load(std::memory_order_seq_cst) != 0) return true;
+  }
+  return false;
+}
+
+bool BlockGate::held(BlockRange blocks) const {
+  return std::any_of(held_.begin(), held_.end(), [&](BlockRange other) { return other.overlaps(blocks); });
+}
+
+void BlockGate::mark(BlockRange blocks, std::uint32_t change) {
+  const std::uint64_t first = blocks.begin.value() >> kStripeShift;
+  const std::uint64_t last = (blocks.end.value() - 1) >> kStripeShift;
+  const std::uint64_t count = std::min<std::uint64_t>(last - first + 1, kStripes);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    (*stripes_)[(first + i) % kStripes].fetch_add(change, std::memory_order_seq_cst);
+  }
+  holders_.fetch_add(change, std::memory_order_seq_cst);
+}
+
+Result<BlockGate::Pass> BlockGate::enter(BlockRange blocks, const Deadline& deadline) {
+  REMAPFS_INVARIANT(!blocks.empty());
+  for (;;) {
+    Announcement& mine = claim();
+    mine.begin.store(blocks.begin.value(), std::memory_order_relaxed);
+    mine.end.store(blocks.end.value(), std::memory_order_seq_cst);
+    if (!maybe_held(blocks)) return Pass(&mine);
+
+    MutexLock lock(mutex_);
+    // Announced before this look: whoever marks a block of ours after it will find the announcement.
+    if (!held(blocks)) return Pass(&mine);
+    mine.end.store(0, std::memory_order_release);
+    if (let_go_.wait_until(lock, deadline.at()) == std::cv_status::timeout && held(blocks)) {
+      return fail(Errc::deadline);
+    }
+  }
+}
+
+bool BlockGate::drained(BlockRange blocks) const {
+  return std::none_of(announcements_->begin(), announcements_->end(), [&](const Announcement& a) {
+    const std::uint64_t end = a.end.load(std::memory_order_seq_cst);
+    if (end == 0) return false;
+    // A line that changes hands between the two loads belongs to a request that came after the mark and looks at it
+    // itself; a claimed one counts as inside until it shows its range.
+    const std::uint64_t begin = a.begin.load(std::memory_order_seq_cst);
+    return end == kClaimed || BlockRange{BlockIndex(begin), BlockIndex(end)}.overlaps(blocks);
+  });
+}
+
+Result<BlockGate::Hold> BlockGate::exclude(BlockRange blocks, const Deadline& deadline) {
+  REMAPFS_INVARIANT(!blocks.empty());
+  {
+    MutexLock lock(mutex_);
+    while (held(blocks)) {
+      if (let_go_.wait_until(lock, deadline.at()) == std::cv_status::timeout && held(blocks)) {
+        return fail(Errc::deadline);
+      }
+    }
+    held_.push_back(blocks);
+    mark(blocks, 1);
+  }
+  Hold hold(this, blocks);
+  // Requests inside end with their device access, usually within microseconds.
+  for (unsigned round = 0; !drained(blocks); ++round) {
+    if (round < 64) {
+      std::this_thread::yield();
+    } else {
+      if (deadline.passed()) return fail(Errc::deadline);
+      std::this_thread::sleep_for(std::chrono::microseconds(50));
+    }
+  }
+  return hold;
+}
+
+void BlockGate::let_go(BlockRange blocks) {
+  {
+    MutexLock lock(mutex_);
+    const auto mine = std::find(held_.begin(), held_.end(), blocks);
+    REMAPFS_INVARIANT(mine != held_.end());
+    held_.erase(mine);
+    mark(blocks, ~std::uint32_t{0});
+  }
+  let_go_.notify_all();
+}
+
+}  // namespace remapfs

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <cstring>
+
+#include "volume/impl.hpp"
+
+namespace remapfs {
+
+namespace {
+// Runs are gathered first and served after the table is left: its readers must not wait for devices.
+struct RunList {
+  static constexpr std::size_t kMost = 32;
+  std::array<Run, kMost> runs;
+  std::size_t count = 0;
+};
+}  // namespace
+
+bool Volume::Impl::io_aligned(ByteRange range, const void* memory) const {
+  const bool end_aligned = is_aligned(range.end.value(), io_alignment) || range.end.value() == size.value();
+  return is_aligned(range.begin.value(), io_alignment) && end_aligned &&
+         is_aligned(reinterpret_cast<std::uintptr_t>(memory), memory_alignment);
+}
+
+// access(member, device offset, range) transfers one run; `range` is on the virtual disk.
+template <class Access>
+std::optional<Volume::Impl::Trouble> Volume::Impl::serve_runs(ByteRange range, const Deadline& deadline, bool write,
+                                                              Access&& access) {
+  auto pass = gate.enter(geometry.blocks_touching(range), deadline);
+  if (!pass) return Trouble{range, false, std::move(pass).error()};
+
+  while (!range.empty()) {
+    RunList list;
+    table->for_each_run(range, [&](const Run& run) {
+      list.runs[list.count++] = run;
+      return list.count < RunList::kMost && run.kind != RunKind::attention;
+    });
+    for (std::size_t i = 0; i < list.count; ++i) {
+      const Run& run = list.runs[i];
+      if (run.kind == RunKind::attention) return Trouble{run.range, false, {}};
+      Member* target = member(run.kind == RunKind::slot ? run.first_slot.spare : SpareId{0});
+      if (target->missing() || target->breaker_open()) {
+        return Trouble{run.range, false, Error{target->missing() ? Errc::device_gone : Errc::suspended, 0, {}}};
+      }
+      const ByteOffset at = run.kind == RunKind::slot
+                                ? slot_offset(run.first_slot) + geometry.offset_in_block(run.range.begin)
+                                : run.range.begin;
+      const Result<void> done = access(*target, at, run.range);
+      if (!done) {
+        if (is_media_error(done.error())) return Trouble{run.range, true, {}};
+        if (done.error().code == Errc::device_gone) {
+          open_breaker(*target, done.error());
+          return Trouble{run.range, false, Error{Errc::suspended, 0, {}}};
+        }
+        return Trouble{run.range, false, done.error()};
+      }
+      thread_local unsigned sampled = 0;
+      if ((sampled++ & 63U) == 0) target->note_good(at);
+      if (write) target->note_write();
+      range.begin = run.range.end;
+    }
+  }
+  return std::nullopt;
+}
+
+std::optional<Volume::Impl::Trouble> Volume::Impl::fast_read(ByteRange range, std::byte* out,
+                                                             const Deadline& deadline) {
+  return serve_runs(range, deadline, false, [&](Member& target, ByteOffset at, ByteRange part) {
+    return target.device().read_exact(at, {out + distance(range.begin, part.begin).value(), part.size().value()});
+  });
+}
+
+std::optional<Volume::Impl::Trouble> Volume::Impl::fast_write(ByteRange range, const std::byte* data,
+                                                              const Deadline& deadline) {
+  return serve_runs(range, deadline, true, [&](Member& target, ByteOffset at, ByteRange part) {
+    return target.device().write_all(at, {data + distance(range.begin, part.begin).value(), part.size().value()});
+  });
+}
+
+Result<void> Volume::Impl::read_request(ByteRange range, std::byte* out, const Deadline& deadline) {
+  if (!io_aligned(range, out)) return read_unaligned(range, out, deadline);
+  std::optional<Error> first_error;
+  for (ByteRange rest = range; !rest.empty();) {
+    const auto trouble = fast_read(rest, out + distance(range.begin, rest.begin).value(), deadline);
+    if (!trouble) break;
+    if (trouble->fatal) return fail(*trouble->fatal);
+    std::byte* place = out + distance(range.begin, trouble->range.begin).value();
+    if (auto slow = slow_read(trouble->range, place, deadline, trouble->media); !slow) {
+      // The rest is still read after a lost sector, so that one request finds all that is lost in it.
+      if (slow.error().code != Errc::lost) return slow;
+      first_error = std::move(slow).error();
+    }
+    rest.begin = trouble->range.end;
+  }
+  if (first_error) return fail(std::move(*first_error));
+  return {};
+}
+
+Result<void> Volume::Impl::read_unaligned(ByteRange range, std::byte* out, const Deadline& deadline) {
+  std::optional<Trouble> trouble;
+  {
+    const auto scratch = scratches->take();
+    const ByteRange wide{ByteOffset(round_down(range.begin.value(), io_alignment)),
+                         ByteOffset(std::min(round_up(range.end.value(), io_alignment), size.value()))};
+    trouble = fast_read(wide, scratch.main().data(), deadline);
+    if (!trouble) {
+      std::memcpy(out, scratch.main().data() + distance(wide.begin, range.begin).value(), range.size().value());
+      return {};
+    }
+  }
+  if (trouble->fatal) return fail(*trouble->fatal);
+  // The slow road reads exactly what was asked for: a lost neighbour must not fail the request.
+  return slow_read(range, out, deadline, trouble->media);
+}
+
+Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data, const Deadline& deadline) {
+  const auto data_at = [&](ByteOffset at) { return data + distance(range.begin, at).value(); };
+
+  // Ends that are off the grid are read-modify-write under the hold of their block.
+  ByteRange middle{ByteOffset(round_up(range.begin.value(), io_alignment)), range.end};
+  if (range.end.value() != size.value()) middle.end = ByteOffset(round_down(range.end.value(), io_alignment));
+  if (middle.empty()) return slow_write(range, data, deadline, false);
+  if (range.begin < middle.begin) {
+    if (auto head = slow_write({range.begin, middle.begin}, data, deadline, false); !head) return head;
+  }
+  if (middle.end < range.end) {
+    if (auto tail = slow_write({middle.end, range.end}, data_at(middle.end), deadline, false); !tail) return tail;
+  }
+
+  for (ByteRange rest = middle; !rest.empty();) {
+    std::optional<Trouble> trouble;
+    if (io_aligned(rest, data_at(rest.begin))) {
+      trouble = fast_write(rest, data_at(rest.begin), deadline);
+    } else {
+      const auto scratch = scratches->take();
+      std::memcpy(scratch.main().data(), data_at(rest.begin), rest.size().value());
+      trouble = fast_write(rest, scratch.main().data(), deadline);
+    }
+    if (!trouble) break;
+    if (trouble->fatal) return fail(*trouble->fatal);
+    if (auto slow = slow_write(trouble->range, data_at(trouble->range.begin), deadline, trouble->media); !slow) {
+      return slow;
+    }
+    rest.begin = trouble->range.end;
+  }
+  return {};
+}
+
+Volume::Impl::Counters& Volume::Impl::my_counters() {
+  static std::atomic<std::size_t> next_line{0};
+  thread_local const std::size_t line = next_line.fetch_add(1, std::memory_order_relaxed) % kCounterLines;
+  return counters[line];
+}
+
+Result<std::size_t> Volume::read(ByteOffset offset, std::span<std::byte> buffer) {
+  auto& counters = impl_->my_counters();
+  counters.reads.fetch_add(1, std::memory_order_relaxed);
+  if (offset.value() >= impl_->size.value()) return std::size_t{0};
+  const std::size_t length = std::min<std::uint64_t>(buffer.size(), impl_->size.value() - offset.value());
+  for (std::size_t done = 0; done < length;) {
+    const std::size_t piece = std::min<std::size_t>(length - done, kMaxRequestSize);
+    const ByteRange range{offset + done, offset + done + piece};
+    auto result = impl_->retry_after_resume(
+        [&](const Deadline& deadline) { return impl_->read_request(range, buffer.data() + done, deadline); });
+    if (!result) {
+      counters.read_errors.fetch_add(1, std::memory_order_relaxed);
+      return fail(std::move(result).error());
+    }
+    done += piece;
+  }
+  return length;
+}
+
+Result<void> Volume::write(ByteOffset offset, std::span<const std::byte> data) {
+  auto& counters = impl_->my_counters();
+  counters.writes.fetch_add(1, std::memory_order_relaxed);
+  const auto checked = [&]() -> Result<void> {
+    if (impl_->options.read_only) return fail(Errc::read_only);
+    if (offset.value() > impl_->size.value() || data.size() > impl_->size.value() - offset.value()) {
+      return fail(Errc::past_end);
+    }
+    for (std::size_t done = 0; done < data.size();) {
+      const std::size_t piece = std::min<std::size_t>(data.size() - done, kMaxRequestSize);
+      const ByteRange range{offset + done, offset + done + piece};
+      auto result = impl_->retry_after_resume(
+          [&](const Deadline& deadline) { return impl_->write_request(range, data.data() + done, deadline); });
+      if (!result) return result;
+      done += piece;
+    }
+    return {};
+  }();
+  if (!checked) counters.write_errors.fetch_add(1, std::memory_order_relaxed);
+  return checked;
+}
+
+}  // namespace remapfs

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include "volume/impl.hpp"
+
+namespace remapfs {
+
+Result<void> Volume::Impl::sync_member(Member& member) {
+  if (member.missing()) return {};
+  if (member.breaker_open()) return fail(Errc::suspended);
+  if (member.take_lost_writes()) {
+    tell({"writes-lost", std::nullopt,
+          fmt::format("{} vanished with acknowledged writes that no flush covered", member.device().name())});
+    return fail(Errc::failed);
+  }
+  auto synced = member.sync();
+  if (synced || synced.error().code == Errc::failed) return synced;
+  // Remembered before anybody hears of it: the kernel reports a lost write once, we report it until somebody acts.
+  sync_failed_on(member, synced.error());
+  if (synced.error().code == Errc::device_gone) open_breaker(member, synced.error());
+  return fail(Errc::failed);
+}
+
+Result<void> Volume::Impl::flush() {
+  return retry_after_resume([&](const Deadline&) {
+    // All of them are synced whatever becomes of one.
+    Result<void> answer = sync_member(*member(0));
+    for_each_spare([&](Member& spare) {
+      if (auto synced = sync_member(spare); !synced && answer) answer = std::move(synced);
+    });
+    return answer;
+  });
+}
+
+Result<Outcome> Volume::Impl::resume() {
+  bool was_bad = false;
+  Result<void> answer;
+  {
+    const auto scratch = scratches->take();
+    // reopen() wants no transfer in flight.
+    auto hold = gate.exclude(whole_disk(), Deadline(options.request_budget));
+    if (!hold) return fail(Errc::busy, "resume: requests are still waiting for a device, try again");
+    for (const auto& member : members) {
+      if (!member || member->missing()) continue;
+      if (member->breaker_open()) {
+        was_bad = true;
+        Probe probe = probe_reads(*member, {}, scratch.aside());
+        if (probe != Probe::works) {
+          if (auto reopened = member->device().reopen(); !reopened) {
+            answer = fail(reopened.error().code, fmt::format("resume: {}: still does not answer: {}",
+                                                             member->device().name(), describe(reopened.error())));
+            continue;
+          }
+          probe = probe_reads(*member, {}, scratch.aside());
+        }
+        if (probe == Probe::broken) {
+          answer = fail(Errc::media, fmt::format("resume: {}: still fails everywhere: replace the device or its cable",
+                                                 member->device().name()));
+          continue;
+        }
+        member->close_breaker();
+      }
+      was_bad = was_bad || member->sync_failed();
+      member->clear_sync_failed();
+    }
+  }
+  { MutexLock lock(resume_mutex); }
+  resumed.notify_all();
+  if (!answer) return fail(std::move(answer).error());
+  if (was_bad) static_cast<void>(record({"resumed", std::nullopt, ""}));
+  return was_bad ? Outcome::done : Outcome::already;
+}
+
+}  // namespace remapfs

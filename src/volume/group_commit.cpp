@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "volume/group_commit.hpp"
+
+#include <iterator>
+#include <utility>
+
+namespace remapfs {
+
+namespace {
+template <class T>
+void append(std::vector<T>& to, std::vector<T>& from) {
+  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+}
+}  // namespace
+
+tl::expected<CommitReport, CommitFailure> GroupCommit::commit(MapTransaction transaction) {
+  Waiting mine{std::move(transaction), false, {}};
+  std::vector<Waiting*> group;
+  {
+    MutexLock lock(mutex_);
+    queue_.push_back(&mine);
+    while (busy_ && !mine.done) turn_.wait(lock);
+    if (mine.done) return std::move(mine.result);
+    if (broken_ || closed_) {
+      std::erase(queue_, &mine);
+      return tl::unexpected<CommitFailure>({Error{Errc::failed, 0, {}}, {}, {}});
+    }
+    busy_ = true;
+    group.swap(queue_);
+  }
+  lead(std::move(group));
+  return std::move(mine.result);
+}
+
+void GroupCommit::lead(std::vector<Waiting*> group) {
+  MapTransaction all;
+  for (Waiting* one : group) {
+    append(all.changes, one->transaction.changes);
+    append(all.retired_slots, one->transaction.retired_slots);
+    append(all.events, one->transaction.events);
+  }
+  const auto result = store_.commit(all);
+
+  {
+    MutexLock lock(mutex_);
+    busy_ = false;
+    if (!result && result.error().error.code == Errc::commit_unknown) broken_ = true;
+    for (Waiting* one : group) {
+      one->result = result;
+      one->done = true;
+    }
+  }
+  turn_.notify_all();
+}
+
+void GroupCommit::between_commits(const std::function<void()>& what) {
+  {
+    MutexLock lock(mutex_);
+    while (busy_) turn_.wait(lock);
+    busy_ = true;
+  }
+  what();
+  {
+    MutexLock lock(mutex_);
+    busy_ = false;
+  }
+  turn_.notify_all();
+}
+
+Result<std::optional<RemapRow>> GroupCommit::find_row(BlockIndex block) {
+  Result<std::optional<RemapRow>> row;
+  between_commits([&] {
+    if (broken()) {
+      row = fail(Errc::failed);
+    } else {
+      row = store_.find_row(block);
+    }
+  });
+  return row;
+}
+
+Result<void> GroupCommit::close() {
+  MutexLock lock(mutex_);
+  while (busy_) turn_.wait(lock);
+  closed_ = true;
+  return store_.close();
+}
+
+bool GroupCommit::broken() const {
+  MutexLock lock(mutex_);
+  return broken_;
+}
+
+}  // namespace remapfs

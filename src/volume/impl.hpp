@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "remapfs/remap_table.hpp"
+#include "remapfs/thread_annotations.hpp"
+#include "remapfs/volume.hpp"
+#include "volume/block_gate.hpp"
+#include "volume/block_reader.hpp"
+#include "volume/deadline.hpp"
+#include "volume/group_commit.hpp"
+#include "volume/member.hpp"
+#include "volume/scratch_pool.hpp"
+
+namespace remapfs {
+
+// Changes to the entries of blocks under one hold, gathered to become durable in one commit.
+struct Batch {
+  struct Entry {
+    MapChange change;
+    std::span<const std::byte> slot_content;  // of a new slot; written again elsewhere if the slot proves bad
+  };
+  std::vector<Entry> entries;
+  std::vector<SlotAddress> retired;  // slots found bad on the way
+  std::vector<Event> events;
+
+  [[nodiscard]] bool empty() const { return entries.empty() && retired.empty() && events.empty(); }
+};
+
+// A block under its hold: its entry, where its data is, and what of it can be read.
+struct HeldBlock {
+  BlockIndex block;
+  std::optional<Mapping> mapping;
+  Member* member = nullptr;
+  BlockPlace place;
+  SectorMask valid = 0;
+
+  [[nodiscard]] bool has_slot() const { return mapping && mapping->state == EntryState::remapped; }
+};
+
+// The part of a block that a request wants.
+struct BlockPart {
+  std::uint64_t begin = 0;  // bytes inside the block, half open
+  std::uint64_t end = 0;
+
+  [[nodiscard]] std::uint64_t size() const { return end - begin; }
+  [[nodiscard]] SectorMask touched() const { return BlockGeometry::sectors_touching(begin, end); }
+  [[nodiscard]] SectorMask covered() const { return BlockGeometry::sectors_covered(begin, end); }
+};
+
+// Lock order: scratch, then the gate (one hold that waits), then the commit, then the table's and the slot
+// allocators' own mutexes. Nobody waits for a breaker with any of them in hand.
+struct Volume::Impl {
+  Impl(VolumeParts parts, VolumeOptions options);
+
+  // --- open, close, status (volume.cpp) ---
+  Result<void> load();
+  Result<void> accept_row(const RemapRow& row);
+  [[nodiscard]] VolumeStatus status() const;
+  [[nodiscard]] Member* member(SpareId id) const { return members[id].get(); }
+  template <class Visit>
+  void for_each_spare(Visit&& visit) const {
+    for (const SpareInfo& spare : store->info().spares) visit(*member(spare.id));
+  }
+  [[nodiscard]] BlockRange whole_disk() const { return {BlockIndex(0), BlockIndex(block_count)}; }
+  // Bytes of the block inside the disk.
+  [[nodiscard]] std::uint64_t bytes_of(BlockIndex block) const;
+  [[nodiscard]] std::uint64_t invalid_sectors(BlockIndex block, SectorMask valid) const;
+  [[nodiscard]] SectorMask outside_disk(BlockIndex block) const;
+  void count_entry(BlockIndex block, const Mapping& mapping, bool add);
+  void publish(BlockIndex block, const std::optional<Mapping>& mapping);
+
+  // --- the fast road (fast_road.cpp) ---
+  Result<void> read_request(ByteRange range, std::byte* out, const Deadline& deadline);
+  Result<void> write_request(ByteRange range, const std::byte* data, const Deadline& deadline);
+  // Serves from `range` what needs no care; returns the part that does, or nothing when all is done.
+  struct Trouble {
+    ByteRange range;
+    bool media = false;          // an access failed there, rather than an entry asking for care
+    std::optional<Error> fatal;  // the request cannot go on
+  };
+  std::optional<Trouble> fast_read(ByteRange range, std::byte* out, const Deadline& deadline);
+  std::optional<Trouble> fast_write(ByteRange range, const std::byte* data, const Deadline& deadline);
+  template <class Access>
+  std::optional<Trouble> serve_runs(ByteRange range, const Deadline& deadline, bool write, Access&& access);
+  [[nodiscard]] bool io_aligned(ByteRange range, const void* memory) const;
+  Result<void> read_unaligned(ByteRange range, std::byte* out, const Deadline& deadline);
+  template <class Body>
+  Result<void> retry_after_resume(Body&& body);
+
+  // --- the slow road (slow_read.cpp, slow_write.cpp) ---
+  Result<void> slow_read(ByteRange range, std::byte* out, const Deadline& deadline, bool access_failed);
+  // data == nullptr writes zeros.
+  Result<void> slow_write(ByteRange range, const std::byte* data, const Deadline& deadline, bool access_failed);
+  Result<void> write_in_place(const HeldBlock& held, BlockPart part, const std::byte* data, std::span<std::byte> buffer,
+                              const Deadline& deadline);
+  Result<void> write_to_new_slot(const HeldBlock& held, BlockPart part, const std::byte* data,
+                                 std::span<std::byte> buffer, std::span<std::byte> aside, const Deadline& deadline,
+                                 Cause cause, Batch& batch);
+  // Runs step(held, part, offset in the range, buffer, aside, batch) over the blocks of a range, in batches under one
+  // hold each, and settles each batch.
+  template <class Step>
+  Result<void> for_each_held_block(ByteRange range, const Deadline& deadline, Step&& step, bool settle_matters);
+
+  // --- staging and settling (staging.cpp) ---
+  Result<HeldBlock> look_up(BlockIndex block);
+  // Writes content to a free slot; slots that fail are retired into the batch. Errors: no_space, failed, suspended.
+  Result<SlotAddress> write_slot(std::span<const std::byte> content, std::span<std::byte> aside, Batch& batch);
+  [[nodiscard]] ByteOffset slot_offset(SlotAddress where) const;
+  // Moves the block to a new slot: `good` sectors are in the buffer, the other valid ones are read.
+  Result<void> stage_relocation(const HeldBlock& held, SectorMask good, std::span<std::byte> buffer,
+                                std::span<std::byte> aside, const Deadline& deadline, Cause cause, Batch& batch);
+  // The whole block as its slot will hold it: zeros where sectors are not valid.
+  [[nodiscard]] std::span<const std::byte> block_content(const HeldBlock& held, SectorMask valid,
+                                                         std::span<std::byte> buffer) const;
+  void stage_new_slot(const HeldBlock& held, SlotAddress where, SectorMask valid, std::span<const std::byte> content,
+                      Cause cause, Batch& batch);
+  // Takes sectors away from the valid ones; the block keeps its slot if it has one.
+  void stage_lost(const HeldBlock& held, SectorMask bad, Cause cause, Batch& batch);
+  // Sectors of the slot that were written in place become valid.
+  void stage_revived(const HeldBlock& held, SectorMask sectors, Cause cause, Batch& batch);
+  [[nodiscard]] SectorMask written_mask(const HeldBlock& held);
+  void stage_weak(const HeldBlock& held, Batch& batch);
+  // Makes the batch durable and then visible, or gives its slots back. Errors: store, failed, no_space, no_memory.
+  Result<void> settle(Batch& batch, std::span<std::byte> aside);
+  Result<void> replace_bad_slots(Batch& batch, const std::vector<SlotAddress>& bad, std::span<std::byte> aside);
+  void publish(const Batch& batch, const CommitReport& report);
+  void give_back_slots(Batch& batch);
+  void poison(const Batch& batch);
+  void tell(const Event& event) const;
+  Result<void> record(Event event);
+
+  // --- health (probes.cpp) ---
+  // Success: the error speaks of a sector and entries may be made. Otherwise the answer for the caller, with the
+  // breaker open if the device is broken. `held`: the block at fault, which the caller holds.
+  Result<void> confirm_media(Member& member, const Error& error, bool write, BlockRange held,
+                             std::span<std::byte> aside);
+  enum class Probe : std::uint8_t { works, broken, nothing_to_try };
+  [[nodiscard]] Probe probe_reads(Member& member, BlockRange held, std::span<std::byte> buffer);
+  [[nodiscard]] Probe probe_primary_writes(BlockRange held, std::span<std::byte> buffer);
+  [[nodiscard]] Probe probe_spare_writes(Member& spare, std::span<std::byte> buffer);
+  void open_breaker(Member& member, const Error& error);
+  void sync_failed_on(Member& member, const Error& error);
+  void seed_good_places(Member& member);
+  Result<void> wait_for_resume();
+  [[nodiscard]] bool any_breaker_open() const;
+
+  // --- flush and resume (flush.cpp) ---
+  Result<void> flush();
+  Result<void> sync_member(Member& member);
+  Result<Outcome> resume();
+
+  // --- zeroing and seeking (zero.cpp) ---
+  Result<void> zero_checked(ByteRange range, bool punch);
+  Result<void> zero_piece(ByteRange range, bool punch, const Deadline& deadline);
+  Result<ByteOffset> seek_data(ByteOffset from);
+  Result<ByteOffset> seek_hole(ByteOffset from);
+
+  // --- operator's verbs (manage.cpp) ---
+  Result<Outcome> add(BlockIndex block);
+  Result<Outcome> remove(BlockIndex block);
+  Result<Outcome> retest(BlockIndex block, bool lost_only);
+  Result<Outcome> mark_lost(BlockIndex block);
+  Result<void> check_block(BlockIndex block) const;
+  template <class Step>
+  Result<Outcome> with_block(BlockIndex block, Step&& step);
+  Result<void> copy_back(const HeldBlock& held, const ScratchPool::Scratch& scratch, const Deadline& deadline);
+
+  // --- state ---
+  VolumeOptions options;
+  std::unique_ptr<MapStore> store;
+  GroupCommit commits;
+  const BlockGeometry geometry;
+  const ByteCount size;
+  const std::uint64_t block_count;
+  std::array<std::unique_ptr<Member>, 256> members;  // [0] is the primary
+  std::uint32_t io_alignment = 512;                  // of offsets and lengths that go down unchanged
+  std::uint32_t memory_alignment = 512;
+
+  std::unique_ptr<RemapTable> table;
+  std::unique_ptr<ScratchPool> scratches;
+  BlockGate gate;
+
+  std::atomic<bool> commit_failed{false};  // a commit's outcome is unknown
+  Mutex resume_mutex;
+  std::condition_variable_any resumed;
+  bool closing GUARDED_BY(resume_mutex) = false;
+  bool closed = false;
+
+  std::atomic<std::uint64_t> remapped_blocks{0};
+  std::atomic<std::uint64_t> lost_sectors{0};
+  std::atomic<std::uint64_t> weak_blocks{0};
+  std::atomic<std::uint64_t> relocations{0};
+
+  // Requests are counted in lines of their own, by thread.
+  struct alignas(64) Counters {
+    std::atomic<std::uint64_t> reads{0};
+    std::atomic<std::uint64_t> writes{0};
+    std::atomic<std::uint64_t> read_errors{0};
+    std::atomic<std::uint64_t> write_errors{0};
+  };
+  static constexpr std::size_t kCounterLines = 32;
+  std::array<Counters, kCounterLines> counters;
+  Counters& my_counters();
+};
+
+// --- templates ---
+
+inline constexpr std::chrono::milliseconds kLongestHold{200};
+inline constexpr std::uint64_t kMostBlocksHeld = 64;
+
+template <class Step>
+Result<void> Volume::Impl::for_each_held_block(ByteRange range, const Deadline& deadline, Step&& step,
+                                               bool settle_matters) {
+  const auto scratch = scratches->take();
+  const std::uint64_t most = std::min(kMostBlocksHeld, kMaxRequestSize >> geometry.shift());
+  const BlockRange blocks = geometry.blocks_touching(range);
+  std::optional<Error> first_error;
+  const auto keep = [&](Error error) {
+    if (!first_error) first_error = std::move(error);
+  };
+
+  BlockIndex next = blocks.begin;
+  while (next < blocks.end) {
+    if (deadline.passed()) {
+      keep({Errc::deadline, 0, {}});
+      break;
+    }
+    const BlockRange wanted{next, std::min(blocks.end, next + most)};
+    auto hold = gate.exclude(wanted, deadline);
+    if (!hold) return fail(std::move(hold).error());
+    const Deadline hold_until(kLongestHold);
+
+    Batch batch;
+    bool go_on = true;
+    // One slow block must not keep the others of the batch from their users: the hold ends after it.
+    for (; next < wanted.end && go_on && (next == wanted.begin || !hold_until.passed()); ++next) {
+      auto held = look_up(next);
+      if (!held) {
+        keep(std::move(held).error());
+        continue;
+      }
+      const ByteOffset begin = std::max(range.begin, geometry.begin_of(next));
+      const ByteOffset end = std::min(range.end, geometry.end_of(next));
+      const BlockPart part{geometry.offset_in_block(begin), geometry.offset_in_block(end - 1) + 1};
+      const auto buffer =
+          scratch.main().subspan((next - wanted.begin.value()).value() << geometry.shift(), geometry.block_size());
+      auto result = step(*held, part, distance(range.begin, begin).value(), buffer, scratch.aside(), batch);
+      if (!result) {
+        // A lost sector ends neither the request nor the batch; a broken device ends both.
+        go_on = result.error().code == Errc::lost;
+        keep(std::move(result).error());
+      }
+    }
+    if (auto settled = settle(batch, scratch.aside()); !settled && settle_matters) {
+      keep(std::move(settled).error());
+      go_on = false;
+    }
+    if (!go_on) break;
+  }
+  if (first_error) return fail(std::move(*first_error));
+  return {};
+}
+
+// While a breaker is open and on-loss=wait, requests wait here, with nothing in hand, and start over.
+template <class Body>
+Result<void> Volume::Impl::retry_after_resume(Body&& body) {
+  for (;;) {
+    Result<void> result = body(Deadline(options.request_budget));
+    if (result || result.error().code != Errc::suspended || options.on_loss == OnLoss::fail) return result;
+    if (auto go_on = wait_for_resume(); !go_on) return result;
+  }
+}
+
+}  // namespace remapfs

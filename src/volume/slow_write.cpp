@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <cstring>
+
+#include "volume/impl.hpp"
+
+// The slow road of writes: a write failed, is off the device's grid, or meets an entry that asks for care.
+
+namespace remapfs {
+
+namespace {
+// Puts the request's bytes, or zeros, at their place in the block.
+void overlay(std::span<std::byte> buffer, BlockPart part, const std::byte* data) {
+  if (data != nullptr) {
+    std::memcpy(buffer.data() + part.begin, data, part.size());
+  } else {
+    std::memset(buffer.data() + part.begin, 0, part.size());
+  }
+}
+}  // namespace
+
+Result<void> Volume::Impl::slow_write(ByteRange range, const std::byte* data, const Deadline& deadline,
+                                      bool access_failed) {
+  // A write that failed inside one block is not tried there again. In a longer one the block is found by trying.
+  const bool failed_here = access_failed && geometry.blocks_touching(range).size() == 1;
+  return for_each_held_block(
+      range, deadline,
+      [&](const HeldBlock& held, BlockPart part, std::uint64_t at, std::span<std::byte> buffer,
+          std::span<std::byte> aside, Batch& batch) -> Result<void> {
+        const std::byte* from = data == nullptr ? nullptr : data + at;
+        const SectorMask half_covered = part.touched() & ~part.covered();
+        if ((half_covered & ~held.valid) != 0) return fail(Errc::lost);
+        const SectorMask revived = part.touched() & ~held.valid;
+
+        // The logical blocks of the device that the write changes: all of them valid or covered, or the write would
+        // put bytes where a lost sector is remembered.
+        const SectorMask changed = widen(part.touched(), held.place.device->geometry().logical_block);
+        const bool can_stay = (changed & ~(held.valid | part.covered())) == 0 && (held.has_slot() || revived == 0);
+
+        Cause cause = revived != 0 ? Cause::rewritten : Cause::write_error;
+        if (can_stay) {
+          Result<void> written = failed_here ? fail(Errc::media) : write_in_place(held, part, from, buffer, deadline);
+          if (written) {
+            held.member->note_write();
+            if (revived != 0) stage_revived(held, part.touched(), Cause::rewritten, batch);
+            return {};
+          }
+          if (written.error().code == Errc::deadline) return written;
+          if (written.error().code == Errc::lost) {
+            cause = Cause::read_error;  // of the rest of a logical block that the write covers in part
+          } else {
+            auto media = confirm_media(*held.member, written.error(), true, {held.block, held.block + 1}, aside);
+            if (!media) return media;
+            if (held.has_slot()) cause = Cause::slot_error;
+          }
+        }
+        return write_to_new_slot(held, part, from, buffer, aside, deadline, cause, batch);
+      },
+      /*settle_matters=*/true);
+}
+
+Result<void> Volume::Impl::write_in_place(const HeldBlock& held, BlockPart part, const std::byte* data,
+                                          std::span<std::byte> buffer, const Deadline& deadline) {
+  const std::uint32_t logical = held.place.device->geometry().logical_block;
+  const std::uint64_t begin = round_down(part.begin, logical);
+  const std::uint64_t end = std::min(round_up(part.end, logical), held.place.size);
+  // Only the logical blocks at the ends are read, and only when they are not covered.
+  SectorMask edges = 0;
+  if (begin < part.begin) edges |= BlockGeometry::sectors_touching(begin, begin + logical);
+  if (end > part.end) edges |= BlockGeometry::sectors_touching(round_down(part.end, logical), end);
+  if (edges != 0) {
+    const SectorReading reading = read_sectors(held.place, edges, buffer, deadline);
+    if (reading.fatal) return fail(*reading.fatal);
+    if (reading.bad != 0) return fail(Errc::lost);
+    if (reading.deadline_passed) return fail(Errc::deadline);
+  }
+  overlay(buffer, part, data);
+  return held.place.device->write_all(held.place.begin + begin, buffer.subspan(begin, end - begin));
+}
+
+Result<void> Volume::Impl::write_to_new_slot(const HeldBlock& held, BlockPart part, const std::byte* data,
+                                             std::span<std::byte> buffer, std::span<std::byte> aside,
+                                             const Deadline& deadline, Cause cause, Batch& batch) {
+  const SectorMask salvage = held.valid & ~part.covered();
+  const SectorReading reading = read_sectors(held.place, salvage, buffer, deadline);
+  const BlockRange around{held.block, held.block + 1};
+  if (reading.fatal) return confirm_media(*held.member, *reading.fatal, false, around, aside);
+  if (reading.deadline_passed) return fail(Errc::deadline);
+  const SectorMask bad = reading.bad & salvage;
+  if (bad != 0) {
+    if (auto media = confirm_media(*held.member, *reading.media, false, around, aside); !media) return media;
+    if ((bad & part.touched()) != 0) {
+      // Less than a whole sector was written over a sector whose rest is gone.
+      stage_lost(held, bad, held.has_slot() ? Cause::slot_error : Cause::read_error, batch);
+      return fail(Errc::lost);
+    }
+  }
+  overlay(buffer, part, data);
+  const SectorMask valid = (held.valid & ~bad) | part.touched();
+  auto where = write_slot(block_content(held, valid, buffer), aside, batch);
+  if (!where) return fail(std::move(where).error());
+  stage_new_slot(held, *where, valid, buffer, cause, batch);
+  return {};
+}
+
+}  // namespace remapfs

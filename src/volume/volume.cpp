@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "remapfs/volume.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "volume/impl.hpp"
+
+namespace remapfs {
+
+namespace {
+// Enough that every worker of an engine can be on the slow road at once; more wait their turn.
+constexpr std::size_t kScratches = 16;
+}  // namespace
+
+std::string_view to_string(VolumeState state) {
+  switch (state) {
+    case VolumeState::failed: return "failed";
+    case VolumeState::suspended: return "suspended";
+    case VolumeState::degraded: return "degraded";
+    case VolumeState::healthy: return "healthy";
+  }
+  invariant_failed("VolumeState has a name", __FILE__, __LINE__);
+}
+
+Volume::Impl::Impl(VolumeParts parts, VolumeOptions volume_options)
+    : options(std::move(volume_options)),
+      store(std::move(parts.store)),
+      commits(*store),
+      geometry(store->info().block_size),
+      size(store->info().size),
+      block_count(geometry.blocks_in(size)) {
+  members[0] = std::make_unique<Member>(SpareId{0}, std::move(parts.primary));
+  for (const SpareInfo& spare : store->info().spares) {
+    members[spare.id] = std::make_unique<Member>(spare.id, std::move(parts.spares[spare.id]));
+    members[spare.id]->first_slot = spare.first_slot;
+  }
+}
+
+Result<void> Volume::Impl::load() {
+  for (const auto& one : members) {
+    if (!one || one->missing()) continue;
+    const DeviceGeometry& device = one->device().geometry();
+    if (device.logical_block > geometry.block_size()) {
+      return fail(Errc::invalid,
+                  fmt::format("{}: its logical block of {} bytes is larger than the volume's block of {}",
+                              one->device().name(), device.logical_block, geometry.block_size()));
+    }
+    io_alignment = std::max(io_alignment, device.logical_block);
+    memory_alignment = std::max(memory_alignment, device.memory_alignment);
+  }
+  if (member(0)->missing()) return fail(Errc::invalid, "the primary is missing");
+  const std::uint64_t primary_size = member(0)->device().geometry().size.value();
+  if (primary_size != size.value()) {
+    return fail(Errc::invalid, fmt::format("{}: has {} bytes, the volume's primary has {}: not the same disk",
+                                           member(0)->device().name(), primary_size, size.value()));
+  }
+  if (size.value() == 0) return fail(Errc::invalid, fmt::format("{}: is empty", member(0)->device().name()));
+
+  auto made_table = RemapTable::create(block_count, geometry);
+  if (!made_table) return fail(std::move(made_table).error());
+  table = std::move(*made_table);
+  auto made_scratches = ScratchPool::create(kScratches);
+  if (!made_scratches) return fail(std::move(made_scratches).error());
+  scratches = std::move(*made_scratches);
+
+  for (const SpareInfo& spare : store->info().spares) {
+    auto slots = SlotAllocator::create(spare.slots);
+    if (!slots) return fail(std::move(slots).error());
+    member(spare.id)->slots = std::move(*slots);
+  }
+  if (auto loaded = store->load([&](const RemapRow& row) { return accept_row(row); }); !loaded) return loaded;
+  for (const SpareInfo& spare : store->info().spares) {
+    for (const SlotIndex slot : spare.retired) member(spare.id)->slots->retire(slot);
+  }
+  for (const auto& one : members) {
+    if (one && !one->missing()) seed_good_places(*one);
+  }
+  return {};
+}
+
+Result<void> Volume::Impl::accept_row(const RemapRow& row) {
+  if (row.block.value() >= block_count)
+    return fail(Errc::corrupt, fmt::format("block {}: past the end", row.block.value()));
+  if (row.state == EntryState::remapped) {
+    Member* spare = member(row.where.spare);
+    if (spare == nullptr || spare->is_primary() || !spare->slots->mark_used(row.where.slot)) {
+      return fail(Errc::corrupt, fmt::format("block {}: slot {} of spare {} does not exist or has two owners",
+                                             row.block.value(), row.where.slot.value(), row.where.spare));
+    }
+  }
+  if (auto room = table->reserve(1); !room) return room;
+  table->assign(row.block, row.mapping());
+  count_entry(row.block, row.mapping(), true);
+  return {};
+}
+
+std::uint64_t Volume::Impl::bytes_of(BlockIndex block) const {
+  return std::min(geometry.block_size(), size.value() - geometry.begin_of(block).value());
+}
+
+SectorMask Volume::Impl::outside_disk(BlockIndex block) const {
+  return geometry.full_mask() & ~BlockGeometry::mask_of(0, bytes_of(block) / kSectorSize);
+}
+
+std::uint64_t Volume::Impl::invalid_sectors(BlockIndex block, SectorMask valid) const {
+  return static_cast<std::uint64_t>(std::popcount(geometry.full_mask() & ~valid & ~outside_disk(block)));
+}
+
+void Volume::Impl::count_entry(BlockIndex block, const Mapping& mapping, bool add) {
+  const std::uint64_t one = add ? 1 : ~std::uint64_t{0};
+  const auto count = [&](std::atomic<std::uint64_t>& counter, std::uint64_t n) {
+    counter.fetch_add(one * n, std::memory_order_relaxed);
+  };
+  if (mapping.state == EntryState::remapped) count(remapped_blocks, 1);
+  if (mapping.state == EntryState::weak) count(weak_blocks, 1);
+  count(lost_sectors, invalid_sectors(block, mapping.valid_mask));
+}
+
+VolumeStatus Volume::Impl::status() const {
+  VolumeStatus now;
+  now.remapped_blocks = remapped_blocks.load(std::memory_order_relaxed);
+  now.lost_sectors = lost_sectors.load(std::memory_order_relaxed);
+  now.weak_blocks = weak_blocks.load(std::memory_order_relaxed);
+  now.relocations = relocations.load(std::memory_order_relaxed);
+  for (const Counters& line : counters) {
+    now.reads += line.reads.load(std::memory_order_relaxed);
+    now.writes += line.writes.load(std::memory_order_relaxed);
+    now.read_errors += line.read_errors.load(std::memory_order_relaxed);
+    now.write_errors += line.write_errors.load(std::memory_order_relaxed);
+  }
+  now.table_growth_refused = table->growth_refused();
+
+  const auto because = [&](VolumeState state, std::string reason) {
+    now.state = std::min(now.state, state);
+    now.reasons.push_back(std::move(reason));
+  };
+  if (commit_failed.load()) because(VolumeState::failed, "a commit of the map failed: remount to go on");
+  for (const auto& one : members) {
+    if (!one) continue;
+    if (one->missing()) {
+      because(VolumeState::degraded, fmt::format("spare {} is missing", one->id()));
+      continue;
+    }
+    if (one->sync_failed()) because(VolumeState::failed, fmt::format("a sync of {} failed", one->device().name()));
+    if (one->breaker_open()) {
+      because(VolumeState::suspended, fmt::format("{} does not work: see `remapfs resume`", one->device().name()));
+    }
+  }
+  for_each_spare([&](Member& spare) {
+    now.slots_total += spare.slots->usable();
+    if (!spare.missing()) now.slots_free += spare.slots->free();
+  });
+  if (now.slots_free == 0) because(VolumeState::degraded, "no free slot is left");
+  if (now.lost_sectors != 0) because(VolumeState::degraded, fmt::format("{} sectors are lost", now.lost_sectors));
+  if (now.weak_blocks != 0) because(VolumeState::degraded, fmt::format("{} blocks are weak", now.weak_blocks));
+  if (now.table_growth_refused) now.reasons.push_back("memory for the remap table was refused: lookups are slower");
+  return now;
+}
+
+Volume::Volume(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+Volume::~Volume() {
+  if (impl_ && !impl_->closed) static_cast<void>(close());
+}
+
+Result<std::unique_ptr<Volume>> Volume::open(VolumeParts parts, VolumeOptions options) {
+  auto impl = std::make_unique<Impl>(std::move(parts), std::move(options));
+  if (auto loaded = impl->load(); !loaded) return fail(std::move(loaded).error());
+  return std::unique_ptr<Volume>(new Volume(std::move(impl)));
+}
+
+void Volume::interrupt_waits() {
+  {
+    MutexLock lock(impl_->resume_mutex);
+    impl_->closing = true;
+  }
+  impl_->resumed.notify_all();
+}
+
+Result<void> Volume::close() {
+  interrupt_waits();
+  impl_->closed = true;
+  Result<void> flushed;
+  if (!impl_->options.read_only) flushed = impl_->flush();
+  auto closed = impl_->commits.close();
+  return flushed ? closed : flushed;
+}
+
+ByteCount Volume::size() const { return impl_->size; }
+const BlockGeometry& Volume::block_geometry() const { return impl_->geometry; }
+const VolumeInfo& Volume::info() const { return impl_->store->info(); }
+bool Volume::read_only() const { return impl_->options.read_only; }
+VolumeStatus Volume::status() const { return impl_->status(); }
+bool Volume::can_punch() const { return impl_->member(0)->device().geometry().punches_cheaply; }
+
+Result<void> Volume::flush() {
+  if (impl_->options.read_only) return {};
+  return impl_->flush();
+}
+
+Result<void> Volume::zero(ByteRange range) { return impl_->zero_checked(range, false); }
+
+Result<void> Volume::punch(ByteRange range) {
+  if (!can_punch()) return fail(Errc::unsupported);
+  return impl_->zero_checked(range, true);
+}
+
+Result<ByteOffset> Volume::seek_data(ByteOffset from) { return impl_->seek_data(from); }
+Result<ByteOffset> Volume::seek_hole(ByteOffset from) { return impl_->seek_hole(from); }
+
+}  // namespace remapfs

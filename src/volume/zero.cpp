@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "volume/impl.hpp"
+
+// Discard, write-zeroes and seeking. Everything zeroed reads back as zeros wherever it lives; entries keep their slots.
+
+namespace remapfs {
+
+namespace {
+// Requests to the devices stay short enough for others to get a turn.
+constexpr std::uint64_t kZeroPiece = 64U << 20U;
+}  // namespace
+
+Result<void> Volume::Impl::zero_checked(ByteRange range, bool punch) {
+  if (options.read_only) return fail(Errc::read_only);
+  if (range.begin > range.end || range.end.value() > size.value()) return fail(Errc::past_end);
+  for (ByteOffset at = range.begin; at < range.end;) {
+    const ByteRange piece{at, std::min(range.end, at + kZeroPiece)};
+    auto zeroed = retry_after_resume([&](const Deadline& deadline) { return zero_piece(piece, punch, deadline); });
+    if (!zeroed) return zeroed;
+    at = piece.end;
+  }
+  return {};
+}
+
+Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch, const Deadline& deadline) {
+  // Written as data are: parts off the grid, slots, and whatever asks for care.
+  const auto write_zeros = [&](ByteRange part, bool access_failed) -> Result<void> {
+    for (ByteOffset at = part.begin; at < part.end; at += kMaxRequestSize) {
+      const ByteRange some{at, std::min(part.end, at + kMaxRequestSize)};
+      if (auto written = slow_write(some, nullptr, deadline, access_failed); !written) return written;
+    }
+    return {};
+  };
+
+  for (ByteOffset at = range.begin; at < range.end;) {
+    std::optional<Run> first;
+    bool access_failed = false;
+    {
+      auto pass = gate.enter(geometry.blocks_touching({at, range.end}), deadline);
+      if (!pass) return fail(std::move(pass).error());
+      table->for_each_run({at, range.end}, [&](const Run& run) {
+        first = run;
+        return false;
+      });
+      Member& primary = *member(0);
+      if (first->kind == RunKind::primary) {
+        if (primary.breaker_open()) return fail(Errc::suspended);
+        const bool to_the_end = first->range.end.value() == size.value();
+        const ByteRange whole{
+            ByteOffset(round_up(first->range.begin.value(), io_alignment)),
+            to_the_end ? first->range.end : ByteOffset(round_down(first->range.end.value(), io_alignment))};
+        if (whole.begin != first->range.begin) {
+          // The unaligned head alone; what follows it comes next.
+          first->range.end = std::min(first->range.end, whole.begin);
+        } else if (!whole.empty()) {
+          const auto done = punch ? primary.device().punch_hole(whole) : primary.device().zero_range(whole);
+          if (done) {
+            primary.note_write();
+            at = whole.end;
+            continue;
+          }
+          if (done.error().code == Errc::device_gone) {
+            open_breaker(primary, done.error());
+            return fail(Errc::suspended);
+          }
+          if (!is_media_error(done.error())) return done;
+          access_failed = true;
+          first->range.end = std::min(whole.end, whole.begin + kMaxRequestSize);
+        }
+      }
+    }
+    if (auto written = write_zeros(first->range, access_failed); !written) return written;
+    at = first->range.end;
+  }
+  return {};
+}
+
+Result<ByteOffset> Volume::Impl::seek_data(ByteOffset from) {
+  if (from.value() >= size.value()) return fail(Errc::past_end);
+  auto data = member(0)->device().seek_data(from);
+  if (!data && data.error().code != Errc::not_found) return data;
+  const auto entry = table->next_entry(geometry.block_of(from), BlockIndex(block_count));
+  if (!entry) return data;
+  const ByteOffset at_entry = std::max(from, geometry.begin_of(*entry));
+  return data ? std::min(*data, at_entry) : at_entry;
+}
+
+Result<ByteOffset> Volume::Impl::seek_hole(ByteOffset from) {
+  if (from.value() >= size.value()) return fail(Errc::past_end);
+  for (ByteOffset at = from;;) {
+    auto hole = member(0)->device().seek_hole(at);
+    if (!hole) return hole;
+    if (hole->value() >= size.value()) return ByteOffset(size.value());
+    // The end of the disk is a hole; a block with an entry is not.
+    if (!table->find(geometry.block_of(*hole))) return hole;
+    at = geometry.end_of(geometry.block_of(*hole));
+    if (at.value() >= size.value()) return ByteOffset(size.value());
+  }
+}
+
+}  // namespace remapfs
