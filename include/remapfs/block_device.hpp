@@ -14,7 +14,7 @@ namespace remapfs {
 // What a device is like. Fixed while it is open.
 struct DeviceGeometry {
   ByteCount size;                        // rounded down to whole sectors
-  std::uint32_t logical_block = 512;     // offsets and lengths of transfers are multiples of this
+  std::uint32_t logical_block = 512;     // the grid of transfers, see BlockDevice
   std::uint32_t physical_block = 512;    // what the medium itself rewrites as a whole
   std::uint32_t memory_alignment = 512;  // buffers of transfers start at multiples of this
   bool direct = true;                    // O_DIRECT is in force; false: buffered with O_DSYNC
@@ -24,6 +24,9 @@ struct DeviceGeometry {
 
 // A disk, disk image or simulated disk: the whole of what the volume knows about devices.
 //
+// Grid: every range given to a device begins on a multiple of the logical block and ends on one, or at the end of the
+//   device: the size of a file need not be a multiple of it. Anything else, and any range past the end, is a bug of
+//   the caller; a simulated disk ends the program then, a real one answers device_other or device_gone.
 // Errors: of every member, the device errors of Errc, classified from errno where they are born. Buffers may hold
 //   anything after a failed read. After a failed write any part of the range may hold old or new bytes.
 // Threads: all members from any thread at any time; overlapping transfers have no order.
@@ -35,20 +38,21 @@ class BlockDevice {
   // How to name the device to a person: its path.
   [[nodiscard]] virtual const std::string& name() const = 0;
 
-  // Reads exactly buffer.size() bytes. Offset, length and buffer satisfy the geometry. A transfer that ends early
+  // Reads exactly buffer.size() bytes. Buffers start at multiples of memory_alignment. A transfer that ends early
   // inside the device is device_gone, never zeros.
   virtual Result<void> read_exact(ByteOffset offset, std::span<std::byte> buffer) = 0;
-  // Writes all of data, or fails. Does not make it durable.
+  // Writes all of data, or fails. Does not make it durable. Never makes a file longer: of a file that has become
+  // shorter, device_gone.
   virtual Result<void> write_all(ByteOffset offset, std::span<const std::byte> data) = 0;
   // Makes every completed write durable.
   virtual Result<void> sync() = 0;
 
-  // Makes the range, multiples of the logical block, read as zeros; space stays allocated.
+  // Makes the range read as zeros; space stays allocated.
   virtual Result<void> zero_range(ByteRange range) = 0;
   // The same, giving space back where possible. `unsupported` before any change unless punches_cheaply.
   virtual Result<void> punch_hole(ByteRange range) = 0;
   // First byte at or after `from` that is data / in a hole; not_found / the size when there is none. A device that
-  // cannot tell is all data.
+  // cannot tell is all data. `from` may be anything.
   virtual Result<ByteOffset> seek_data(ByteOffset from) = 0;
   virtual Result<ByteOffset> seek_hole(ByteOffset from) = 0;
 
@@ -57,7 +61,9 @@ class BlockDevice {
   // Opens the same path again after the device vanished, checking identity and size. Only while no transfer is in
   // flight. Errors: device_gone, foreign (another device is there now).
   virtual Result<void> reopen() = 0;
-  // Descriptor for engines that do the transfers themselves; -1 when there is none.
+  // Descriptor for engines that do the transfers themselves; -1 when there is none. The number stays the same over
+  // reopen(). Transfers that end off the grid have to go through read_exact() and write_all(); an engine also has to
+  // treat a short transfer as device_gone and to see to it that a write does not make a file longer.
   [[nodiscard]] virtual int native_handle() const = 0;
 };
 
