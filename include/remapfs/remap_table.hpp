@@ -5,6 +5,8 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <type_traits>
+#include <utility>
 
 #include "remapfs/error.hpp"
 #include "remapfs/units.hpp"
@@ -47,7 +49,7 @@ enum class RunKind : std::uint8_t {
   attention,  // lost, partly valid or poisoned: the slow road decides, block by block
 };
 
-// A maximal part of a request that one device access can serve.
+// A maximal part of a request that one device access can serve. An `attention` run is one block or a part of one.
 struct Run {
   RunKind kind = RunKind::primary;
   ByteRange range;         // on the virtual disk
@@ -62,14 +64,19 @@ struct Run {
 //   The mask of a partly valid block is exact only while the caller excludes changes to that block.
 // Cost: nothing_mapped() is a few nanoseconds whatever the number of entries elsewhere; find() is O(1). Growth copies
 //   under the writers' mutex and never stops readers.
-// Memory: starts with 64 places, grows and shrinks by doubling, at most 32 bytes an entry when large. When memory for
-//   growth is refused, entries go into smaller overflow layers: lookups get slower, growth_refused() says so, nothing
-//   is lost.
+// Memory: starts with 64 places, doubles and halves, from 1 MiB on in steps of a quarter: at most 32 bytes an entry
+// when
+//   large, and a filter of at most 4.1 MiB. When memory for growth is refused, entries go into smaller overflow layers:
+//   lookups get slower, growth_refused() says so, nothing is lost; growth is tried again now and then.
 class RemapTable {
  public:
+  // 2^64 bytes in the smallest blocks.
+  static constexpr std::uint64_t kMaxBlocks = std::uint64_t{1} << 55U;
+
   // block_count: blocks of the disk, sizes the filter. geometry: how bytes map to blocks.
-  // Errors: no_memory.
+  // Errors: no_memory; invalid when block_count is above kMaxBlocks.
   static Result<std::unique_ptr<RemapTable>> create(std::uint64_t block_count, BlockGeometry geometry);
+  // No other thread may be inside any more.
   ~RemapTable();
   RemapTable(const RemapTable&) = delete;
   RemapTable& operator=(const RemapTable&) = delete;
@@ -83,19 +90,35 @@ class RemapTable {
 
   // Calls visit(const Run&) for the runs that make up `range`, in order, without gaps or overlaps, cut at every
   // boundary where the way of serving changes. Neighbouring blocks in neighbouring slots of one spare are one run.
-  // Stops early when visit returns false. Returns false if it was stopped.
+  // Stops early when visit returns false. Returns false if it was stopped. A first or last block that the range covers
+  // only in part is part of its run. Nothing is called for an empty range.
+  // visit may take its time and may use the table: no lock and no memory is held while it runs.
+  // Cost: allocates nothing; one probe of the filter when nothing is mapped, else the table is probed in batches.
   template <class Visit>
-  bool for_each_run(ByteRange range, Visit&& visit) const;
+  bool for_each_run(ByteRange range, Visit&& visit) const {
+    using Visitor = std::remove_reference_t<Visit>;
+    return visit_runs(
+        range, [](void* visitor, const Run& run) -> bool { return (*static_cast<Visitor*>(visitor))(run); },
+        const_cast<void*>(static_cast<const void*>(std::addressof(visit))));
+  }
 
   // Makes room for `count` further assign() calls, so that they cannot fail. Errors: no_memory.
   // A change that has been made durable must be able to enter the table: call this before the commit.
+  // Reservations of several threads add up. Every assign() uses one up if any is outstanding, whoever made it; so
+  // either every assign() of a table has its reservation or, as while the map is loaded, none has. Calls of erase() in
+  // between change nothing.
   Result<void> reserve(std::uint64_t count);
-  // Enters or replaces the entry of a block. Without a reserve() before it, running out of memory ends the program.
+  // Gives back reservations that will not be used: the commit failed, or fewer entries were needed.
+  void unreserve(std::uint64_t count);
+  // Enters or replaces the entry of a block, which must be below block_count; the slot must be below
+  // kMaxSlotsPerSpare and the mask within the block size's full mask. Without a reserve() before it, running out of
+  // memory ends the program.
   void assign(BlockIndex block, const Mapping& mapping);
   // Removes the entry of a block; false if there was none.
   bool erase(BlockIndex block);
 
-  // The first block in [from, end) that has an entry. Cost: scans the filter, then the table where the filter hits.
+  // The first block in [from, end) that has an entry. Cost: scans the filter, then the table where the filter hits; on
+  // disks above 8 TiB of 4 KiB blocks up to a pass over the table. Lock-free.
   [[nodiscard]] std::optional<BlockIndex> next_entry(BlockIndex from, BlockIndex end) const;
   // Calls visit for every entry, in no order, under the writers' mutex: visit must not change the table.
   void for_each(const std::function<void(BlockIndex, const Mapping&)>& visit) const;
@@ -107,8 +130,13 @@ class RemapTable {
   [[nodiscard]] bool growth_refused() const;
 
  private:
-  RemapTable();
+  friend struct RemapTableFactory;
   struct Impl;
+  using RunVisitor = bool (*)(void* visitor, const Run& run);
+
+  explicit RemapTable(std::unique_ptr<Impl> impl);
+  bool visit_runs(ByteRange range, RunVisitor visit, void* visitor) const;
+
   std::unique_ptr<Impl> impl_;
 };
 
