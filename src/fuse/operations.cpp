@@ -1,0 +1,384 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fuse/operations.hpp"
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <ctime>
+#include <limits>
+#include <string_view>
+
+#include "fuse/errno_map.hpp"
+#include "fuse/request_rules.hpp"
+#include "fuse/session.hpp"
+
+// Linux 6.2; older headers lack it, older kernels ignore it.
+#ifndef FOPEN_PARALLEL_DIRECT_WRITES
+#define FOPEN_PARALLEL_DIRECT_WRITES (1 << 6)
+#endif
+
+namespace remapfs::fuse {
+
+namespace {
+
+constexpr const char* kDiskName = "disk";
+// Names and sizes never change, and other attributes only through us. The kernel forgets the times itself after a
+// write.
+constexpr double kKeepSeconds = 86400.0;
+constexpr std::int64_t kNanosecondsPerSecond = 1'000'000'000;
+
+std::int64_t now() {
+  timespec time{};
+  ::clock_gettime(CLOCK_REALTIME_COARSE, &time);
+  return std::int64_t{time.tv_sec} * kNanosecondsPerSecond + time.tv_nsec;
+}
+
+timespec to_timespec(std::int64_t time) {
+  std::int64_t seconds = time / kNanosecondsPerSecond;
+  std::int64_t rest = time % kNanosecondsPerSecond;
+  if (rest < 0) {  // before 1970
+    --seconds;
+    rest += kNanosecondsPerSecond;
+  }
+  return {seconds, rest};
+}
+// Times outside the years 1678 to 2261 are moved to the edge.
+std::int64_t from_timespec(const timespec& time) {
+  constexpr std::int64_t kEdge = std::numeric_limits<std::int64_t>::max() / kNanosecondsPerSecond - 1;
+  return std::clamp<std::int64_t>(time.tv_sec, -kEdge, kEdge) * kNanosecondsPerSecond + time.tv_nsec;
+}
+
+RequestContext& context(fuse_req_t request) { return *static_cast<RequestContext*>(fuse_req_userdata(request)); }
+Operations& operations(fuse_req_t request) { return *static_cast<Operations*>(context(request).service); }
+
+// A reply that cannot be delivered has no one to be told to: the caller is gone or the connection is.
+void reply_errno(fuse_req_t request, int error) { static_cast<void>(fuse_reply_err(request, error)); }
+
+void reply(fuse_req_t request, const Result<void>& result) {
+  reply_errno(request, result ? 0 : errno_for_caller(result.error().code));
+}
+
+void reply_attributes(fuse_req_t request, Operations& self, Operations::Node node) {
+  const struct stat status = self.attributes(node);
+  static_cast<void>(fuse_reply_attr(request, &status, kKeepSeconds));
+}
+
+// What would change names: there is one, and it stays.
+int refusal(fuse_req_t request) { return operations(request).disk().read_only() ? EROFS : EPERM; }
+
+void on_lookup(fuse_req_t request, fuse_ino_t parent, const char* name) noexcept {
+  Operations& self = operations(request);
+  if (self.node(parent) != Operations::Node::directory || std::string_view(name) != kDiskName) {
+    return reply_errno(request, ENOENT);
+  }
+  fuse_entry_param entry{};
+  entry.ino = self.disk_inode();
+  entry.attr = self.attributes(Operations::Node::disk);
+  entry.attr_timeout = kKeepSeconds;
+  entry.entry_timeout = kKeepSeconds;
+  static_cast<void>(fuse_reply_entry(request, &entry));
+}
+
+void on_getattr(fuse_req_t request, fuse_ino_t inode, fuse_file_info* /*file*/) noexcept {
+  Operations& self = operations(request);
+  const auto node = self.node(inode);
+  if (node == Operations::Node::none) return reply_errno(request, ENOENT);
+  reply_attributes(request, self, node);
+}
+
+void on_setattr(fuse_req_t request, fuse_ino_t inode, struct stat* wanted, int to_set, fuse_file_info* file) noexcept {
+  Operations& self = operations(request);
+  const auto node = self.node(inode);
+  if (node != Operations::Node::disk) return reply_errno(request, node == Operations::Node::none ? ENOENT : EPERM);
+  VirtualDisk& disk = self.disk();
+  if ((to_set & FUSE_SET_ATTR_SIZE) != 0) {
+    const int error = judge_truncate(wanted->st_size, file != nullptr, disk.size(), disk.read_only());
+    if (error != 0) return reply_errno(request, error);
+  }
+  self.change_attributes(*wanted, to_set);
+  reply_attributes(request, self, node);
+}
+
+void on_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) noexcept {
+  Operations& self = operations(request);
+  if (self.node(inode) != Operations::Node::disk) return reply_errno(request, EISDIR);
+  if ((file->flags & O_ACCMODE) != O_RDONLY && self.disk().read_only()) return reply_errno(request, EROFS);
+  // By hand: fuse_reply_open() of libfuse 3.14 cannot set FOPEN_PARALLEL_DIRECT_WRITES, without which the kernel sends
+  // one write at a time.
+  fuse_open_out answer{};
+  answer.fh = static_cast<std::uint64_t>(file->flags & O_DSYNC);  // all a handle is: nothing to lose in a hand-over
+  answer.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
+  static_cast<void>(fuse_reply_buf(request, reinterpret_cast<const char*>(&answer), sizeof answer));
+}
+
+void on_read(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offset, fuse_file_info* /*file*/) noexcept {
+  Operations& self = operations(request);
+  const std::span<std::byte> payload = context(request).payload;
+  if (self.node(inode) != Operations::Node::disk || size > payload.size()) return reply_errno(request, EINVAL);
+  const RangeVerdict verdict = judge_read(offset, size, self.disk().size());
+  if (verdict.error != 0) return reply_errno(request, verdict.error);
+  const auto buffer = payload.first(verdict.range.size().value());
+  if (!buffer.empty()) {
+    const auto done = self.disk().read(verdict.range.begin, buffer);
+    if (!done) return reply_errno(request, errno_for_caller(done.error().code));
+    // Less than asked, inside the disk: the kernel would take it for the end of the file.
+    if (*done != buffer.size()) return reply_errno(request, EIO);
+  }
+  static_cast<void>(fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.data()), buffer.size()));
+}
+
+void on_write(fuse_req_t request, fuse_ino_t inode, const char* data, std::size_t size, off_t offset,
+              fuse_file_info* file) noexcept {
+  Operations& self = operations(request);
+  VirtualDisk& disk = self.disk();
+  if (self.node(inode) != Operations::Node::disk) return reply_errno(request, EINVAL);
+  if (disk.read_only()) return reply_errno(request, EROFS);
+  const RangeVerdict verdict = judge_write(offset, size, disk.size());
+  if (verdict.error != 0) return reply_errno(request, verdict.error);
+  if (size != 0) {
+    const auto done = disk.write(verdict.range.begin, std::as_bytes(std::span(data, size)));
+    if (!done) return reply_errno(request, errno_for_caller(done.error().code));
+    self.touch();
+    // O_DSYNC, O_SYNC, RWF_DSYNC and the mount option sync: for direct I/O the kernel leaves the flush to us
+    // (fuse_direct_write_iter, Linux 6.18, calls no generic_write_sync) and only passes the flag on.
+    if ((file->flags & O_DSYNC) != 0) {
+      if (const auto flushed = disk.flush(); !flushed)
+        return reply_errno(request, errno_for_caller(flushed.error().code));
+    }
+  }
+  static_cast<void>(fuse_reply_write(request, size));
+}
+
+// close(2) promises nothing; fsync(2) does.
+void on_flush(fuse_req_t request, fuse_ino_t /*inode*/, fuse_file_info* /*file*/) noexcept { reply_errno(request, 0); }
+
+void on_fsync(fuse_req_t request, fuse_ino_t /*inode*/, int /*data_only*/, fuse_file_info* /*file*/) noexcept {
+  reply(request, operations(request).disk().flush());
+}
+
+// FALLOCATE does not carry the flags of the file.
+Result<void> synchronise(VirtualDisk& disk, const Result<void>& done, const fuse_file_info* file) {
+  const bool synchronous = file != nullptr && (file->fh & O_DSYNC) != 0;
+  return done && synchronous ? disk.flush() : done;
+}
+
+void on_fallocate(fuse_req_t request, fuse_ino_t inode, int mode, off_t offset, off_t length,
+                  fuse_file_info* file) noexcept {
+  Operations& self = operations(request);
+  VirtualDisk& disk = self.disk();
+  if (self.node(inode) != Operations::Node::disk) return reply_errno(request, EINVAL);
+  const FallocateVerdict verdict =
+      judge_fallocate(mode, offset, length, disk.size(), disk.can_punch(), disk.read_only());
+  switch (verdict.action) {
+    case FallocateAction::refuse: return reply_errno(request, verdict.error);
+    case FallocateAction::nothing: return reply_errno(request, 0);
+    case FallocateAction::zero: self.touch(); return reply(request, synchronise(disk, disk.zero(verdict.range), file));
+    case FallocateAction::punch:
+      self.touch();
+      return reply(request, synchronise(disk, disk.punch(verdict.range), file));
+  }
+}
+
+void on_lseek(fuse_req_t request, fuse_ino_t inode, off_t offset, int whence, fuse_file_info* /*file*/) noexcept {
+  Operations& self = operations(request);
+  VirtualDisk& disk = self.disk();
+  if (self.node(inode) != Operations::Node::disk) return reply_errno(request, EINVAL);
+  if (const int error = judge_seek(offset, whence, disk.size()); error != 0) return reply_errno(request, error);
+  const ByteOffset from(static_cast<std::uint64_t>(offset));
+  const auto found = whence == SEEK_DATA ? disk.seek_data(from) : disk.seek_hole(from);
+  // The end of a file is a hole, and no data lies behind it: lseek(2).
+  std::uint64_t position = disk.size().value();
+  if (found) {
+    position = std::min(found->value(), position);
+  } else if (found.error().code != Errc::not_found && found.error().code != Errc::past_end) {
+    return reply_errno(request, errno_for_caller(found.error().code));
+  }
+  if (whence == SEEK_DATA && position == disk.size().value()) return reply_errno(request, ENXIO);
+  static_cast<void>(fuse_reply_lseek(request, static_cast<off_t>(position)));
+}
+
+void on_statfs(fuse_req_t request, fuse_ino_t /*inode*/) noexcept {
+  const struct statvfs usage = operations(request).usage();
+  static_cast<void>(fuse_reply_statfs(request, &usage));
+}
+
+void on_opendir(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) noexcept {
+  if (operations(request).node(inode) != Operations::Node::directory) return reply_errno(request, ENOTDIR);
+  file->keep_cache = 1;
+  file->cache_readdir = 1;
+  static_cast<void>(fuse_reply_open(request, file));
+}
+
+void on_readdir(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offset,
+                fuse_file_info* /*file*/) noexcept {
+  Operations& self = operations(request);
+  if (self.node(inode) != Operations::Node::directory) return reply_errno(request, ENOTDIR);
+  struct Name {
+    const char* text;
+    fuse_ino_t inode;
+    mode_t type;
+  };
+  const std::array<Name, 3> names{
+      {{".", FUSE_ROOT_ID, S_IFDIR}, {"..", FUSE_ROOT_ID, S_IFDIR}, {kDiskName, self.disk_inode(), S_IFREG}}};
+  std::array<char, 256> listing{};
+  const std::size_t room = std::min(size, listing.size());
+  std::size_t used = 0;
+  // The offset of an entry is the position to go on from: the number of the next one.
+  for (auto i = static_cast<std::size_t>(std::max<off_t>(offset, 0)); i < names.size(); ++i) {
+    struct stat status {};
+    status.st_ino = names[i].inode;
+    status.st_mode = names[i].type;
+    const std::size_t length = fuse_add_direntry(request, listing.data() + used, room - used, names[i].text, &status,
+                                                 static_cast<off_t>(i + 1));
+    if (length > room - used) break;
+    used += length;
+  }
+  static_cast<void>(fuse_reply_buf(request, listing.data(), used));
+}
+
+void on_release(fuse_req_t request, fuse_ino_t /*inode*/, fuse_file_info* /*file*/) noexcept {
+  reply_errno(request, 0);
+}
+void on_fsyncdir(fuse_req_t request, fuse_ino_t /*inode*/, int /*data_only*/, fuse_file_info* /*file*/) noexcept {
+  reply_errno(request, 0);
+}
+
+void on_mknod(fuse_req_t request, fuse_ino_t /*parent*/, const char* /*name*/, mode_t /*mode*/,
+              dev_t /*device*/) noexcept {
+  reply_errno(request, refusal(request));
+}
+void on_create(fuse_req_t request, fuse_ino_t /*parent*/, const char* /*name*/, mode_t /*mode*/,
+               fuse_file_info* /*file*/) noexcept {
+  reply_errno(request, refusal(request));
+}
+void on_mkdir(fuse_req_t request, fuse_ino_t /*parent*/, const char* /*name*/, mode_t /*mode*/) noexcept {
+  reply_errno(request, refusal(request));
+}
+void on_remove(fuse_req_t request, fuse_ino_t /*parent*/, const char* /*name*/) noexcept {
+  reply_errno(request, refusal(request));
+}
+void on_symlink(fuse_req_t request, const char* /*target*/, fuse_ino_t /*parent*/, const char* /*name*/) noexcept {
+  reply_errno(request, refusal(request));
+}
+void on_rename(fuse_req_t request, fuse_ino_t /*parent*/, const char* /*name*/, fuse_ino_t /*new_parent*/,
+               const char* /*new_name*/, unsigned /*flags*/) noexcept {
+  reply_errno(request, refusal(request));
+}
+void on_link(fuse_req_t request, fuse_ino_t /*inode*/, fuse_ino_t /*parent*/, const char* /*name*/) noexcept {
+  reply_errno(request, refusal(request));
+}
+
+}  // namespace
+
+Operations::Operations(VirtualDisk& disk, const OperationsOptions& options)
+    : disk_(disk),
+      options_(options),
+      modified_(now()),
+      uid_(options.uid),
+      gid_(options.gid),
+      mode_(options.mode & 0777U),
+      accessed_(modified_),
+      changed_(modified_) {}
+
+Operations::Node Operations::node(fuse_ino_t inode) const {
+  if (inode == disk_inode()) return Node::disk;
+  return inode == FUSE_ROOT_ID ? Node::directory : Node::none;
+}
+
+struct stat Operations::attributes(Node node) const {
+  MutexLock lock(mutex_);
+  struct stat status {};
+  status.st_uid = uid_;
+  status.st_gid = gid_;
+  status.st_blksize = static_cast<blksize_t>(std::max<std::uint64_t>(options_.block_size, kDefaultBlockSize));
+  const std::int64_t modified = modified_.load(std::memory_order_relaxed);
+  status.st_mtim = to_timespec(modified);
+  status.st_atim = to_timespec(accessed_);
+  status.st_ctim = to_timespec(std::max(changed_, modified));
+  if (node == Node::directory) {
+    status.st_ino = FUSE_ROOT_ID;
+    status.st_mode = S_IFDIR | 0555;
+    status.st_nlink = 2;
+    return status;
+  }
+  status.st_ino = disk_inode();
+  status.st_mode = S_IFREG | (disk_.read_only() ? mode_ & ~mode_t{0222} : mode_);
+  status.st_nlink = 1;
+  status.st_size = static_cast<off_t>(disk_.size().value());
+  status.st_blocks = static_cast<blkcnt_t>(disk_.size().value() / kSectorSize);
+  return status;
+}
+
+struct statvfs Operations::usage() const {
+  struct statvfs usage {};
+  usage.f_bsize = std::max<std::uint64_t>(options_.block_size, kDefaultBlockSize);
+  usage.f_frsize = usage.f_bsize;
+  usage.f_blocks = disk_.size().value() / usage.f_bsize;
+  usage.f_files = 1;
+  usage.f_namemax = 255;
+  return usage;
+}
+
+void Operations::change_attributes(const struct stat& wanted, int to_set) {
+  MutexLock lock(mutex_);
+  if ((to_set & FUSE_SET_ATTR_UID) != 0) uid_ = wanted.st_uid;
+  if ((to_set & FUSE_SET_ATTR_GID) != 0) gid_ = wanted.st_gid;
+  if ((to_set & FUSE_SET_ATTR_MODE) != 0) mode_ = wanted.st_mode & 0777U;
+  if ((to_set & FUSE_SET_ATTR_ATIME_NOW) != 0) {
+    accessed_ = now();
+  } else if ((to_set & FUSE_SET_ATTR_ATIME) != 0) {
+    accessed_ = from_timespec(wanted.st_atim);
+  }
+  if ((to_set & FUSE_SET_ATTR_MTIME_NOW) != 0) {
+    modified_.store(now(), std::memory_order_relaxed);
+  } else if ((to_set & FUSE_SET_ATTR_MTIME) != 0) {
+    modified_.store(from_timespec(wanted.st_mtim), std::memory_order_relaxed);
+  }
+  changed_ = now();
+}
+
+void Operations::touch() {
+  // The coarse clock moves every few milliseconds: mostly this only reads, and workers keep the cache line shared.
+  const std::int64_t time = now();
+  if (modified_.load(std::memory_order_relaxed) != time) modified_.store(time, std::memory_order_relaxed);
+}
+
+const fuse_lowlevel_ops& Operations::table() {
+  static const fuse_lowlevel_ops kTable = [] {
+    fuse_lowlevel_ops table{};
+    table.lookup = on_lookup;
+    table.getattr = on_getattr;
+    table.setattr = on_setattr;
+    table.open = on_open;
+    table.release = on_release;
+    table.read = on_read;
+    table.write = on_write;
+    table.flush = on_flush;
+    table.fsync = on_fsync;
+    table.fallocate = on_fallocate;
+    table.lseek = on_lseek;
+    table.statfs = on_statfs;
+    table.opendir = on_opendir;
+    table.readdir = on_readdir;
+    table.releasedir = on_release;
+    table.fsyncdir = on_fsyncdir;
+    table.mknod = on_mknod;
+    table.create = on_create;
+    table.mkdir = on_mkdir;
+    table.unlink = on_remove;
+    table.rmdir = on_remove;
+    table.symlink = on_symlink;
+    table.rename = on_rename;
+    table.link = on_link;
+    // Left out on purpose: libfuse answers ENOSYS, and the kernel stops asking and does the right thing itself.
+    // Extended attributes: there are none. Locks: local ones work. copy_file_range: falls back to reading and writing.
+    return table;
+  }();
+  return kTable;
+}
+
+}  // namespace remapfs::fuse

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <fuse_lowlevel.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "fuse/mount_point.hpp"
+#include "fuse/virtual_disk.hpp"
+#include "remapfs/thread_annotations.hpp"
+#include "remapfs/units.hpp"
+
+namespace remapfs::fuse {
+
+struct OperationsOptions {
+  RootKind root = RootKind::directory;
+  uid_t uid = ::geteuid();
+  gid_t gid = ::getegid();
+  mode_t mode = 0600;                            // permission bits of the disk; write bits are dropped when read-only
+  std::uint64_t block_size = kDefaultBlockSize;  // the volume's: in df, and what loop takes as discard granularity
+};
+
+// The file system: one file, the disk, as the root itself or as `disk` in a root directory.
+//
+// Nothing of the contents is cached, here or in the kernel (FOPEN_DIRECT_IO): each request arrives with exactly the
+// bytes the caller named, and its failure belongs to those bytes. Nothing here blocks but the disk.
+// Owner, mode and times can be changed as those of a device node can: in memory, until the mount ends.
+// mmap: private mappings work, shared ones answer ENODEV: an error on a mapped page could only be told by SIGBUS.
+// Threads: all of it from any number of workers.
+class Operations {
+ public:
+  // The disk outlives this object.
+  Operations(VirtualDisk& disk, const OperationsOptions& options);
+
+  // The operations for Transport::start(); the `service` that goes with them is a pointer to an object of this class.
+  [[nodiscard]] static const fuse_lowlevel_ops& table();
+
+  // The members below are the operations' own; they are public for the functions in that table.
+  enum class Node : std::uint8_t { none, directory, disk };
+  [[nodiscard]] Node node(fuse_ino_t inode) const;
+  [[nodiscard]] fuse_ino_t disk_inode() const { return options_.root == RootKind::file ? FUSE_ROOT_ID : 2; }
+  [[nodiscard]] VirtualDisk& disk() const { return disk_; }
+  [[nodiscard]] struct stat attributes(Node node) const EXCLUDES(mutex_);
+  [[nodiscard]] struct statvfs usage() const;
+  // Sets what FUSE_SET_ATTR_* bits name, sizes excepted.
+  void change_attributes(const struct stat& wanted, int to_set) EXCLUDES(mutex_);
+  // The disk was written to now.
+  void touch();
+
+ private:
+  VirtualDisk& disk_;
+  const OperationsOptions options_;
+  // Times are nanoseconds since the epoch.
+  std::atomic<std::int64_t> modified_;
+  mutable Mutex mutex_;
+  uid_t uid_ GUARDED_BY(mutex_);
+  gid_t gid_ GUARDED_BY(mutex_);
+  mode_t mode_ GUARDED_BY(mutex_);
+  std::int64_t accessed_ GUARDED_BY(mutex_);
+  std::int64_t changed_ GUARDED_BY(mutex_);
+};
+
+}  // namespace remapfs::fuse

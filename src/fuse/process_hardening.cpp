@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "fuse/process_hardening.hpp"
+
+#include <cap-ng.h>
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include <array>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <string_view>
+
+#include "fuse/unique_fd.hpp"
+
+// Linux 5.6; older C libraries lack them.
+#ifndef PR_SET_IO_FLUSHER
+#define PR_SET_IO_FLUSHER 57
+#define PR_GET_IO_FLUSHER 58
+#endif
+
+namespace remapfs::fuse {
+
+namespace {
+
+constexpr const char* kOomScoreFile = "/proc/self/oom_score_adj";
+
+std::string reason(int error) { return std::strerror(error); }
+
+bool may_lock_everything() {
+  if (capng_get_caps_process() == 0 && capng_have_capability(CAPNG_EFFECTIVE, CAP_IPC_LOCK) != 0) return true;
+  rlimit limit{};
+  return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur == RLIM_INFINITY;
+}
+
+int write_oom_score(int score) {
+  const UniqueFd file(::open(kOomScoreFile, O_WRONLY | O_CLOEXEC));
+  if (!file.valid()) return errno;
+  const std::string text = std::to_string(score);
+  return ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : errno;
+}
+
+int read_oom_score() {
+  const UniqueFd file(::open(kOomScoreFile, O_RDONLY | O_CLOEXEC));
+  std::array<char, 32> text{};
+  const ssize_t length = file.valid() ? ::read(file.get(), text.data(), text.size()) : 0;
+  int score = 0;
+  if (length > 0) std::from_chars(text.data(), text.data() + length, score);
+  return score;
+}
+
+}  // namespace
+
+HardeningReport harden_process(const HardeningWishes& wishes) {
+  HardeningReport report;
+
+  const int flusher_error = prctl(PR_SET_IO_FLUSHER, 1, 0, 0, 0) == 0 ? 0 : errno;
+  report.io_flusher = prctl(PR_GET_IO_FLUSHER, 0, 0, 0, 0) == 1;
+  report.lines.push_back(report.io_flusher ? "io flusher: granted"
+                                           : "io flusher: not granted (" + reason(flusher_error) + ")");
+
+  if (!wishes.lock_memory) {
+    report.lines.emplace_back("memory lock: not asked for");
+  } else if (!may_lock_everything()) {
+    report.lines.emplace_back("memory lock: not granted (needs CAP_IPC_LOCK or an unlimited RLIMIT_MEMLOCK)");
+  } else {
+    report.memory_locked = mlockall(MCL_CURRENT | MCL_FUTURE) == 0;
+    report.lines.push_back(report.memory_locked ? "memory lock: granted"
+                                                : "memory lock: not granted (" + reason(errno) + ")");
+  }
+
+  const int oom_error = write_oom_score(wishes.oom_score_adj);
+  report.oom_score_adj = read_oom_score();
+  report.lines.push_back(report.oom_score_adj == wishes.oom_score_adj
+                             ? "oom score " + std::to_string(wishes.oom_score_adj) + ": granted"
+                             : "oom score " + std::to_string(wishes.oom_score_adj) + ": not granted (" +
+                                   reason(oom_error) + "), stays " + std::to_string(report.oom_score_adj));
+  return report;
+}
+
+}  // namespace remapfs::fuse

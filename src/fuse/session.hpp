@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <fuse_lowlevel.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "fuse/unique_fd.hpp"
+#include "remapfs/error.hpp"
+
+namespace remapfs::fuse {
+
+// What fuse_req_userdata() points to in every operation.
+struct RequestContext {
+  void* service = nullptr;       // as given to the transport
+  std::span<std::byte> payload;  // the worker's own page-aligned buffer, kMaxRequestSize long; holds the data of a
+                                 // WRITE, is free for a READ's data until its reply
+};
+
+// What to ask of the kernel in FUSE_INIT.
+struct InitWishes {
+  std::uint32_t max_write = 0;
+  std::uint32_t max_read = 0;
+  std::uint32_t max_readahead = 0;
+  std::uint32_t max_background = 0;
+  std::uint32_t congestion_threshold = 0;
+};
+
+// What came out of FUSE_INIT.
+struct InitOutcome {
+  unsigned protocol_major = 0;
+  unsigned protocol_minor = 0;
+  std::uint32_t max_write = 0;
+  std::uint32_t max_read = 0;
+  std::uint32_t max_readahead = 0;
+  bool async_read = false;
+  bool async_direct_io = false;
+  bool explicit_invalidation = false;
+};
+
+// Page-aligned memory, present in RAM from the start.
+class PageBuffer {
+ public:
+  static Result<PageBuffer> allocate(std::size_t size);
+  PageBuffer(PageBuffer&& other) noexcept;
+  PageBuffer& operator=(PageBuffer&&) = delete;
+  ~PageBuffer();
+
+  [[nodiscard]] std::span<std::byte> bytes() const { return bytes_; }
+
+ private:
+  explicit PageBuffer(std::span<std::byte> bytes) : bytes_(bytes) {}
+  std::span<std::byte> bytes_;
+};
+
+// One worker's end of the connection: its own descriptor, its own fuse_session and its own request buffer, so that
+// workers share no lock and no cache line on the way of a request.
+//
+// Threads: one at a time; receiving() from any.
+// Memory: kMaxRequestSize and a few pages, touched in create(). libfuse 3.14 allocates one small object a request.
+class Session : private RequestContext {
+ public:
+  // descriptor: a clone of a mounted /dev/fuse descriptor. operations: copied, `init` excepted, which is ours.
+  // Errors: no_memory.
+  static Result<std::unique_ptr<Session>> create(UniqueFd descriptor, const fuse_lowlevel_ops& operations,
+                                                 void* service, const InitWishes& wishes);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Waits for the kernel's FUSE_INIT, which it sends once to the whole connection, and answers it. Returns the request
+  // as it came, for replay_init() of the other sessions. Errors: timeout; device_gone (unmounted meanwhile);
+  // unsupported (the kernel speaks another protocol); device_other.
+  Result<std::vector<std::byte>> serve_init(std::chrono::milliseconds patience);
+  // Brings the session into the state that this request led to elsewhere. The kernel sees nothing of it.
+  // Errors: invalid (not a FUSE_INIT), unsupported.
+  Result<void> replay_init(std::span<const std::byte> request);
+  [[nodiscard]] const InitOutcome& init_outcome() const { return outcome_; }
+
+  enum class Received : std::uint8_t {
+    request,    // process() is due
+    again,      // a signal, or nothing to read
+    unmounted,  // or aborted: nothing will ever come again
+    failed,     // last_errno() says why
+  };
+  // Waits for one request.
+  Received receive();
+  // Serves it, with the operations, to its reply.
+  void process();
+  [[nodiscard]] int last_errno() const { return last_errno_; }
+
+  // Whether the session's thread is waiting in read(2), or just before or after it: when a signal is of use.
+  [[nodiscard]] bool receiving() const { return receiving_.load(std::memory_order_acquire); }
+
+ private:
+  Session(UniqueFd descriptor, PageBuffer buffer, void* service, const InitWishes& wishes);
+
+  static ssize_t read_callback(int fd, void* buffer, std::size_t size, void* userdata);
+  static ssize_t write_callback(int fd, iovec* parts, int count, void* userdata);
+  static void init_callback(void* userdata, fuse_conn_info* connection);
+  static Session& from(void* userdata) { return *static_cast<Session*>(static_cast<RequestContext*>(userdata)); }
+
+  ssize_t read_request(int fd, void* buffer, std::size_t size);
+
+  PageBuffer buffer_;
+  fuse_session* session_ = nullptr;  // owns the descriptor from fuse_session_custom_io() on
+  UniqueFd descriptor_;              // until then
+  fuse_buf request_{};
+  InitWishes wishes_;
+  InitOutcome outcome_;
+  bool initialised_ = false;
+  std::span<const std::byte> replay_;  // not empty: read_callback hands this out instead of asking the kernel
+  bool swallow_replies_ = false;
+  int last_errno_ = 0;
+  std::atomic<bool> receiving_{false};
+};
+
+}  // namespace remapfs::fuse
