@@ -112,12 +112,21 @@ Result<void> Volume::Impl::read_unaligned(ByteRange range, std::byte* out, const
   return slow_read(range, out, deadline, trouble->media);
 }
 
+// Ends that are off the grid are read-modify-write under the hold of their block, as wide as the block: no block is
+// written twice for one request, or its second write could lose what the first one acknowledges.
+ByteRange Volume::Impl::aligned_blocks(ByteRange range) const {
+  ByteRange middle = range;
+  if (!is_aligned(range.begin.value(), io_alignment)) middle.begin = geometry.end_of(geometry.block_of(range.begin));
+  if (!is_aligned(range.end.value(), io_alignment) && range.end.value() != size.value()) {
+    middle.end = geometry.begin_of(geometry.block_of(range.end));
+  }
+  return middle;
+}
+
 Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data, const Deadline& deadline) {
   const auto data_at = [&](ByteOffset at) { return data + distance(range.begin, at).value(); };
 
-  // Ends that are off the grid are read-modify-write under the hold of their block.
-  ByteRange middle{ByteOffset(round_up(range.begin.value(), io_alignment)), range.end};
-  if (range.end.value() != size.value()) middle.end = ByteOffset(round_down(range.end.value(), io_alignment));
+  const ByteRange middle = aligned_blocks(range);
   if (middle.empty()) return slow_write(range, data, deadline, false);
   if (range.begin < middle.begin) {
     if (auto head = slow_write({range.begin, middle.begin}, data, deadline, false); !head) return head;

@@ -93,6 +93,8 @@ struct Volume::Impl {
   template <class Access>
   std::optional<Trouble> serve_runs(ByteRange range, const Deadline& deadline, bool write, Access&& access);
   [[nodiscard]] bool io_aligned(ByteRange range, const void* memory) const;
+  // What is left of the range without blocks whose part is off the devices' grid; may be empty or reversed.
+  [[nodiscard]] ByteRange aligned_blocks(ByteRange range) const;
   Result<void> read_unaligned(ByteRange range, std::byte* out, const Deadline& deadline);
   template <class Body>
   Result<void> retry_after_resume(Body&& body);

@@ -47,12 +47,9 @@ Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch, const Deadlin
       Member& primary = *member(0);
       if (first->kind == RunKind::primary) {
         if (primary.breaker_open()) return fail(Errc::suspended);
-        const bool to_the_end = first->range.end.value() == size.value();
-        const ByteRange whole{
-            ByteOffset(round_up(first->range.begin.value(), io_alignment)),
-            to_the_end ? first->range.end : ByteOffset(round_down(first->range.end.value(), io_alignment))};
+        const ByteRange whole = aligned_blocks(first->range);
         if (whole.begin != first->range.begin) {
-          // The unaligned head alone; what follows it comes next.
+          // The block of the unaligned head alone; what follows it comes next.
           first->range.end = std::min(first->range.end, whole.begin);
         } else if (!whole.empty()) {
           const auto done = punch ? primary.device().punch_hole(whole) : primary.device().zero_range(whole);

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "remapfs/map_store.hpp"
+
+namespace remapfs::testing {
+
+// What a map and the tags hold, in memory. Outlives the stores opened on it, as a file outlives its mounts.
+struct MemoryMap {
+  VolumeInfo info;
+  std::map<std::uint64_t, RemapRow> rows;
+  std::set<SlotAddress> retired;
+  std::vector<Event> events;
+};
+
+// A MapStore over a MemoryMap that checks its caller and fails on command. It syncs the spares where the real one
+// does, so that what a test finds after a power loss is what I3 promises.
+class MemoryMapStore final : public MapStore {
+ public:
+  using Spares = std::map<SpareId, BlockDevice*>;
+
+  MemoryMapStore(MemoryMap& map, Spares spares) : map_(map), spares_(std::move(spares)) {
+    for (SpareInfo& spare : map_.info.spares) {
+      spare.retired.clear();
+      for (const SlotAddress slot : map_.retired) {
+        if (slot.spare == spare.id) spare.retired.push_back(slot.slot);
+      }
+    }
+  }
+
+  [[nodiscard]] const VolumeInfo& info() const override { return map_.info; }
+
+  Result<void> load(const std::function<Result<void>(const RemapRow&)>& visit) override {
+    for (const auto& [block, row] : map_.rows) {
+      if (auto accepted = visit(row); !accepted) return accepted;
+    }
+    return {};
+  }
+
+  Result<std::optional<RemapRow>> find_row(BlockIndex block) override {
+    const auto row = map_.rows.find(block.value());
+    if (row == map_.rows.end()) return std::nullopt;
+    return row->second;
+  }
+
+  tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override {
+    REMAPFS_INVARIANT(!closed_);
+    ++commits_;
+    if (before_commit) before_commit(transaction);
+    if (!failures.empty()) {
+      CommitFailure failure = failures.front();
+      failures.pop_front();
+      if (failure.error.code == Errc::commit_unknown && apply_unknown) apply(transaction);
+      return tl::unexpected<CommitFailure>(failure);
+    }
+    if (auto failed = sync_spares_of(transaction)) return tl::unexpected<CommitFailure>(*failed);
+    apply(transaction);
+    check_owners();
+    return CommitReport{};
+  }
+
+  Result<void> close() override {
+    closed_ = true;
+    map_.info.clean = true;
+    return {};
+  }
+
+  [[nodiscard]] std::uint64_t commits() const { return commits_; }
+
+  std::deque<CommitFailure> failures;  // answers of the next commits
+  bool apply_unknown = false;          // a commit of unknown outcome did happen
+  std::function<void(const MapTransaction&)> before_commit;
+
+ private:
+  std::optional<CommitFailure> sync_spares_of(const MapTransaction& transaction) {
+    std::set<SpareId> touched;
+    for (const MapChange& change : transaction.changes) {
+      if (change.kind == MapChange::Kind::put && change.row.state == EntryState::remapped) {
+        touched.insert(change.row.where.spare);
+      }
+      if (change.vacated) touched.insert(change.vacated->spare);
+    }
+    for (const SpareId id : touched) {
+      auto synced = spares_.at(id)->sync();
+      if (!synced) return CommitFailure{synced.error(), {}, id};
+    }
+    return std::nullopt;
+  }
+
+  void apply(const MapTransaction& transaction) {
+    for (const MapChange& change : transaction.changes) {
+      RemapRow row = change.row;
+      row.block = change.block;
+      const auto old = map_.rows.find(change.block.value());
+      if (old != map_.rows.end()) {
+        row.error_count += old->second.error_count;
+        const bool left = old->second.state == EntryState::remapped &&
+                          (change.kind == MapChange::Kind::erase || row.where != old->second.where ||
+                           row.state != EntryState::remapped);
+        REMAPFS_INVARIANT(left == change.vacated.has_value());
+        REMAPFS_INVARIANT(!left || *change.vacated == old->second.where);
+      }
+      // A sector is valid in a slot only if it was written there.
+      REMAPFS_INVARIANT(row.state != EntryState::remapped || (row.valid_mask & ~row.written_mask) == 0);
+      if (change.kind == MapChange::Kind::erase) {
+        map_.rows.erase(change.block.value());
+      } else {
+        map_.rows[change.block.value()] = row;
+      }
+    }
+    map_.retired.insert(transaction.retired_slots.begin(), transaction.retired_slots.end());
+    map_.events.insert(map_.events.end(), transaction.events.begin(), transaction.events.end());
+  }
+
+  void check_owners() const {
+    if (map_.rows.size() > 4096 && commits_ % 64 != 0) return;
+    std::set<SlotAddress> owned;
+    for (const auto& [block, row] : map_.rows) {
+      if (row.state != EntryState::remapped) continue;
+      REMAPFS_INVARIANT(owned.insert(row.where).second);
+      REMAPFS_INVARIANT(!map_.retired.contains(row.where));
+    }
+  }
+
+  MemoryMap& map_;
+  Spares spares_;
+  std::uint64_t commits_ = 0;
+  bool closed_ = false;
+};
+
+}  // namespace remapfs::testing

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <vector>
+
+#include "remapfs/aligned_buffer.hpp"
+#include "remapfs/volume.hpp"
+#include "support/fake_disk.hpp"
+#include "support/memory_map.hpp"
+
+namespace remapfs::testing {
+
+// Forwards to a disk that outlives the volume, as real disks outlive their mounts.
+class BorrowedDevice final : public BlockDevice {
+ public:
+  explicit BorrowedDevice(BlockDevice& device) : device_(device) {}
+  [[nodiscard]] const DeviceGeometry& geometry() const override { return device_.geometry(); }
+  [[nodiscard]] const std::string& name() const override { return device_.name(); }
+  Result<void> read_exact(ByteOffset o, std::span<std::byte> b) override { return device_.read_exact(o, b); }
+  Result<void> write_all(ByteOffset o, std::span<const std::byte> d) override { return device_.write_all(o, d); }
+  Result<void> sync() override { return device_.sync(); }
+  Result<void> zero_range(ByteRange range) override { return device_.zero_range(range); }
+  Result<void> punch_hole(ByteRange range) override { return device_.punch_hole(range); }
+  Result<ByteOffset> seek_data(ByteOffset from) override { return device_.seek_data(from); }
+  Result<ByteOffset> seek_hole(ByteOffset from) override { return device_.seek_hole(from); }
+  void drop_cache(ByteRange range) override { device_.drop_cache(range); }
+  Result<void> reopen() override { return device_.reopen(); }
+  [[nodiscard]] int native_handle() const override { return device_.native_handle(); }
+
+ private:
+  BlockDevice& device_;
+};
+
+struct RigOptions {
+  std::uint64_t disk_bytes = 4U << 20U;
+  std::uint64_t block_size = 4096;
+  std::uint64_t slots = 256;
+  std::uint32_t logical_block = 512;
+  int spares = 1;
+  bool punches_cheaply = false;
+};
+
+// A volume on simulated disks and a map in memory, which can be unmounted and mounted again.
+class VolumeRig {
+ public:
+  static constexpr std::uint64_t kFirstSlot = 64 << 10;
+
+  explicit VolumeRig(const RigOptions& options = {}) : options_(options) {
+    DeviceGeometry geometry;
+    geometry.logical_block = options.logical_block;
+    geometry.physical_block = options.logical_block;
+    geometry.memory_alignment = 512;
+    geometry.punches_cheaply = options.punches_cheaply;
+    primary = std::make_unique<FakeDisk>(ByteCount(options.disk_bytes), geometry, "primary");
+    map.info.uuid = "rig";
+    map.info.block_size = options.block_size;
+    map.info.size = ByteCount(options.disk_bytes);
+    geometry.punches_cheaply = false;
+    for (int i = 1; i <= options.spares; ++i) {
+      const auto id = static_cast<SpareId>(i);
+      const ByteCount size(kFirstSlot + options.slots * options.block_size + 4096);
+      spares.push_back(std::make_unique<FakeDisk>(size, geometry, "spare"));
+      map.info.spares.push_back({id, "spare", "uuid", options.slots, ByteOffset(kFirstSlot), {}, false});
+    }
+    mount();
+  }
+
+  void mount(VolumeOptions volume_options = {}) {
+    Result<void> mounted = try_mount(std::move(volume_options));
+    ASSERT_TRUE(mounted) << describe(mounted.error());
+  }
+
+  Result<void> try_mount(VolumeOptions volume_options) {
+    volume.reset();
+    VolumeParts parts;
+    parts.primary = std::make_unique<BorrowedDevice>(*primary);
+    MemoryMapStore::Spares devices;
+    for (std::size_t i = 0; i < spares.size(); ++i) {
+      const auto id = static_cast<SpareId>(i + 1);
+      parts.spares[id] = std::make_unique<BorrowedDevice>(*spares[i]);
+      devices[id] = spares[i].get();
+    }
+    auto made = std::make_unique<MemoryMapStore>(map, std::move(devices));
+    store = made.get();
+    parts.store = std::move(made);
+    auto opened = Volume::open(std::move(parts), std::move(volume_options));
+    if (!opened) return fail(opened.error());
+    volume = std::move(*opened);
+    return {};
+  }
+
+  // Unmounts in order.
+  void unmount() {
+    if (!volume) return;
+    ASSERT_TRUE(volume->close());
+    volume.reset();
+  }
+  void remount() {
+    unmount();
+    mount();
+  }
+
+  [[nodiscard]] FakeDisk& spare() { return *spares.front(); }
+  [[nodiscard]] BlockGeometry geometry() const { return BlockGeometry(options_.block_size); }
+
+  // The row of a block, if there is one.
+  [[nodiscard]] std::optional<RemapRow> row(std::uint64_t block) const {
+    const auto found = map.rows.find(block);
+    if (found == map.rows.end()) return std::nullopt;
+    return found->second;
+  }
+
+  Result<std::vector<std::byte>> read(std::uint64_t offset, std::size_t length) {
+    std::vector<std::byte> bytes(length);
+    auto got = volume->read(ByteOffset(offset), bytes);
+    if (!got) return fail(got.error());
+    bytes.resize(*got);
+    return bytes;
+  }
+  Result<void> write(std::uint64_t offset, const std::vector<std::byte>& bytes) {
+    return volume->write(ByteOffset(offset), bytes);
+  }
+
+  std::unique_ptr<FakeDisk> primary;
+  std::vector<std::unique_ptr<FakeDisk>> spares;
+  MemoryMap map;
+  MemoryMapStore* store = nullptr;
+  std::unique_ptr<Volume> volume;
+
+ private:
+  RigOptions options_;
+};
+
+// Bytes that differ from sector to sector and from `version` to version.
+inline std::vector<std::byte> pattern(std::uint64_t offset, std::size_t length, std::uint64_t version) {
+  std::vector<std::byte> bytes(length);
+  for (std::size_t i = 0; i < length; ++i) {
+    const std::uint64_t at = offset + i;
+    const std::uint64_t word = (at / 8 + 1) * 0x9E3779B97F4A7C15ULL ^ (version + 1) * 0xC2B2AE3D27D4EB4FULL;
+    bytes[i] = static_cast<std::byte>((word >> (at % 8 * 8)) & 0xFFU);
+  }
+  return bytes;
+}
+
+}  // namespace remapfs::testing
