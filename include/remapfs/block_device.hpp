@@ -13,7 +13,7 @@ namespace remapfs {
 
 // What a device is like. Fixed while it is open.
 struct DeviceGeometry {
-  ByteCount size;                        // rounded down to whole sectors
+  ByteCount size;                        // rounded down to whole sectors; of a block device, to whole logical blocks
   std::uint32_t logical_block = 512;     // the grid of transfers, see BlockDevice
   std::uint32_t physical_block = 512;    // what the medium itself rewrites as a whole
   std::uint32_t memory_alignment = 512;  // buffers of transfers start at multiples of this
