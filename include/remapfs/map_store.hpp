@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "remapfs/block_device.hpp"
@@ -27,7 +28,22 @@ enum class Cause : std::uint8_t {
   discard,         // zeroed
   imported,        // remapfs import
 };
-[[nodiscard]] std::string_view to_string(Cause cause);
+[[nodiscard]] constexpr std::string_view to_string(Cause cause) {
+  switch (cause) {
+    case Cause::read_error: return "read_error";
+    case Cause::write_error: return "write_error";
+    case Cause::weak_read: return "weak_read";
+    case Cause::slot_error: return "slot_error";
+    case Cause::rewritten: return "rewritten";
+    case Cause::operator_add: return "operator_add";
+    case Cause::operator_mark: return "operator_mark";
+    case Cause::operator_clear: return "operator_clear";
+    case Cause::discard: return "discard";
+    case Cause::imported: return "imported";
+  }
+  return "unknown";
+}
+inline constexpr Cause kLastCause = Cause::imported;
 
 // One row of `remaps`.
 struct RemapRow {

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/map_writer.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "store/row_codec.hpp"
+#include "store/schema.hpp"
+#include "store/sql.hpp"
+
+namespace remapfs::store {
+namespace {
+
+// A log of about 4 MiB: small enough to recover fast, large enough that checkpoints are rare.
+constexpr int kCheckpointFrames = 1000;
+// One frame is a page of 4096 bytes and a header; a commit writes at most two after prepare().
+constexpr std::int64_t kRoomForCommit = 64 * 1024;
+constexpr std::int64_t kRoomAtOnce = 1024 * 1024;
+
+// Leaves a statement ready for its next use, whatever happened to this one.
+class StatementUse {
+ public:
+  explicit StatementUse(SQLite::Statement& statement) : statement_(statement) {}
+  ~StatementUse() { statement_.tryReset(); }
+  StatementUse(const StatementUse&) = delete;
+  StatementUse& operator=(const StatementUse&) = delete;
+
+ private:
+  SQLite::Statement& statement_;
+};
+
+}  // namespace
+
+struct MapWriter::Statements {
+  explicit Statements(SQLite::Database& database)
+      : begin(database, "BEGIN IMMEDIATE"),
+        commit(database, "COMMIT"),
+        rollback(database, "ROLLBACK"),
+        find(database, "SELECT " REMAPFS_ROW_COLUMNS " FROM remaps WHERE block = ?"),
+        find_owner(database, "SELECT " REMAPFS_ROW_COLUMNS " FROM remaps WHERE spare_id = ? AND slot = ?"),
+        put(database, "INSERT INTO remaps (" REMAPFS_ROW_COLUMNS
+                      ", created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10) "
+                      "ON CONFLICT (block) DO UPDATE SET state = ?2, spare_id = ?3, slot = ?4, valid_mask = ?5, "
+                      "written_mask = ?6, "
+                      "sequence = ?7, cause = ?8, error_count = error_count + ?9, updated_at = ?10"),
+        erase(database, "DELETE FROM remaps WHERE block = ?"),
+        // 'tag' says more than 'slot': the load needs to know it.
+        retire(database,
+               "INSERT INTO retired_slots (spare_id, slot, reason, at) VALUES (?1, ?2, ?3, ?4) "
+               "ON CONFLICT DO UPDATE SET reason = 'tag' WHERE excluded.reason = 'tag'"),
+        add_event(database, "INSERT INTO events (at, kind, block, detail) VALUES (?, ?, ?, ?)"),
+        trim_events(database, "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?"),
+        set_sequence(database, "UPDATE devices SET sequence = ? WHERE id = ?"),
+        set_totals(database, "UPDATE volume SET row_count = ?, row_digest = ?"),
+        set_clean(database, "UPDATE volume SET clean = ?") {}
+
+  SQLite::Statement begin, commit, rollback, find, find_owner, put, erase, retire, add_event, trim_events, set_sequence,
+      set_totals, set_clean;
+};
+
+void MapWriter::StatementsDeleter::operator()(Statements* statements) const { delete statements; }
+
+Result<std::unique_ptr<MapWriter>> MapWriter::open(const std::string& path) {
+  auto database = open_database(path, SqlAccess::write);
+  if (!database) return fail(std::move(database.error()));
+  return sql_guard(path, [&]() -> Result<std::unique_ptr<MapWriter>> {
+    std::unique_ptr<MapWriter> writer(new MapWriter(path));
+    writer->database_ = std::move(*database);
+    writer->statements_.reset(new Statements(*writer->database_));
+    writer->checkpoint_at_frames_ = kCheckpointFrames;
+    sqlite3_wal_hook(
+        writer->database_->getHandle(),
+        [](void* self, sqlite3*, const char*, int frames) {
+          static_cast<MapWriter*>(self)->log_frames_ = frames;
+          return SQLITE_OK;
+        },
+        writer.get());
+    // SQLite takes no locks on the log itself, so a descriptor of ours does no harm there.
+    writer->log_ = FileDescriptor(::open((path + "-wal").c_str(), O_WRONLY | O_CLOEXEC));
+    return writer;
+  });
+}
+
+template <class Bind>
+Result<void> MapWriter::run(SQLite::Statement& statement, Bind&& bind) {
+  return sql_guard(path_, [&]() -> Result<void> {
+    const StatementUse use(statement);
+    bind(statement);
+    statement.exec();
+    return {};
+  });
+}
+
+Result<void> MapWriter::begin() {
+  return sql_guard(path_, [&]() -> Result<void> {
+    now_ = utc_now();
+    events_added_ = false;
+    const StatementUse use(statements_->begin);
+    statements_->begin.exec();
+    return {};
+  });
+}
+
+Result<std::optional<RemapRow>> MapWriter::find_by(SQLite::Statement& statement, std::int64_t first,
+                                                   std::optional<std::int64_t> second) {
+  return sql_guard(path_, [&]() -> Result<std::optional<RemapRow>> {
+    const StatementUse use(statement);
+    statement.bind(1, first);
+    if (second) statement.bind(2, *second);
+    if (!statement.executeStep()) return std::nullopt;
+    auto row = read_row(statement);
+    if (!row) return fail(std::move(row.error()));
+    return *row;
+  });
+}
+
+Result<std::optional<RemapRow>> MapWriter::find(BlockIndex block) {
+  return find_by(statements_->find, to_sql(block.value()), std::nullopt);
+}
+
+Result<std::optional<RemapRow>> MapWriter::find_owner(SlotAddress slot) {
+  return find_by(statements_->find_owner, slot.spare, to_sql(slot.slot.value()));
+}
+
+Result<void> MapWriter::put(const RemapRow& row) {
+  return run(statements_->put, [&](SQLite::Statement& statement) {
+    const bool has_slot = row.state == EntryState::remapped;
+    statement.bind(1, to_sql(row.block.value()));
+    statement.bind(2, std::string(state_text(row.state)));
+    has_slot ? statement.bind(3, std::int64_t{row.where.spare}) : statement.bind(3);
+    has_slot ? statement.bind(4, to_sql(row.where.slot.value())) : statement.bind(4);
+    statement.bind(5, to_sql(row.valid_mask));
+    statement.bind(6, to_sql(row.written_mask));
+    statement.bind(7, to_sql(row.sequence.value()));
+    statement.bind(8, std::string(to_string(row.cause)));
+    statement.bind(9, to_sql(row.error_count));
+    statement.bind(10, now_);
+  });
+}
+
+Result<void> MapWriter::erase(BlockIndex block) {
+  return run(statements_->erase, [&](SQLite::Statement& statement) { statement.bind(1, to_sql(block.value())); });
+}
+
+Result<void> MapWriter::retire(SlotAddress slot, const char* reason) {
+  return run(statements_->retire, [&](SQLite::Statement& statement) {
+    statement.bind(1, std::int64_t{slot.spare});
+    statement.bind(2, to_sql(slot.slot.value()));
+    statement.bind(3, reason);
+    statement.bind(4, now_);
+  });
+}
+
+Result<void> MapWriter::add_event(const Event& event) {
+  events_added_ = true;
+  return run(statements_->add_event, [&](SQLite::Statement& statement) {
+    statement.bind(1, now_);
+    statement.bind(2, event.kind);
+    event.block ? statement.bind(3, to_sql(event.block->value())) : statement.bind(3);
+    statement.bind(4, event.detail);
+  });
+}
+
+Result<void> MapWriter::set_sequence(SpareId spare, Sequence sequence) {
+  return run(statements_->set_sequence, [&](SQLite::Statement& statement) {
+    statement.bind(1, to_sql(sequence.value()));
+    statement.bind(2, std::int64_t{spare});
+  });
+}
+
+Result<void> MapWriter::set_totals(std::uint64_t row_count, std::uint64_t row_digest) {
+  return run(statements_->set_totals, [&](SQLite::Statement& statement) {
+    statement.bind(1, to_sql(row_count));
+    statement.bind(2, to_sql(row_digest));
+  });
+}
+
+Result<void> MapWriter::set_clean(bool clean) {
+  return run(statements_->set_clean, [&](SQLite::Statement& statement) { statement.bind(1, clean ? 1 : 0); });
+}
+
+Result<void> MapWriter::prepare() {
+  if (events_added_) {
+    auto trimmed = run(statements_->trim_events, [&](SQLite::Statement& statement) { statement.bind(1, kEventsKept); });
+    if (!trimmed) return trimmed;
+    events_added_ = false;
+  }
+  auto flushed = sql_guard(path_, [&]() -> Result<void> {
+    const int result = sqlite3_db_cacheflush(database_->getHandle());
+    // Busy says that some page is in use and stays in the cache: no harm.
+    if (result != SQLITE_OK && (result & 0xFF) != SQLITE_BUSY) throw SQLite::Exception(database_->getHandle(), result);
+    return {};
+  });
+  if (!flushed) return flushed;
+  return reserve_log();
+}
+
+Result<void> MapWriter::reserve_log() {
+  struct stat status {};
+  if (!log_.is_open() || ::fstat(log_.get(), &status) != 0) return {};
+  if (status.st_size + kRoomForCommit <= log_reserved_end_) return {};
+  for (const std::int64_t room : {kRoomAtOnce, kRoomForCommit}) {
+    if (::fallocate(log_.get(), FALLOC_FL_KEEP_SIZE, status.st_size, room) == 0) {
+      log_reserved_end_ = status.st_size + room;
+      return {};
+    }
+    if (errno != ENOSPC && errno != EDQUOT && errno != EFBIG) return {};  // a file system without reservations
+  }
+  const int error = errno;
+  return fail(Errc::store, fmt::format("{}, {}, make room on its file system", path_, std::strerror(error)), error);
+}
+
+Result<void> MapWriter::commit() {
+  return sql_guard(path_, [&]() -> Result<void> {
+    const StatementUse use(statements_->commit);
+    statements_->commit.exec();
+    return {};
+  });
+}
+
+Result<void> MapWriter::rollback() {
+  // After some errors SQLite has rolled back by itself.
+  if (sqlite3_get_autocommit(database_->getHandle()) != 0) return {};
+  return sql_guard(path_, [&]() -> Result<void> {
+    const StatementUse use(statements_->rollback);
+    statements_->rollback.exec();
+    return {};
+  });
+}
+
+bool MapWriter::checkpoint() {
+  const int result =
+      sqlite3_wal_checkpoint_v2(database_->getHandle(), "main", SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  // Busy and locked: a reader is in the way, the rest follows another time.
+  const int kind = result & 0xFF;
+  if (kind != SQLITE_OK && kind != SQLITE_BUSY && kind != SQLITE_LOCKED) checkpoint_failed_ = true;
+  return kind == SQLITE_OK;
+}
+
+void MapWriter::checkpoint_if_due() {
+  if (checkpoint_failed_ || log_frames_ < checkpoint_at_frames_) {
+    // The log starts again from its beginning after a complete checkpoint.
+    if (log_frames_ < kCheckpointFrames) checkpoint_at_frames_ = kCheckpointFrames;
+    return;
+  }
+  checkpoint();
+  checkpoint_at_frames_ = log_frames_ + kCheckpointFrames;
+}
+
+Result<void> MapWriter::close() {
+  statements_.reset();
+  if (!checkpoint_failed_ && checkpoint()) {
+    sqlite3_db_config(database_->getHandle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, nullptr);
+  }
+  const bool failed = checkpoint_failed_;
+  database_.reset();
+  if (!failed) return {};
+  return fail(Errc::store, fmt::format("{}, its log could not be merged into it, keep {}-wal with it", path_, path_));
+}
+
+}  // namespace remapfs::store

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/row_codec.hpp"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "store/little_endian.hpp"
+#include "store/sql.hpp"
+
+namespace remapfs::store {
+namespace {
+
+std::optional<EntryState> parse_state(std::string_view text) {
+  for (const EntryState state : {EntryState::remapped, EntryState::lost, EntryState::weak}) {
+    if (text == state_text(state)) return state;
+  }
+  return std::nullopt;
+}
+
+std::optional<Cause> parse_cause(std::string_view text) {
+  for (std::uint8_t i = 0; i <= static_cast<std::uint8_t>(kLastCause); ++i) {
+    if (text == to_string(static_cast<Cause>(i))) return static_cast<Cause>(i);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::string_view state_text(EntryState state) {
+  switch (state) {
+    case EntryState::weak: return "weak";
+    case EntryState::lost: return "lost";
+    case EntryState::remapped: return "remapped";
+    case EntryState::poisoned: break;
+  }
+  REMAPFS_INVARIANT(false && "poisoned entries exist only in memory");
+  return {};
+}
+
+Result<RemapRow> read_row(SQLite::Statement& statement) {
+  RemapRow row;
+  row.block = BlockIndex(column_u64(statement, 0));
+  const auto state = parse_state(statement.getColumn(1).getText());
+  const auto cause = parse_cause(statement.getColumn(7).getText());
+  if (!state || !cause) {
+    return fail(Errc::corrupt, fmt::format("block {}: unknown {}", row.block.value(), state ? "cause" : "state"));
+  }
+  row.state = *state;
+  row.cause = *cause;
+  if (row.state == EntryState::remapped) {
+    const std::uint64_t spare = column_u64(statement, 2);
+    if (spare == 0 || spare > 255) {
+      return fail(Errc::corrupt, fmt::format("block {}: impossible spare {}", row.block.value(), spare));
+    }
+    row.where = {static_cast<SpareId>(spare), SlotIndex(column_u64(statement, 3))};
+  }
+  row.valid_mask = column_u64(statement, 4);
+  row.written_mask = column_u64(statement, 5);
+  row.sequence = Sequence(column_u64(statement, 6));
+  row.error_count = column_u64(statement, 8);
+  return row;
+}
+
+std::uint64_t row_digest(const RemapRow& row) {
+  std::array<std::byte, 7 * 8> bytes{};
+  ByteWriter writer(bytes);
+  writer.u64(row.block.value());
+  writer.u64(static_cast<std::uint64_t>(row.state));
+  writer.u64(row.where.spare);
+  writer.u64(row.where.slot.value());
+  writer.u64(row.valid_mask);
+  writer.u64(row.written_mask);
+  writer.u64(row.sequence.value());
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
+
+std::uint64_t tag_digest(BlockIndex block, Sequence sequence, SectorMask valid, SectorMask written) {
+  std::array<std::byte, 4 * 8> bytes{};
+  ByteWriter writer(bytes);
+  writer.u64(block.value());
+  writer.u64(sequence.value());
+  writer.u64(valid);
+  writer.u64(written);
+  return std::max<std::uint64_t>(XXH3_64bits(bytes.data(), bytes.size()), 1);
+}
+
+RowRules::RowRules(const VolumeInfo& info, std::vector<Sequence> sequences)
+    : blocks_(BlockGeometry(info.block_size).blocks_in(info.size)),
+      full_mask_(BlockGeometry(info.block_size).full_mask()) {
+  REMAPFS_INVARIANT(sequences.size() == info.spares.size());
+  for (std::size_t i = 0; i < info.spares.size(); ++i) {
+    spares_.push_back({info.spares[i].id, info.spares[i].slots, sequences[i]});
+  }
+}
+
+const RowRules::Spare* RowRules::find(SpareId id) const {
+  const auto it = std::find_if(spares_.begin(), spares_.end(), [id](const Spare& spare) { return spare.id == id; });
+  return it == spares_.end() ? nullptr : &*it;
+}
+
+std::string RowRules::problem(const RemapRow& row) const {
+  const auto say = [&](const std::string& what) { return fmt::format("block {}: {}", row.block.value(), what); };
+  if (row.block.value() >= blocks_) return say(fmt::format("past the end of the disk, {} blocks", blocks_));
+  if ((row.valid_mask & ~full_mask_) != 0) return say("valid_mask has bits beyond the block");
+  switch (row.state) {
+    case EntryState::weak:
+      if (row.valid_mask != full_mask_) return say("weak, but not every sector is valid");
+      return {};
+    case EntryState::lost:
+      if (row.valid_mask == full_mask_) return say("lost, but every sector is valid");
+      return {};
+    case EntryState::remapped: {
+      const Spare* spare = find(row.where.spare);
+      if (spare == nullptr) return say(fmt::format("there is no spare {}", row.where.spare));
+      if (row.where.slot.value() >= spare->slots) {
+        return say(fmt::format("slot {} is past the end of spare {}", row.where.slot.value(), row.where.spare));
+      }
+      if ((row.written_mask & ~full_mask_) != 0) return say("written_mask has bits beyond the block");
+      if ((row.valid_mask & ~row.written_mask) != 0) return say("sectors are valid that were never written");
+      return {};
+    }
+    case EntryState::poisoned: return say("a poisoned entry cannot be stored");
+  }
+  return say("unknown state");
+}
+
+std::string RowRules::problem_of_committed(const RemapRow& row) const {
+  std::string text = problem(row);
+  if (!text.empty() || row.state != EntryState::remapped) return text;
+  const Sequence last = find(row.where.spare)->sequence;
+  if (row.sequence.value() != 0 && row.sequence <= last) return {};
+  return fmt::format("block {}: sequence {} is outside 1 to {}", row.block.value(), row.sequence.value(), last.value());
+}
+
+}  // namespace remapfs::store

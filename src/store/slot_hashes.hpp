@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "remapfs/units.hpp"
+
+namespace remapfs::store {
+
+// What the map expects of each slot of a spare, as one 64-bit number per slot; 0 is "no row".
+//
+// Memory: 8 bytes a slot, in chunks of 512 slots that exist only where rows are.
+class SlotHashes {
+ public:
+  explicit SlotHashes(std::uint64_t slots) : chunks_((slots + kChunk - 1) / kChunk) {}
+
+  [[nodiscard]] std::uint64_t at(SlotIndex slot) const {
+    const auto& chunk = chunks_[slot.value() / kChunk];
+    return chunk ? (*chunk)[slot.value() % kChunk] : 0;
+  }
+  // False when the slot has a number already.
+  bool set(SlotIndex slot, std::uint64_t hash) {
+    auto& chunk = chunks_[slot.value() / kChunk];
+    if (!chunk) chunk = std::make_unique<Chunk>();
+    std::uint64_t& place = (*chunk)[slot.value() % kChunk];
+    if (place != 0) return false;
+    place = hash;
+    return true;
+  }
+
+ private:
+  static constexpr std::uint64_t kChunk = 512;
+  using Chunk = std::array<std::uint64_t, kChunk>;
+  std::vector<std::unique_ptr<Chunk>> chunks_;
+};
+
+}  // namespace remapfs::store

@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/spare_format.hpp"
+
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+
+#include "store/little_endian.hpp"
+
+namespace remapfs::store {
+namespace {
+
+// "RMFSPARE" as its bytes appear on the device.
+constexpr std::uint64_t kMagic = 0x4552415053464D52U;
+constexpr std::size_t kChecksumAt = kSuperblockBytes - 8;
+constexpr std::uint64_t kClearedBlock = ~std::uint64_t{0};
+
+bool all_zero(std::span<const std::byte> bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+}
+
+std::uint64_t table_bytes_for(std::uint64_t slots) {
+  const std::uint64_t sectors = (slots + kTagsPerSector - 1) / kTagsPerSector;
+  return round_up(sectors * kSectorSize, kStructureAlignment);
+}
+
+std::uint64_t first_slot_for(std::uint64_t slots) {
+  return round_up(kStructureAlignment + table_bytes_for(slots), kSlotAlignment);
+}
+
+// Bytes a spare with this many slots needs.
+std::uint64_t bytes_for(std::uint64_t slots, std::uint64_t block_size) {
+  const std::uint64_t slots_end = round_up(first_slot_for(slots) + slots * block_size, kStructureAlignment);
+  return slots_end + table_bytes_for(slots) + kStructureAlignment;
+}
+
+std::uint64_t tag_checksum(std::span<const std::byte> fields, const Uuid& spare, SlotIndex slot) {
+  std::array<std::byte, 32 + 8 + 16> covered{};
+  ByteWriter writer(covered);
+  writer.bytes(fields);
+  writer.u64(slot.value());
+  writer.bytes(spare.bytes);
+  return XXH3_64bits(covered.data(), covered.size());
+}
+
+}  // namespace
+
+std::uint64_t slots_for(ByteCount device_size, std::uint64_t block_size) {
+  const std::uint64_t usable = round_down(device_size.value(), kStructureAlignment);
+  // bytes_for() grows with its argument: the largest count that still fits lies in [low, high).
+  std::uint64_t low = 0;
+  std::uint64_t high = std::min(usable / block_size, kMaxSlotsPerSpare) + 1;
+  while (high - low > 1) {
+    const std::uint64_t middle = low + (high - low) / 2;
+    (bytes_for(middle, block_size) <= usable ? low : high) = middle;
+  }
+  return low;
+}
+
+SpareLayout SpareLayout::of(ByteCount device_size, std::uint64_t block_size) {
+  SpareLayout layout;
+  layout.block_size = block_size;
+  layout.slots = slots_for(device_size, block_size);
+  if (layout.slots == 0) return layout;
+  layout.device_size = ByteCount(round_down(device_size.value(), kStructureAlignment));
+  layout.superblock[0] = ByteOffset(0);
+  layout.superblock[1] = ByteOffset(layout.device_size.value() - kStructureAlignment);
+  layout.tags[0] = ByteOffset(kStructureAlignment);
+  layout.tags[1] = ByteOffset(layout.superblock[1].value() - table_bytes_for(layout.slots));
+  layout.first_slot = ByteOffset(first_slot_for(layout.slots));
+  return layout;
+}
+
+std::uint64_t SpareLayout::tag_table_bytes() const { return table_bytes_for(slots); }
+
+void encode_superblock(const Superblock& superblock, std::span<std::byte> out) {
+  REMAPFS_INVARIANT(out.size() == kSuperblockBytes);
+  std::fill(out.begin(), out.end(), std::byte{0});
+  ByteWriter writer(out);
+  const SpareLayout& layout = superblock.layout;
+  writer.u64(kMagic);
+  writer.u32(kSpareFormatVersion);
+  writer.u32(superblock.id);
+  writer.bytes(superblock.volume.bytes);
+  writer.bytes(superblock.spare.bytes);
+  writer.u64(layout.block_size);
+  writer.u64(layout.slots);
+  writer.u64(layout.device_size.value());
+  writer.u64(layout.tags[0].value());
+  writer.u64(layout.tags[1].value());
+  writer.u64(layout.first_slot.value());
+  writer.u64(superblock.watermark.value());
+  ByteWriter checksum(out.subspan(kChecksumAt));
+  checksum.u64(XXH3_64bits(out.data(), kChecksumAt));
+}
+
+Result<Superblock> decode_superblock(std::span<const std::byte> in) {
+  REMAPFS_INVARIANT(in.size() == kSuperblockBytes);
+  if (all_zero(in)) return fail(Errc::not_found);
+  ByteReader reader(in);
+  if (reader.u64() != kMagic) return fail(Errc::foreign);
+  // Magic, version and checksum keep their places in every version.
+  if (ByteReader(in.subspan(kChecksumAt)).u64() != XXH3_64bits(in.data(), kChecksumAt)) return fail(Errc::corrupt);
+  if (reader.u32() > kSpareFormatVersion) return fail(Errc::too_new);
+
+  Superblock superblock;
+  const std::uint32_t id = reader.u32();
+  reader.bytes(superblock.volume.bytes);
+  reader.bytes(superblock.spare.bytes);
+  SpareLayout claimed;
+  claimed.block_size = reader.u64();
+  claimed.slots = reader.u64();
+  claimed.device_size = ByteCount(reader.u64());
+  claimed.tags[0] = ByteOffset(reader.u64());
+  claimed.tags[1] = ByteOffset(reader.u64());
+  claimed.first_slot = ByteOffset(reader.u64());
+  superblock.watermark = Sequence(reader.u64());
+  if (id == 0 || id > 255 || !BlockGeometry::is_valid_block_size(claimed.block_size)) return fail(Errc::corrupt);
+  superblock.id = static_cast<SpareId>(id);
+  superblock.layout = SpareLayout::of(claimed.device_size, claimed.block_size);
+  claimed.superblock[1] = superblock.layout.superblock[1];
+  if (superblock.layout.slots == 0 || superblock.layout != claimed) return fail(Errc::corrupt);
+  return superblock;
+}
+
+void encode_tag(const Tag& tag, const Uuid& spare, SlotIndex slot, std::span<std::byte> out) {
+  REMAPFS_INVARIANT(out.size() == kTagBytes);
+  std::fill(out.begin(), out.end(), std::byte{0});
+  if (tag.kind == Tag::Kind::never_used) return;
+  REMAPFS_INVARIANT(tag.kind != Tag::Kind::invalid);
+  ByteWriter writer(out);
+  writer.u64(tag.kind == Tag::Kind::cleared ? kClearedBlock : tag.block.value());
+  writer.u64(tag.sequence.value());
+  writer.u64(tag.valid_mask);
+  writer.u64(tag.written_mask);
+  writer.u64(tag_checksum(out.first(32), spare, slot));
+}
+
+Tag decode_tag(std::span<const std::byte> in, const Uuid& spare, SlotIndex slot) {
+  REMAPFS_INVARIANT(in.size() == kTagBytes);
+  Tag tag;
+  if (all_zero(in)) return tag;
+  ByteReader reader(in);
+  tag.kind = Tag::Kind::used;
+  tag.block = BlockIndex(reader.u64());
+  tag.sequence = Sequence(reader.u64());
+  tag.valid_mask = reader.u64();
+  tag.written_mask = reader.u64();
+  if (reader.u64() != tag_checksum(in.first(32), spare, slot)) return {Tag::Kind::invalid, {}, {}, 0, 0};
+  if (tag.block.value() == kClearedBlock) return Tag::cleared_at(tag.sequence);
+  return tag;
+}
+
+}  // namespace remapfs::store

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/sqlite_map_store.hpp"
+
+#include <fmt/format.h>
+
+#include "store/sql.hpp"
+
+namespace remapfs::store {
+
+SqliteMapStore::SqliteMapStore(MapLock lock, OpenOptions options) : lock_(std::move(lock)), options_(options) {}
+
+SqliteMapStore::~SqliteMapStore() = default;
+
+Result<std::unique_ptr<SqliteMapStore>> SqliteMapStore::open(const std::string& path, const OpenOptions& options) {
+  if (options.degraded && !options.read_only) {
+    return fail(Errc::invalid, fmt::format("{}, a volume without all its spares can only be read, add -o ro", path));
+  }
+  auto lock = MapLock::acquire(path, options.read_only);
+  if (!lock) return fail(std::move(lock.error()));
+  if (auto header = lock->check_header(); !header) return fail(std::move(header.error()));
+  std::unique_ptr<SqliteMapStore> store(new SqliteMapStore(std::move(*lock), options));
+  auto look = open_database(store->lock_.path(), SqlAccess::look);
+  if (!look) return fail(std::move(look.error()));
+  store->look_ = std::move(*look);
+  auto record = read_volume_record(*store->look_, store->lock_.path());
+  if (!record) return fail(std::move(record.error()));
+  store->record_ = std::move(*record);
+  return store;
+}
+
+Result<void> SqliteMapStore::attach_spare(SpareId id, BlockDevice& device) {
+  REMAPFS_INVARIANT(state_ == State::opened);
+  const int position = record_.position_of(id);
+  if (position < 0) {
+    return fail(Errc::not_found, fmt::format("{}, the volume has no spare {}", record_.info.map_path, id));
+  }
+  const SpareRecord& record = record_.spares[static_cast<std::size_t>(position)];
+  const SuperblockCopies copies = read_superblocks(device);
+  auto superblock = choose_superblock(copies, record.expected, device.name());
+  if (!superblock) return fail(std::move(superblock.error()));
+  auto compared = compare_watermark(superblock->watermark, record.sequence, record_.info.clean, device.name(),
+                                    record_.info.map_path);
+  if (!compared) return compared;
+  if (device.geometry().size < superblock->layout.device_size) {
+    return fail(Errc::corrupt,
+                fmt::format("spare {}, the device has shrunk from {} to {} bytes, give it back its size", device.name(),
+                            superblock->layout.device_size.value(), device.geometry().size.value()));
+  }
+  spares_.erase(id);
+  spares_.emplace(id, Spare{static_cast<std::size_t>(position),
+                            TagTable(device, superblock->layout, superblock->spare),
+                            *superblock,
+                            copies.agree(),
+                            {}});
+  return {};
+}
+
+Result<std::optional<RemapRow>> SqliteMapStore::look_up(const char* condition, std::int64_t first,
+                                                        std::optional<std::int64_t> second) {
+  return sql_guard(lock_.path(), [&]() -> Result<std::optional<RemapRow>> {
+    SQLite::Statement select(*look_, fmt::format("SELECT " REMAPFS_ROW_COLUMNS " FROM remaps WHERE {}", condition));
+    select.bind(1, first);
+    if (second) select.bind(2, *second);
+    if (!select.executeStep()) return std::nullopt;
+    auto row = read_row(select);
+    if (!row) return fail(std::move(row.error()));
+    return *row;
+  });
+}
+
+Result<std::optional<RemapRow>> SqliteMapStore::find_row(BlockIndex block) {
+  if (state_ != State::loaded) {
+    return fail(Errc::store, fmt::format("{}, the map is not open for use", lock_.path()));
+  }
+  auto row = writer_ ? writer_->find(block) : look_up("block = ?", to_sql(block.value()), std::nullopt);
+  if (!row && row.error().code != Errc::corrupt) row.error().code = Errc::store;
+  return row;
+}
+
+// Makes every tag what the map says, as far as it can be done; true when all of them are.
+bool SqliteMapStore::settle_spares() {
+  bool settled = !tags_suspect_;
+  for (auto& [id, spare] : spares_) {
+    settled = settled && spare.superblocks_agree;
+    if (!spare.doubtful.empty()) {
+      const SparePlan nothing{record_.spares[spare.position].sequence + 1, {}, false};
+      std::vector<SlotIndex> unwritable;
+      auto written = write_spare_tags(id, spare, nothing, unwritable);
+      settled = settled && written && written->bad.empty() && unwritable.empty() && spare.tags.device().sync();
+    }
+    settled = settled && spare.tags.both_copies_good();
+  }
+  return settled;
+}
+
+Result<void> SqliteMapStore::close() {
+  const State was = state_;
+  state_ = State::closed;
+  look_.reset();
+  // Refused, failed, or read-only: everything stays as it is.
+  if (was != State::loaded || !writer_) {
+    writer_.reset();
+    return {};
+  }
+  const bool settled = settle_spares();
+  auto recorded = writer_->begin();
+  for (const Event& event : own_events_) {
+    if (recorded) recorded = writer_->add_event(event);
+  }
+  if (recorded) recorded = writer_->set_clean(settled);
+  if (recorded) recorded = writer_->prepare();
+  if (recorded) recorded = writer_->commit();
+  if (!recorded) {
+    writer_.reset();
+    recorded.error().code = Errc::store;
+    return recorded;
+  }
+  return writer_->close();
+}
+
+}  // namespace remapfs::store

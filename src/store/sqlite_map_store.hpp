@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <SQLiteCpp/SQLiteCpp.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "remapfs/map_store.hpp"
+#include "store/map_lock.hpp"
+#include "store/map_writer.hpp"
+#include "store/row_codec.hpp"
+#include "store/tag_audit.hpp"
+#include "store/tag_table.hpp"
+#include "store/volume_record.hpp"
+
+namespace remapfs::store {
+
+struct OpenOptions {
+  bool read_only = false;  // nothing is written, neither to the map nor to its spares
+  bool degraded = false;   // spares may be missing; only together with read_only
+};
+
+// The map in a SQLite file, with tags on the spares.
+//
+// Life: open(), attach_spare() for each spare, load(), then find_row() and commit(), at last close(). Until load() has
+// accepted everything, nothing at all is written, not even by SQLite; then load() marks the map as in use and takes the
+// next sequence of every spare, so that no number a crash left behind is ever used again.
+// Without close() the map stays marked as in use, which the next load() treats as a crash.
+// Files: the map and, while it is open, its -wal and -shm; a second open of the same map is refused as busy.
+class SqliteMapStore final : public MapStore {
+ public:
+  // Opens and checks the map alone. Errors: not_found, permission, busy, foreign, too_new, corrupt, store; invalid for
+  // `degraded` without `read_only`.
+  static Result<std::unique_ptr<SqliteMapStore>> open(const std::string& path, const OpenOptions& options);
+  // Leaves everything as a crash would, except that ownership ends.
+  ~SqliteMapStore() override;
+
+  // Gives a spare its device, which must outlive the store, after checking that it is this spare of this volume and as
+  // old as the map. Writes nothing. Errors: not_found (no such spare), foreign, too_new, corrupt, stale, device errors.
+  Result<void> attach_spare(SpareId id, BlockDevice& device);
+
+  // info().spares[].retired and .missing are complete after load().
+  [[nodiscard]] const VolumeInfo& info() const override { return record_.info; }
+  Result<void> load(const std::function<Result<void>(const RemapRow&)>& visit) override;
+  Result<std::optional<RemapRow>> find_row(BlockIndex block) override;
+  tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override;
+  Result<void> close() override;
+
+ private:
+  enum class State : std::uint8_t { opened, loaded, failed, closed };
+
+  // A spare that is there.
+  struct Spare {
+    std::size_t position;  // in record_
+    TagTable tags;
+    Superblock superblock;
+    bool superblocks_agree;
+    std::set<SlotIndex> doubtful;  // slots whose tag may belong to a commit that failed
+  };
+  // What one commit does to one spare.
+  struct SparePlan {
+    Sequence sequence;                                   // of this commit
+    std::map<SlotIndex, std::optional<RemapRow>> slots;  // owner after the commit; nothing: vacated
+    bool tags_written = false;  // step 1 was begun: tags on the spare may be those of this commit
+  };
+  struct Plan {
+    std::map<SpareId, SparePlan> spares;
+    std::vector<SlotAddress> stated_vacated;
+    std::vector<SlotAddress> retired;
+    std::size_t own_events = 0;  // of own_events_, those the commit writes
+    std::uint64_t row_count = 0;
+    std::uint64_t row_digest = 0;
+  };
+
+  SqliteMapStore(MapLock lock, OpenOptions options);
+
+  // load.cpp
+  Result<void> require_spares();
+  Result<void> quick_check();
+  Result<void> load_rows(const std::function<Result<void>(const RemapRow&)>& visit,
+                         std::map<SpareId, SlotHashes>& hashes);
+  Result<TagMending> audit_spare(SpareId id, Spare& spare, const SlotHashes& hashes);
+  Result<void> begin_writing(std::map<SpareId, TagMending>& mendings);
+  Result<void> mend_spare(SpareId id, Spare& spare, const TagMending& mending, std::vector<SlotAddress>& unwritable);
+  void retire_in_memory(SpareId id, SlotIndex slot);
+  Result<std::optional<RemapRow>> look_up(const char* condition, std::int64_t first,
+                                          std::optional<std::int64_t> second);
+
+  // commit.cpp
+  Result<void> stage(const MapTransaction& transaction, Plan& plan);
+  Result<void> stage_put(const MapChange& change, Plan& plan);
+  Result<void> stage_erase(const MapChange& change, Plan& plan);
+  Result<void> stage_vacated(const MapChange& change, const std::optional<RemapRow>& old, Plan& plan);
+  Result<void> stage_rest(const MapTransaction& transaction, Plan& plan);
+  Result<SparePlan*> touch(SpareId id, Plan& plan);
+  std::optional<CommitFailure> write_tags(Plan& plan);
+  Result<TagTable::Outcome> write_spare_tags(SpareId id, Spare& spare, const SparePlan& plan,
+                                             std::vector<SlotIndex>& unwritable);
+  CommitFailure undo(CommitFailure failure, const Plan& plan);
+  tl::expected<CommitReport, CommitFailure> finish(const Plan& plan);
+  Result<void> finish_spare(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report);
+  Result<void> write_watermark(Spare& spare, Sequence watermark);
+  void note(const std::vector<std::string>& notes);
+
+  bool settle_spares();
+
+  MapLock lock_;  // first: released after SQLite has closed the file
+  const OpenOptions options_;
+  State state_ = State::opened;
+  VolumeRecord record_;
+  std::unique_ptr<SQLite::Database> look_;  // until load() has accepted the map; always when read-only
+  std::unique_ptr<MapWriter> writer_;       // from then on
+  std::map<SpareId, Spare> spares_;
+  std::optional<RowRules> rules_;
+  std::set<SlotAddress> retired_;
+  std::vector<Event> own_events_;  // of the store itself, for the next commit
+  bool tags_suspect_ = false;      // some tag is not as it should be, though no table knows
+};
+
+}  // namespace remapfs::store

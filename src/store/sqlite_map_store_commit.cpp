@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "store/sql.hpp"
+#include "store/sqlite_map_store.hpp"
+
+// A commit (promise I3). In the order in which things become durable:
+//
+//   1. the tags of the slots that get a new owner or new masks, on every touched spare, and with them the slots' data;
+//   2. rows and sequence numbers, in one transaction of the map;
+//   3. on every touched spare its watermark, and the clearing of tags that lost their row.
+//
+// The statements of step 2 run before step 1, uncommitted, so that whatever can fail in SQLite fails before a tag is
+// written. A tag of a commit that failed after all is remembered as doubtful and written over by the next commit that
+// touches its spare, or else put right at the next load.
+
+namespace remapfs::store {
+namespace {
+
+Error about(const std::string& path, Errc code, const std::string& what) {
+  return {code, 0, fmt::format("{}, {}", path, what)};
+}
+
+}  // namespace
+
+tl::expected<CommitReport, CommitFailure> SqliteMapStore::commit(const MapTransaction& transaction) {
+  if (state_ == State::failed || state_ == State::closed) {
+    return tl::unexpected(CommitFailure{
+        about(lock_.path(), Errc::commit_unknown, "an earlier commit failed, unmount and mount again"), {}, {}});
+  }
+  REMAPFS_INVARIANT(state_ == State::loaded);
+  if (!writer_) {
+    return tl::unexpected(CommitFailure{about(lock_.path(), Errc::read_only, "the volume is read-only"), {}, {}});
+  }
+  if (transaction.empty()) return CommitReport{};
+
+  Plan plan;
+  if (auto staged = stage(transaction, plan); !staged) {
+    if (staged.error().code != Errc::invalid) staged.error().code = Errc::store;
+    return tl::unexpected(undo({std::move(staged.error()), {}, {}}, plan));
+  }
+  if (auto failure = write_tags(plan)) return tl::unexpected(undo(std::move(*failure), plan));
+  if (auto committed = writer_->commit(); !committed) {
+    state_ = State::failed;
+    committed.error().code = Errc::commit_unknown;
+    return tl::unexpected(CommitFailure{std::move(committed.error()), {}, {}});
+  }
+  auto report = finish(plan);
+  if (report) writer_->checkpoint_if_due();
+  return report;
+}
+
+// --- The rows, uncommitted ---
+
+Result<void> SqliteMapStore::stage(const MapTransaction& transaction, Plan& plan) {
+  plan.row_count = record_.row_count;
+  plan.row_digest = record_.row_digest;
+  if (auto done = writer_->begin(); !done) return done;
+  for (const MapChange& change : transaction.changes) {
+    auto done = change.kind == MapChange::Kind::put ? stage_put(change, plan) : stage_erase(change, plan);
+    if (!done) return done;
+  }
+  return stage_rest(transaction, plan);
+}
+
+Result<void> SqliteMapStore::stage_put(const MapChange& change, Plan& plan) {
+  RemapRow row = change.row;
+  row.block = change.block;
+  const bool has_slot = row.state == EntryState::remapped;
+  if (!has_slot) {
+    row.where = {};
+    row.written_mask = 0;
+    row.sequence = Sequence(0);
+  }
+  if (const std::string problem = rules_->problem(row); !problem.empty()) {
+    return fail(about(lock_.path(), Errc::invalid, problem));
+  }
+  auto old = writer_->find(row.block);
+  if (!old) return fail(std::move(old.error()));
+  if (has_slot) {
+    const bool stays = *old && (*old)->state == EntryState::remapped && (*old)->where == row.where;
+    auto spare = touch(row.where.spare, plan);
+    if (!spare) return fail(std::move(spare.error()));
+    const auto planned = (*spare)->slots.find(row.where.slot);
+    const bool vacated_just_now = planned != (*spare)->slots.end() && !planned->second;
+    if (vacated_just_now || (!stays && retired_.contains(row.where))) {
+      return fail(about(lock_.path(), Errc::invalid,
+                        fmt::format("block {}: slot {} of spare {} is not free", row.block.value(),
+                                    row.where.slot.value(), row.where.spare)));
+    }
+    row.sequence = (*spare)->sequence;
+    (*spare)->slots[row.where.slot] = row;
+  }
+  // The schema refuses a slot that another row owns.
+  if (auto done = writer_->put(row); !done) return done;
+  if (*old) {
+    plan.row_digest ^= row_digest(**old);
+  } else {
+    ++plan.row_count;
+  }
+  plan.row_digest ^= row_digest(row);
+  if (change.vacated && has_slot && *change.vacated == row.where) {
+    return fail(about(lock_.path(), Errc::invalid, fmt::format("block {}: vacates its own slot", row.block.value())));
+  }
+  if (*old && (*old)->state == EntryState::remapped && has_slot && (*old)->where == row.where) {
+    return stage_vacated(change, std::nullopt, plan);
+  }
+  return stage_vacated(change, *old, plan);
+}
+
+Result<void> SqliteMapStore::stage_erase(const MapChange& change, Plan& plan) {
+  auto old = writer_->find(change.block);
+  if (!old) return fail(std::move(old.error()));
+  if (*old) {
+    if (auto done = writer_->erase(change.block); !done) return done;
+    --plan.row_count;
+    plan.row_digest ^= row_digest(**old);
+  }
+  return stage_vacated(change, *old, plan);
+}
+
+// old: the row whose slot is given up, if one is.
+Result<void> SqliteMapStore::stage_vacated(const MapChange& change, const std::optional<RemapRow>& old, Plan& plan) {
+  std::vector<SlotAddress> vacated;
+  if (old && old->state == EntryState::remapped) vacated.push_back(old->where);
+  if (change.vacated && (vacated.empty() || vacated[0] != *change.vacated)) {
+    vacated.push_back(*change.vacated);
+    plan.stated_vacated.push_back(*change.vacated);
+  }
+  for (const SlotAddress slot : vacated) {
+    auto spare = touch(slot.spare, plan);
+    if (!spare) return fail(std::move(spare.error()));
+    const int position = record_.position_of(slot.spare);
+    if (slot.slot.value() >= record_.info.spares[static_cast<std::size_t>(position)].slots) {
+      return fail(about(lock_.path(), Errc::invalid,
+                        fmt::format("block {}: no slot {}", change.block.value(), slot.slot.value())));
+    }
+    (*spare)->slots[slot.slot] = std::nullopt;
+  }
+  return {};
+}
+
+Result<void> SqliteMapStore::stage_rest(const MapTransaction& transaction, Plan& plan) {
+  for (const SlotAddress slot : plan.stated_vacated) {
+    auto owner = writer_->find_owner(slot);
+    if (!owner) return fail(std::move(owner.error()));
+    if (!*owner) continue;
+    return fail(about(lock_.path(), Errc::invalid,
+                      fmt::format("slot {} of spare {} still belongs to block {}", slot.slot.value(), slot.spare,
+                                  (*owner)->block.value())));
+  }
+  for (const SlotAddress slot : transaction.retired_slots) {
+    if (auto done = writer_->retire(slot, "slot"); !done) return done;
+  }
+  for (const auto& [id, spare] : plan.spares) {
+    if (auto done = writer_->set_sequence(id, spare.sequence); !done) return done;
+  }
+  if (!transaction.changes.empty()) {
+    if (auto done = writer_->set_totals(plan.row_count, plan.row_digest); !done) return done;
+  }
+  for (const std::vector<Event>* events : {&std::as_const(own_events_), &transaction.events}) {
+    for (const Event& event : *events) {
+      if (auto done = writer_->add_event(event); !done) return done;
+    }
+  }
+  for (const SlotAddress slot : transaction.retired_slots) plan.retired.push_back(slot);
+  plan.own_events = own_events_.size();
+  return writer_->prepare();
+}
+
+Result<SqliteMapStore::SparePlan*> SqliteMapStore::touch(SpareId id, Plan& plan) {
+  const auto spare = spares_.find(id);
+  if (spare == spares_.end()) return fail(about(lock_.path(), Errc::invalid, fmt::format("there is no spare {}", id)));
+  const auto [place, added] = plan.spares.try_emplace(id);
+  if (added) place->second.sequence = record_.spares[spare->second.position].sequence + 1;
+  return &place->second;
+}
+
+// --- Step 1: tags ---
+
+std::optional<CommitFailure> SqliteMapStore::write_tags(Plan& plan) {
+  CommitFailure failure;
+  std::vector<SlotAddress> unwritable;
+  for (auto& [id, spare_plan] : plan.spares) {
+    Spare& spare = spares_.at(id);
+    std::vector<SlotIndex> unwritable_here;
+    const bool has_tags = std::any_of(spare_plan.slots.begin(), spare_plan.slots.end(),
+                                      [](const auto& s) { return s.second.has_value(); });
+    if (!has_tags && spare.doubtful.empty()) continue;
+    spare_plan.tags_written = true;
+    auto outcome = write_spare_tags(id, spare, spare_plan, unwritable_here);
+    if (!outcome) {
+      failure.error = std::move(outcome.error());
+      return failure;
+    }
+    for (const SlotIndex slot : outcome->bad) failure.bad_slots.push_back({id, slot});
+    for (const SlotIndex slot : unwritable_here) unwritable.push_back({id, slot});
+  }
+  if (!failure.bad_slots.empty()) {
+    failure.error = {Errc::media, 0, fmt::format("{}, tags cannot be written to the spare", lock_.path())};
+    return failure;
+  }
+  for (auto& [id, spare_plan] : plan.spares) {
+    if (!spare_plan.tags_written) continue;
+    if (auto synced = spares_.at(id).tags.device().sync(); !synced) {
+      failure.error = std::move(synced.error());
+      failure.sync_failed = id;
+      return failure;
+    }
+  }
+  // Rows stay in slots whose tag could be neither written nor restored; the map has to say so, or the next load would
+  // take the tag that is there for another history.
+  if (unwritable.empty()) return std::nullopt;
+  for (const SlotAddress slot : unwritable) {
+    if (auto retired = writer_->retire(slot, "tag"); !retired) {
+      failure.error = std::move(retired.error());
+      failure.error.code = Errc::store;
+      return failure;
+    }
+    plan.retired.push_back(slot);
+  }
+  if (auto prepared = writer_->prepare(); !prepared) {
+    failure.error = std::move(prepared.error());
+    failure.error.code = Errc::store;
+    return failure;
+  }
+  return std::nullopt;
+}
+
+// Writes the tags a plan asks for, and those of doubtful slots as the rows have them.
+// unwritable: doubtful slots with an owner that failed; the outcome's bad slots are only those of the plan.
+Result<TagTable::Outcome> SqliteMapStore::write_spare_tags(SpareId id, Spare& spare, const SparePlan& plan,
+                                                           std::vector<SlotIndex>& unwritable) {
+  std::vector<TagTable::Update> updates;
+  std::set<SlotIndex> owned;
+  for (const SlotIndex slot : spare.doubtful) {
+    if (plan.slots.contains(slot)) continue;
+    auto owner = writer_->find_owner({id, slot});
+    if (!owner) return fail(std::move(owner.error()));
+    if (*owner) owned.insert(slot);
+    updates.push_back({slot, *owner ? Tag::used_by(**owner) : Tag::cleared_at(plan.sequence)});
+  }
+  for (const auto& [slot, owner] : plan.slots) {
+    if (owner) updates.push_back({slot, Tag::used_by(*owner)});
+  }
+  auto outcome = spare.tags.update(std::move(updates));
+  if (!outcome) return outcome;
+  note(outcome->notes);
+  std::vector<SlotIndex> bad;
+  for (const SlotIndex slot : outcome->bad) {
+    if (plan.slots.contains(slot)) {
+      bad.push_back(slot);
+    } else if (owned.contains(slot)) {
+      unwritable.push_back(slot);
+    } else {
+      tags_suspect_ = true;
+    }
+  }
+  outcome->bad = std::move(bad);
+  return outcome;
+}
+
+// Takes back the uncommitted rows and remembers which tags may have been written.
+CommitFailure SqliteMapStore::undo(CommitFailure failure, const Plan& plan) {
+  for (const auto& [id, spare_plan] : plan.spares) {
+    if (!spare_plan.tags_written) continue;
+    for (const auto& [slot, owner] : spare_plan.slots) {
+      if (owner) spares_.at(id).doubtful.insert(slot);
+    }
+  }
+  if (auto rolled_back = writer_->rollback(); !rolled_back) {
+    state_ = State::failed;
+    failure.error = std::move(rolled_back.error());
+    failure.error.code = Errc::commit_unknown;
+  }
+  return failure;
+}
+
+// --- Step 3, after the rows are durable ---
+
+tl::expected<CommitReport, CommitFailure> SqliteMapStore::finish(const Plan& plan) {
+  own_events_.erase(own_events_.begin(), own_events_.begin() + static_cast<std::ptrdiff_t>(plan.own_events));
+  record_.row_count = plan.row_count;
+  record_.row_digest = plan.row_digest;
+  retired_.insert(plan.retired.begin(), plan.retired.end());
+  CommitReport report;
+  for (const auto& [id, spare_plan] : plan.spares) {
+    Spare& spare = spares_.at(id);
+    record_.spares[spare.position].sequence = spare_plan.sequence;
+    if (spare_plan.tags_written) spare.doubtful.clear();
+    auto done = finish_spare(id, spare, spare_plan, report);
+    auto synced = done ? spare.tags.device().sync() : Result<void>{};
+    if (done && synced) continue;
+    state_ = State::failed;
+    CommitFailure failure;
+    failure.error = std::move(done ? synced.error() : done.error());
+    failure.error.message =
+        fmt::format("{}, the watermark of spare {} cannot be made durable ({}), unmount and mount again", lock_.path(),
+                    id, describe(failure.error));
+    failure.error.code = Errc::commit_unknown;
+    if (done) failure.sync_failed = id;
+    return tl::unexpected(std::move(failure));
+  }
+  return report;
+}
+
+Result<void> SqliteMapStore::finish_spare(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report) {
+  std::vector<TagTable::Update> updates;
+  for (const auto& [slot, owner] : plan.slots) {
+    if (!owner) updates.push_back({slot, Tag::cleared_at(plan.sequence)});
+  }
+  auto outcome = spare.tags.update(std::move(updates));
+  if (!outcome) return fail(std::move(outcome.error()));
+  note(outcome->notes);
+  for (const SlotIndex slot : outcome->bad) {
+    report.uncleared.push_back({id, slot});
+    tags_suspect_ = true;
+  }
+  return write_watermark(spare, plan.sequence);
+}
+
+Result<void> SqliteMapStore::write_watermark(Spare& spare, Sequence watermark) {
+  spare.superblock.watermark = watermark;
+  auto written = write_superblocks(spare.tags.device(), spare.superblock);
+  if (!written) return fail(std::move(written.error()));
+  if (!written->any()) return fail(std::move(written->copy[0].error()));
+  for (std::size_t i = 0; i < 2; ++i) {
+    if (written->copy[i] || !spare.superblocks_agree) continue;
+    note({fmt::format("spare {}: superblock {} cannot be written ({})", spare.tags.device().name(), letter(kCopies[i]),
+                      describe(written->copy[i].error()))});
+  }
+  spare.superblocks_agree = written->all();
+  return {};
+}
+
+void SqliteMapStore::note(const std::vector<std::string>& notes) {
+  for (const std::string& text : notes) own_events_.push_back({"spare-copy-failed", std::nullopt, text});
+}
+
+}  // namespace remapfs::store

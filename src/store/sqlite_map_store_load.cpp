@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "store/sql.hpp"
+#include "store/sqlite_map_store.hpp"
+
+// How a map is accepted: everything is read and compared first, without a single write; then what a crash left behind
+// is put right, and the map is marked as in use.
+
+namespace remapfs::store {
+
+Result<void> SqliteMapStore::load(const std::function<Result<void>(const RemapRow&)>& visit) {
+  REMAPFS_INVARIANT(state_ == State::opened);
+  state_ = State::failed;  // until everything has been accepted
+  if (auto done = require_spares(); !done) return done;
+  if (!record_.info.clean) {
+    if (auto done = quick_check(); !done) return done;
+  }
+  std::vector<Sequence> sequences;
+  for (const SpareRecord& spare : record_.spares) sequences.push_back(spare.sequence);
+  rules_.emplace(record_.info, std::move(sequences));
+
+  std::map<SpareId, TagMending> mendings;
+  {
+    std::map<SpareId, SlotHashes> hashes;
+    for (const SpareInfo& spare : record_.info.spares) hashes.emplace(spare.id, SlotHashes(spare.slots));
+    if (auto done = load_rows(visit, hashes); !done) return done;
+    for (auto& [id, spare] : spares_) {
+      auto mending = audit_spare(id, spare, hashes.at(id));
+      if (!mending) return fail(std::move(mending.error()));
+      mendings.emplace(id, std::move(*mending));
+    }
+  }
+  for (const auto& [id, mending] : mendings) {
+    for (const SlotIndex slot : mending.unreadable) retire_in_memory(id, slot);
+  }
+  for (const SpareInfo& spare : record_.info.spares) {
+    for (const SlotIndex slot : spare.retired) retired_.insert({spare.id, slot});
+  }
+  if (!options_.read_only) {
+    if (auto done = begin_writing(mendings); !done) return done;
+  }
+  state_ = State::loaded;
+  return {};
+}
+
+Result<void> SqliteMapStore::require_spares() {
+  for (SpareInfo& spare : record_.info.spares) {
+    if (spares_.contains(spare.id)) continue;
+    if (!options_.degraded) {
+      return fail(Errc::not_found,
+                  fmt::format("{}, spare {} ({}) is missing, bring it back or mount with -o ro,degraded",
+                              record_.info.map_path, spare.id, spare.path));
+    }
+    spare.missing = true;
+  }
+  return {};
+}
+
+Result<void> SqliteMapStore::quick_check() {
+  return sql_guard(lock_.path(), [&]() -> Result<void> {
+    const std::string answer = look_->execAndGet("PRAGMA quick_check(1)").getString();
+    if (answer == "ok") return {};
+    return fail(Errc::corrupt,
+                fmt::format("{}, the database is damaged ({}), run `remapfs check`", lock_.path(), answer));
+  });
+}
+
+Result<void> SqliteMapStore::load_rows(const std::function<Result<void>(const RemapRow&)>& visit,
+                                       std::map<SpareId, SlotHashes>& hashes) {
+  const auto damaged = [&](const std::string& what) {
+    return fail(Errc::corrupt, fmt::format("{}, {}, run `remapfs check`", lock_.path(), what));
+  };
+  return sql_guard(lock_.path(), [&]() -> Result<void> {
+    SQLite::Statement select(*look_, "SELECT " REMAPFS_ROW_COLUMNS " FROM remaps ORDER BY block");
+    std::uint64_t count = 0;
+    std::uint64_t digest = 0;
+    std::optional<BlockIndex> previous;
+    while (select.executeStep()) {
+      auto row = read_row(select);
+      if (!row) return damaged(row.error().message);
+      if (const std::string problem = rules_->problem_of_committed(*row); !problem.empty()) return damaged(problem);
+      // The order of a damaged tree is not to be believed.
+      if (previous && row->block <= *previous) return damaged("rows are out of order");
+      previous = row->block;
+      if (row->state == EntryState::remapped &&
+          !hashes.at(row->where.spare)
+               .set(row->where.slot, tag_digest(row->block, row->sequence, row->valid_mask, row->written_mask))) {
+        return damaged(fmt::format("slot {} of spare {} has two owners", row->where.slot.value(), row->where.spare));
+      }
+      ++count;
+      digest ^= row_digest(*row);
+      if (auto visited = visit(*row); !visited) return visited;
+    }
+    if (count != record_.row_count) {
+      return damaged(fmt::format("{} rows are there, {} should be", count, record_.row_count));
+    }
+    if (digest != record_.row_digest) return damaged("the digest of the rows does not match: they were changed");
+    return {};
+  });
+}
+
+Result<TagMending> SqliteMapStore::audit_spare(SpareId id, Spare& spare, const SlotHashes& hashes) {
+  std::optional<Error> refusal;
+  std::uint64_t mended = 0;
+  std::string first_mended;
+  const TagAudit audit{
+      .rows = hashes,
+      .map_sequence = record_.spares[spare.position].sequence,
+      .watermark = spare.superblock.watermark,
+      .map_clean = record_.info.clean,
+      .both_copies = !record_.info.clean,
+      .find_row = [&](SlotIndex slot) { return look_up("spare_id = ? AND slot = ?", id, to_sql(slot.value())); },
+      .is_bad_tag =
+          [&](SlotIndex slot) {
+            return std::find(record_.bad_tag_slots.begin(), record_.bad_tag_slots.end(), SlotAddress{id, slot}) !=
+                   record_.bad_tag_slots.end();
+          },
+      .on_finding =
+          [&](const TagFinding& finding) {
+            if (finding.weight == TagFinding::Weight::refuse) {
+              refusal = Error{finding.code, 0,
+                              fmt::format("{}, {}, run `remapfs check`", record_.info.map_path, finding.text)};
+              return false;
+            }
+            if (mended++ == 0) first_mended = finding.text;
+            return true;
+          },
+  };
+  auto mending = audit_tags(spare.tags, audit);
+  if (mending && refusal) return fail(std::move(*refusal));
+  if (mending && mended > 0) {
+    own_events_.push_back(
+        {"tags-mended", std::nullopt, fmt::format("spare {}: {} tags put right; first: {}", id, mended, first_mended)});
+  }
+  return mending;
+}
+
+void SqliteMapStore::retire_in_memory(SpareId id, SlotIndex slot) {
+  std::vector<SlotIndex>& retired = record_.info.spares[static_cast<std::size_t>(record_.position_of(id))].retired;
+  const auto place = std::lower_bound(retired.begin(), retired.end(), slot);
+  if (place == retired.end() || *place != slot) retired.insert(place, slot);
+  retired_.insert({id, slot});
+}
+
+Result<void> SqliteMapStore::begin_writing(std::map<SpareId, TagMending>& mendings) {
+  look_.reset();
+  auto writer = MapWriter::open(lock_.path());
+  if (!writer) return fail(std::move(writer.error()));
+  writer_ = std::move(*writer);
+
+  const auto transaction = [&](auto&& body) -> Result<void> {
+    if (auto done = writer_->begin(); !done) return done;
+    if (auto done = writer_->set_clean(false); !done) return done;
+    if (auto done = body(); !done) return done;
+    if (auto done = writer_->prepare(); !done) return done;
+    return writer_->commit();
+  };
+  // Once tags differ from what a clean map promises, a crash must find it marked.
+  const bool any =
+      std::any_of(mendings.begin(), mendings.end(), [](const auto& m) { return !m.second.updates.empty(); });
+  if (any && record_.info.clean) {
+    if (auto done = transaction([]() -> Result<void> { return {}; }); !done) return done;
+  }
+  std::vector<SlotAddress> unwritable;
+  for (auto& [id, spare] : spares_) {
+    if (auto done = mend_spare(id, spare, mendings.at(id), unwritable); !done) return done;
+  }
+  auto opened = transaction([&]() -> Result<void> {
+    for (const auto& [id, spare] : spares_) {
+      if (auto done = writer_->set_sequence(id, record_.spares[spare.position].sequence + 1); !done) return done;
+    }
+    for (const SlotAddress slot : unwritable) {
+      if (auto done = writer_->retire(slot, "tag"); !done) return done;
+    }
+    for (const Event& event : own_events_) {
+      if (auto done = writer_->add_event(event); !done) return done;
+    }
+    return {};
+  });
+  if (!opened) return opened;
+  own_events_.clear();
+  for (auto& [id, spare] : spares_) {
+    Sequence& sequence = record_.spares[spare.position].sequence;
+    ++sequence;
+    if (auto done = write_watermark(spare, sequence); !done) return done;
+    if (auto done = spare.tags.device().sync(); !done) return done;
+  }
+  return {};
+}
+
+// Brings the watermark up to the map and the tags in line with the rows, durably.
+Result<void> SqliteMapStore::mend_spare(SpareId id, Spare& spare, const TagMending& mending,
+                                        std::vector<SlotAddress>& unwritable) {
+  const Sequence sequence = record_.spares[spare.position].sequence;
+  const bool lagging = spare.superblock.watermark != sequence || !spare.superblocks_agree;
+  if (!lagging && mending.updates.empty()) return {};
+  auto outcome = spare.tags.update(mending.updates);
+  if (!outcome) return fail(std::move(outcome.error()));
+  note(outcome->notes);
+  for (const SlotIndex slot : outcome->bad) {
+    if (std::binary_search(mending.owned.begin(), mending.owned.end(), slot)) {
+      unwritable.push_back({id, slot});
+    } else {
+      retire_in_memory(id, slot);
+    }
+    tags_suspect_ = true;
+  }
+  if (auto done = write_watermark(spare, sequence); !done) return done;
+  return spare.tags.device().sync();
+}
+
+}  // namespace remapfs::store

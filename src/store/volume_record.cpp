@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "store/volume_record.hpp"
+
+#include <fmt/format.h>
+
+#include "store/schema.hpp"
+#include "store/sql.hpp"
+
+namespace remapfs::store {
+namespace {
+
+tl::unexpected<Error> damaged(const std::string& path, const std::string& what) {
+  return fail(Errc::corrupt, fmt::format("{}, {}, run `remapfs check`", path, what));
+}
+
+Result<void> check_kind(SQLite::Database& database, const std::string& path) {
+  const std::int64_t application = database.execAndGet("PRAGMA application_id").getInt64();
+  if (static_cast<std::uint32_t>(application) != kApplicationId) {
+    return fail(Errc::foreign, fmt::format("{}, a database of another program, give the map file", path));
+  }
+  const int version = database.execAndGet("PRAGMA user_version").getInt();
+  if (version > kSchemaVersion) {
+    return fail(Errc::too_new,
+                fmt::format("{}, made by a newer remapfs (format {}, this one knows {}), use that version", path,
+                            version, kSchemaVersion));
+  }
+  if (version < 1) return damaged(path, fmt::format("impossible format version {}", version));
+  return {};
+}
+
+Result<void> read_volume(SQLite::Database& database, VolumeRecord& record) {
+  SQLite::Statement select(database,
+                           "SELECT uuid, label, block_size, size_bytes, clean, row_count, row_digest FROM volume");
+  VolumeInfo& info = record.info;
+  if (!select.executeStep()) return damaged(info.map_path, "the volume's row is missing");
+  info.uuid = select.getColumn(0).getString();
+  info.label = select.getColumn(1).getString();
+  info.block_size = column_u64(select, 2);
+  info.size = ByteCount(column_u64(select, 3));
+  info.clean = select.getColumn(4).getInt() != 0;
+  record.row_count = column_u64(select, 5);
+  record.row_digest = column_u64(select, 6);
+  if (!Uuid::parse(info.uuid)) return damaged(info.map_path, "the volume's uuid is not one");
+  if (!BlockGeometry::is_valid_block_size(info.block_size)) return damaged(info.map_path, "impossible block size");
+  if (info.size.value() == 0 || info.size.value() % kSectorSize != 0 || to_sql(info.size.value()) < 0) {
+    return damaged(info.map_path, "impossible volume size");
+  }
+  return {};
+}
+
+Result<void> read_spare(SQLite::Statement& select, VolumeRecord& record) {
+  const VolumeInfo& info = record.info;
+  const std::int64_t id = select.getColumn(0).getInt64();
+  const auto uuid = Uuid::parse(select.getColumn(3).getString());
+  const SpareLayout layout = SpareLayout::of(ByteCount(column_u64(select, 5)), info.block_size);
+  const std::int64_t sequence = select.getColumn(8).getInt64();
+  if (id < 1 || id > 255 || !uuid || sequence < 0) {
+    return damaged(info.map_path, fmt::format("device {}: impossible values", id));
+  }
+  if (layout.slots == 0 || layout.slots != column_u64(select, 6) ||
+      layout.first_slot.value() != column_u64(select, 7) || layout.device_size.value() != column_u64(select, 5)) {
+    return damaged(info.map_path, fmt::format("spare {}: size, slots and first slot do not fit together", id));
+  }
+  SpareInfo spare;
+  spare.id = static_cast<SpareId>(id);
+  spare.path = select.getColumn(2).getString();
+  spare.uuid = uuid->to_string();
+  spare.slots = layout.slots;
+  spare.first_slot = layout.first_slot;
+  record.info.spares.push_back(spare);
+  record.spares.push_back({{*Uuid::parse(info.uuid), *uuid, spare.id, layout}, Sequence(column_u64(select, 8))});
+  return {};
+}
+
+Result<void> read_devices(SQLite::Database& database, VolumeRecord& record) {
+  SQLite::Statement select(database,
+                           "SELECT id, role, path, uuid, identity, size_bytes, slots, first_slot, sequence "
+                           "FROM devices WHERE state = 'active' ORDER BY id");
+  bool primary = false;
+  while (select.executeStep()) {
+    if (select.getColumn(0).getInt64() == 0) {
+      primary = true;
+      record.info.primary_path = select.getColumn(2).getString();
+      record.info.primary_identity = select.getColumn(4).getString();
+    } else if (auto spare = read_spare(select, record); !spare) {
+      return spare;
+    }
+  }
+  if (!primary) return damaged(record.info.map_path, "the primary's row is missing");
+  return {};
+}
+
+Result<void> read_retired(SQLite::Database& database, VolumeRecord& record) {
+  SQLite::Statement select(database,
+                           "SELECT t.spare_id, t.slot, t.reason, r.block IS NOT NULL FROM retired_slots AS t "
+                           "LEFT JOIN remaps AS r ON r.spare_id = t.spare_id AND r.slot = t.slot ORDER BY 1, 2");
+  while (select.executeStep()) {
+    const std::uint64_t id = column_u64(select, 0);
+    const SlotIndex slot(column_u64(select, 1));
+    const int at = id > 255 ? -1 : record.position_of(static_cast<SpareId>(id));
+    if (at < 0) continue;  // of a spare that has left the volume
+    SpareInfo& spare = record.info.spares[static_cast<std::size_t>(at)];
+    if (slot.value() >= spare.slots) {
+      return damaged(record.info.map_path,
+                     fmt::format("retired slot {} is past the end of spare {}", slot.value(), id));
+    }
+    if (select.getColumn(2).getString() == "tag") record.bad_tag_slots.push_back({spare.id, slot});
+    // A block may still live in a slot whose tag went bad; it is retired for all others.
+    if (select.getColumn(3).getInt() == 0) spare.retired.push_back(slot);
+  }
+  return {};
+}
+
+}  // namespace
+
+int VolumeRecord::position_of(SpareId id) const {
+  for (std::size_t i = 0; i < info.spares.size(); ++i) {
+    if (info.spares[i].id == id) return static_cast<int>(i);
+  }
+  return -1;
+}
+
+Result<VolumeRecord> read_volume_record(SQLite::Database& database, const std::string& path) {
+  return sql_guard(path, [&]() -> Result<VolumeRecord> {
+    VolumeRecord record;
+    record.info.map_path = path;
+    if (auto done = check_kind(database, path); !done) return fail(std::move(done.error()));
+    if (auto done = read_volume(database, record); !done) return fail(std::move(done.error()));
+    if (auto done = read_devices(database, record); !done) return fail(std::move(done.error()));
+    if (auto done = read_retired(database, record); !done) return fail(std::move(done.error()));
+    return record;
+  });
+}
+
+}  // namespace remapfs::store

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <SQLiteCpp/SQLiteCpp.h>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "remapfs/error.hpp"
+#include "remapfs/map_store.hpp"
+#include "store/spare_format.hpp"
+#include "store/spare_superblocks.hpp"
+
+namespace remapfs::store {
+
+// A spare as its row of `devices` describes it.
+struct SpareRecord {
+  ExpectedSpare expected;
+  Sequence sequence;
+};
+
+// The tables `volume`, `devices` and `retired_slots`.
+struct VolumeRecord {
+  VolumeInfo info;
+  std::uint64_t row_count = 0;
+  std::uint64_t row_digest = 0;
+  std::vector<SpareRecord> spares;         // in step with info.spares
+  std::vector<SlotAddress> bad_tag_slots;  // retired because their tag cannot be written; rows may still be there
+
+  // Position of a spare in both lists, or -1.
+  [[nodiscard]] int position_of(SpareId id) const;
+};
+
+// Reads them, checking kind and version of the database first and then every value.
+// Errors: foreign, too_new, corrupt, store.
+Result<VolumeRecord> read_volume_record(SQLite::Database& database, const std::string& path);
+
+}  // namespace remapfs::store
