@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+#include "support/volume_rig.hpp"
+
+// A broken device is not a bad sector (promise I6).
+
+namespace remapfs::testing {
+namespace {
+
+class Breaker : public ::testing::Test {
+ protected:
+  VolumeRig rig{RigOptions{}};
+
+  void expect_suspended_without_entries() {
+    EXPECT_EQ(rig.volume->status().state, VolumeState::suspended);
+    EXPECT_TRUE(rig.map.rows.empty());
+    EXPECT_TRUE(rig.map.retired.empty());
+    ASSERT_FALSE(rig.map.events.empty());
+    EXPECT_EQ(rig.map.events.back().kind, "breaker-open");
+  }
+};
+
+TEST_F(Breaker, VanishedDeviceMapsNothing) {
+  rig.primary->set_outage(Outage::gone);
+  EXPECT_EQ(rig.read(0, 4096).error().code, Errc::suspended);
+  EXPECT_EQ(rig.write(8192, pattern(8192, 4096, 1)).error().code, Errc::suspended);
+  expect_suspended_without_entries();
+}
+
+TEST_F(Breaker, DeviceThatFailsEverywhereMapsNothing) {
+  rig.primary->set_outage(Outage::failing);
+  EXPECT_EQ(rig.read(1 << 20, 65536).error().code, Errc::suspended);
+  expect_suspended_without_entries();
+}
+
+TEST_F(Breaker, DeviceGoneReadOnlyMapsNothing) {
+  rig.primary->set_outage(Outage::read_only);
+  EXPECT_TRUE(rig.read(1 << 20, 4096));
+  EXPECT_EQ(rig.write(1 << 20, pattern(0, 4096, 1)).error().code, Errc::suspended);
+  expect_suspended_without_entries();
+}
+
+TEST_F(Breaker, SpareThatVanishedRetiresNoSlots) {
+  rig.primary->add_bad_sectors(80, 8);
+  rig.spare().set_outage(Outage::gone);
+  EXPECT_FALSE(rig.write(80 * 512, pattern(80 * 512, 4096, 1)));
+  expect_suspended_without_entries();
+  EXPECT_EQ(rig.volume->status().slots_free, 256U);
+}
+
+TEST_F(Breaker, SpareThatFailsEveryWriteRetiresNoSlots) {
+  rig.primary->add_bad_sectors(80, 8);
+  rig.spare().set_outage(Outage::read_only);
+  EXPECT_FALSE(rig.write(80 * 512, pattern(80 * 512, 4096, 1)));
+  expect_suspended_without_entries();
+}
+
+TEST_F(Breaker, OtherErrnosAreAnsweredAndMapNothing) {
+  for (const auto& [code, number] : {std::pair{Errc::device_other, EINVAL}, std::pair{Errc::no_space, ENOSPC},
+                                     std::pair{Errc::read_only, EROFS}, std::pair{Errc::transport, ENOLINK}}) {
+    FaultRule rule;
+    rule.range = {ByteOffset(4096), ByteOffset(8192)};
+    rule.error = {code, number, {}};
+    const FaultId id = rig.primary->add_fault(rule);
+    EXPECT_EQ(rig.read(4096, 4096).error().code, code);
+    EXPECT_EQ(rig.write(4096, pattern(4096, 4096, 1)).error().code, code);
+    rig.primary->remove_fault(id);
+  }
+  EXPECT_TRUE(rig.map.rows.empty());
+  EXPECT_EQ(rig.volume->status().state, VolumeState::healthy);
+}
+
+TEST_F(Breaker, TimeoutOfOneBlockIsMediaWhileOthersWork) {
+  FaultRule rule;
+  rule.range = {ByteOffset(4096), ByteOffset(8192)};
+  rule.error = {Errc::timeout, ETIMEDOUT, {}};
+  rig.primary->add_fault(rule);
+  EXPECT_EQ(rig.read(4096, 4096).error().code, Errc::lost);
+  ASSERT_TRUE(rig.row(1));
+  EXPECT_EQ(rig.row(1)->state, EntryState::lost);
+}
+
+TEST_F(Breaker, OneProbeServesAHundredMilliseconds) {
+  for (std::uint64_t block = 10; block < 40; ++block) rig.primary->add_bad_sectors(block * 8, 1, FaultRule::On::read);
+  std::atomic<unsigned> far_reads{0};
+  rig.primary->set_before([&](const FakeOperation& op) {
+    const std::uint64_t at = op.range.begin.value() / 4096;
+    if (op.kind == FakeOperation::Kind::read && (at < 10 || at >= 40)) ++far_reads;
+  });
+  for (std::uint64_t block = 10; block < 40; ++block) EXPECT_FALSE(rig.read(block * 4096, 4096));
+  EXPECT_GE(far_reads, 1U);
+  EXPECT_LE(far_reads, 10U);
+}
+
+TEST_F(Breaker, ResumeRefusesWhileTheDeviceIsGoneAndGoesOnAfterwards) {
+  rig.primary->set_outage(Outage::gone);
+  EXPECT_FALSE(rig.read(0, 4096));
+  EXPECT_FALSE(rig.volume->resume());
+  EXPECT_EQ(rig.volume->status().state, VolumeState::suspended);
+  rig.primary->set_outage(Outage::none);
+  EXPECT_FALSE(rig.read(0, 4096)) << "only resume goes on";
+  EXPECT_EQ(*rig.volume->resume(), Outcome::done);
+  EXPECT_TRUE(rig.read(0, 4096));
+  EXPECT_EQ(rig.volume->status().state, VolumeState::healthy);
+  EXPECT_EQ(*rig.volume->resume(), Outcome::already);
+}
+
+TEST_F(Breaker, AnotherDeviceInItsPlaceIsRefused) {
+  rig.primary->set_outage(Outage::gone);
+  EXPECT_FALSE(rig.read(0, 4096));
+  rig.primary->set_outage(Outage::failing);
+  rig.primary->set_replaced(true);
+  EXPECT_FALSE(rig.volume->resume());
+  EXPECT_EQ(rig.volume->status().state, VolumeState::suspended);
+}
+
+TEST_F(Breaker, FirstFlushFailsAfterUnflushedWritesVanishedWithTheDevice) {
+  ASSERT_TRUE(rig.write(0, pattern(0, 4096, 1)));
+  rig.primary->set_outage(Outage::gone);
+  EXPECT_FALSE(rig.read(65536, 4096));
+  rig.primary->set_outage(Outage::none);
+  ASSERT_TRUE(rig.volume->resume());
+  EXPECT_FALSE(rig.volume->flush());
+  EXPECT_TRUE(rig.volume->flush());
+}
+
+TEST_F(Breaker, FlushedDeviceThatVanishedFlushesAgainAfterResume) {
+  ASSERT_TRUE(rig.write(0, pattern(0, 4096, 1)));
+  ASSERT_TRUE(rig.volume->flush());
+  rig.primary->set_outage(Outage::gone);
+  EXPECT_FALSE(rig.read(65536, 4096));
+  rig.primary->set_outage(Outage::none);
+  ASSERT_TRUE(rig.volume->resume());
+  EXPECT_TRUE(rig.volume->flush());
+}
+
+TEST_F(Breaker, RequestsWaitForResumeWhenAsked) {
+  VolumeOptions options;
+  options.on_loss = OnLoss::wait;
+  rig.unmount();
+  rig.mount(options);
+  rig.primary->set_outage(Outage::gone);
+  std::atomic<bool> answered{false};
+  std::thread reader([&] {
+    EXPECT_TRUE(rig.read(0, 4096));
+    answered = true;
+  });
+  while (rig.volume->status().state != VolumeState::suspended) std::this_thread::yield();
+  EXPECT_FALSE(answered);
+  rig.primary->set_outage(Outage::none);
+  EXPECT_TRUE(rig.volume->resume());
+  reader.join();
+  EXPECT_TRUE(answered);
+}
+
+TEST_F(Breaker, WaitingRequestsGiveUpWhenInterrupted) {
+  VolumeOptions options;
+  options.on_loss = OnLoss::wait;
+  rig.unmount();
+  rig.mount(options);
+  rig.primary->set_outage(Outage::gone);
+  std::thread writer([&] { EXPECT_EQ(rig.write(0, pattern(0, 4096, 1)).error().code, Errc::suspended); });
+  while (rig.volume->status().state != VolumeState::suspended) std::this_thread::yield();
+  rig.volume->interrupt_waits();
+  writer.join();
+}
+
+}  // namespace
+}  // namespace remapfs::testing

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "support/volume_rig.hpp"
+
+namespace remapfs::testing {
+namespace {
+
+TEST(VolumeFlush, SyncsPrimaryAndEverySpare) {
+  VolumeRig rig({.spares = 3});
+  rig.primary->reset_counters();
+  for (const auto& spare : rig.spares) spare->reset_counters();
+  ASSERT_TRUE(rig.volume->flush());
+  EXPECT_EQ(rig.primary->counters().syncs, 1U);
+  for (const auto& spare : rig.spares) EXPECT_EQ(spare->counters().syncs, 1U);
+}
+
+TEST(VolumeFlush, FlushedDataSurvivePowerLossInSlotsAndInPlace) {
+  VolumeRig rig;
+  rig.primary->add_bad_sectors(80, 8, FaultRule::On::write);
+  const auto data = pattern(0, 65536, 7);
+  ASSERT_TRUE(rig.write(0, data));
+  // In its slot now: a rewrite is an ordinary write there.
+  const auto newer = pattern(80 * 512, 4096, 8);
+  ASSERT_TRUE(rig.write(80 * 512, newer));
+  ASSERT_TRUE(rig.volume->flush());
+  rig.volume.reset();
+  rig.primary->crash_all_lost();
+  rig.spare().crash_all_lost();
+  rig.mount();
+  EXPECT_EQ(*rig.read(80 * 512, 4096), newer);
+  EXPECT_TRUE(std::equal(data.begin(), data.begin() + 80 * 512, rig.read(0, 80 * 512)->begin()));
+}
+
+TEST(VolumeFlush, AnAcknowledgedRelocationSurvivesPowerLossWithoutAFlush) {
+  VolumeRig rig;
+  rig.primary->add_bad_sectors(80, 1, FaultRule::On::write);
+  const auto data = pattern(80 * 512, 4096, 3);
+  ASSERT_TRUE(rig.write(80 * 512, data));
+  rig.spare().crash_all_lost();
+  rig.mount();
+  EXPECT_EQ(*rig.read(80 * 512, 4096), data);
+}
+
+TEST(VolumeFlush, FailedSyncIsStickyUntilResume) {
+  VolumeRig rig;
+  ASSERT_TRUE(rig.write(0, pattern(0, 4096, 1)));
+  rig.primary->fail_syncs(1);
+  EXPECT_EQ(rig.volume->flush().error().code, Errc::failed);
+  EXPECT_EQ(rig.volume->flush().error().code, Errc::failed) << "the kernel tells once, we tell until somebody acts";
+  EXPECT_EQ(rig.volume->status().state, VolumeState::failed);
+  EXPECT_EQ(rig.map.events.back().kind, "sync-failed");
+  EXPECT_TRUE(rig.volume->resume());
+  EXPECT_TRUE(rig.volume->flush());
+  EXPECT_EQ(rig.volume->status().state, VolumeState::healthy);
+}
+
+TEST(VolumeFlush, FailedSyncOfASpareFailsTheFlushThoughThePrimaryIsWell) {
+  VolumeRig rig({.spares = 2});
+  rig.spares[1]->fail_syncs(1);
+  EXPECT_FALSE(rig.volume->flush());
+  EXPECT_FALSE(rig.volume->flush());
+}
+
+TEST(VolumeFlush, NothingIsRelocatedFromADeviceWhoseSyncFailed) {
+  VolumeRig rig;
+  rig.primary->fail_syncs(1);
+  EXPECT_FALSE(rig.volume->flush());
+  rig.primary->add_bad_sectors(80, 1, FaultRule::On::write);
+  EXPECT_EQ(rig.write(80 * 512, pattern(0, 4096, 1)).error().code, Errc::failed);
+  EXPECT_TRUE(rig.map.rows.empty());
+}
+
+TEST(VolumeFlush, SyncThatFailsInsideACommitIsStickyAndAcknowledgesNothing) {
+  VolumeRig rig;
+  rig.primary->add_bad_sectors(80, 1, FaultRule::On::write);
+  rig.spare().fail_syncs(1);
+  EXPECT_EQ(rig.write(80 * 512, pattern(0, 4096, 1)).error().code, Errc::failed);
+  EXPECT_TRUE(rig.map.rows.empty());
+  EXPECT_EQ(rig.volume->status().state, VolumeState::failed);
+  EXPECT_FALSE(rig.volume->flush());
+  EXPECT_EQ(rig.volume->status().slots_free, 256U) << "the slot is given back";
+}
+
+}  // namespace
+}  // namespace remapfs::testing

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "support/volume_rig.hpp"
+
+namespace remapfs::testing {
+namespace {
+
+constexpr std::uint64_t kDisk = (1U << 20U) + 1536;  // ends inside a block
+
+class Requests : public ::testing::Test {
+ protected:
+  Requests() { rig.primary->poke(ByteOffset(0), pattern(0, kDisk, 0)); }
+  VolumeRig rig{RigOptions{.disk_bytes = kDisk}};
+};
+
+TEST_F(Requests, ReadIsShortOnlyAtTheEndOfTheDisk) {
+  EXPECT_EQ(rig.read(kDisk - 100, 4096)->size(), 100U);
+  EXPECT_EQ(*rig.read(kDisk - 100, 4096), pattern(kDisk - 100, 100, 0));
+  EXPECT_EQ(rig.read(kDisk, 4096)->size(), 0U);
+  EXPECT_EQ(rig.read(kDisk + 1000000, 4096)->size(), 0U);
+  EXPECT_EQ(rig.read(~std::uint64_t{0} - 5, 4096)->size(), 0U);
+  EXPECT_EQ(rig.read(0, 0)->size(), 0U);
+}
+
+TEST_F(Requests, WritePastTheEndStoresNothing) {
+  EXPECT_EQ(rig.write(kDisk - 512, pattern(0, 1024, 1)).error().code, Errc::past_end);
+  EXPECT_EQ(rig.write(kDisk, pattern(0, 1, 1)).error().code, Errc::past_end);
+  EXPECT_EQ(rig.write(~std::uint64_t{0} - 5, pattern(0, 100, 1)).error().code, Errc::past_end);
+  EXPECT_EQ(rig.primary->peek({ByteOffset(0), ByteOffset(kDisk)}), pattern(0, kDisk, 0));
+  EXPECT_EQ(rig.volume->status().write_errors, 3U);
+}
+
+TEST_F(Requests, LargerThanAnySingleTransferAreServed) {
+  const auto data = pattern(0, kDisk, 4);
+  ASSERT_TRUE(rig.write(0, data));
+  EXPECT_EQ(*rig.read(0, kDisk + 5000), data);
+}
+
+TEST_F(Requests, EveryOffsetAndLengthAroundABlockIsRight) {
+  auto expected = pattern(0, kDisk, 0);
+  std::uint64_t version = 1;
+  for (const std::uint64_t offset : {4095, 4096, 4097, 4607, 4608, 8191, 8192}) {
+    for (const std::uint64_t length : {1, 2, 511, 512, 513, 4095, 4096, 4097, 8191, 8192, 12289}) {
+      const auto data = pattern(offset, length, ++version);
+      ASSERT_TRUE(rig.write(offset, data));
+      std::copy(data.begin(), data.end(), expected.begin() + static_cast<std::ptrdiff_t>(offset));
+      ASSERT_EQ(*rig.read(0, 65536), std::vector<std::byte>(expected.begin(), expected.begin() + 65536))
+          << offset << '+' << length;
+    }
+  }
+}
+
+TEST_F(Requests, ReadOnlyVolumeWritesNothingAnywhere) {
+  rig.primary->add_bad_sectors(80, 1, FaultRule::On::read);
+  rig.unmount();
+  VolumeOptions options;
+  options.read_only = true;
+  rig.mount(options);
+  rig.primary->reset_counters();
+  rig.spare().reset_counters();
+  EXPECT_EQ(rig.write(0, pattern(0, 512, 1)).error().code, Errc::read_only);
+  EXPECT_EQ(rig.volume->zero({ByteOffset(0), ByteOffset(512)}).error().code, Errc::read_only);
+  EXPECT_EQ(rig.volume->add(BlockIndex(0)).error().code, Errc::read_only);
+  EXPECT_EQ(rig.read(80 * 512, 512).error().code, Errc::lost);
+  EXPECT_TRUE(rig.volume->flush());
+  EXPECT_EQ(rig.primary->counters().writes + rig.primary->counters().zeroes + rig.spare().counters().writes, 0U);
+  EXPECT_EQ(rig.store->commits(), 0U);
+}
+
+TEST_F(Requests, PrimaryOfAnotherSizeIsRefused) {
+  rig.unmount();
+  rig.map.info.size = ByteCount(kDisk - 512);
+  EXPECT_EQ(rig.try_mount({}).error().code, Errc::invalid);
+}
+
+TEST_F(Requests, RetriesEndWithTheBudgetAndRecordNothingUnreached) {
+  rig.unmount();
+  VolumeOptions options;
+  options.request_budget = std::chrono::milliseconds(60);
+  rig.mount(options);
+  rig.primary->add_bad_sectors(0, 64, FaultRule::On::read);
+  rig.primary->set_before([](const FakeOperation& op) {
+    // A dying disk takes its time for what it cannot read.
+    if (op.kind == FakeOperation::Kind::read && op.range.begin.value() < 64 * 512) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  });
+  EXPECT_FALSE(rig.read(0, 64 * 512));
+  const auto lost = rig.volume->status().lost_sectors;
+  EXPECT_GT(lost, 0U) << "what was tried to the end is recorded";
+  EXPECT_LT(lost, 64U) << "what was not reached is not";
+}
+
+TEST_F(Requests, FourKnDiskServesRequestsOfAnySize) {
+  VolumeRig big({.disk_bytes = 1U << 20U, .logical_block = 4096});
+  auto expected = pattern(0, 1U << 20U, 0);
+  big.primary->poke(ByteOffset(0), expected);
+  std::uint64_t version = 1;
+  for (const std::uint64_t offset : {0, 512, 4095, 10000, 12288}) {
+    for (const std::uint64_t length : {1, 512, 4096, 5000}) {
+      const auto data = pattern(offset, length, ++version);
+      ASSERT_TRUE(big.write(offset, data));
+      std::copy(data.begin(), data.end(), expected.begin() + static_cast<std::ptrdiff_t>(offset));
+      ASSERT_EQ(*big.read(offset, length), data);
+    }
+  }
+  EXPECT_EQ(*big.read(0, 1U << 20U), expected);
+}
+
+// A logical block that cannot be read takes its eight sectors with it; a sector written whole needs none of them.
+TEST_F(Requests, SectorWrittenOverADeadLogicalBlockRevivesAlone) {
+  VolumeRig big({.disk_bytes = 1U << 20U, .logical_block = 4096});
+  big.primary->add_bad_sectors(80, 8);
+  const auto data = pattern(81 * 512, 512, 5);
+  ASSERT_TRUE(big.write(81 * 512, data));
+  EXPECT_EQ(*big.read(81 * 512, 512), data);
+  EXPECT_EQ(big.read(80 * 512, 512).error().code, Errc::lost);
+  EXPECT_EQ(big.read(82 * 512, 512).error().code, Errc::lost);
+  ASSERT_TRUE(big.row(10));
+  EXPECT_EQ(big.row(10)->valid_mask, 0x02U);
+}
+
+}  // namespace
+}  // namespace remapfs::testing

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "support/volume_rig.hpp"
+
+namespace remapfs::testing {
+namespace {
+
+ByteRange range(std::uint64_t begin, std::uint64_t end) { return {ByteOffset(begin), ByteOffset(end)}; }
+bool all_zero(const std::vector<std::byte>& bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+}
+
+class Zero : public ::testing::TestWithParam<bool> {
+ protected:
+  Zero() {
+    rig.primary->poke(ByteOffset(0), pattern(0, 4U << 20U, 0));
+    // One block in a slot, one lost, one weak neighbour of both.
+    EXPECT_TRUE(rig.volume->add(BlockIndex(10)));
+    EXPECT_TRUE(rig.volume->mark_lost(BlockIndex(12)));
+  }
+  Result<void> zero(ByteRange r) { return GetParam() ? rig.volume->punch(r) : rig.volume->zero(r); }
+  VolumeRig rig{RigOptions{.punches_cheaply = true}};
+};
+
+TEST_P(Zero, ReadsBackAsZerosOnPrimarySlotsAndLostSectors) {
+  ASSERT_TRUE(zero(range(8 * 4096 + 100, 14 * 4096 - 7)));
+  const auto back = rig.read(8 * 4096, 6 * 4096);
+  ASSERT_TRUE(back);
+  const auto edge = pattern(8 * 4096, 100, 0);
+  EXPECT_TRUE(std::equal(edge.begin(), edge.end(), back->begin()));
+  EXPECT_TRUE(all_zero({back->begin() + 100, back->end() - 7}));
+  EXPECT_NE(back->back(), std::byte{0});
+  ASSERT_TRUE(rig.row(10));
+  EXPECT_EQ(rig.row(10)->state, EntryState::remapped) << "entries keep their slots";
+  EXPECT_EQ(rig.volume->status().lost_sectors, 0U);
+  rig.remount();
+  EXPECT_TRUE(all_zero(*rig.read(9 * 4096, 4 * 4096)));
+}
+
+TEST_P(Zero, BlocksThatCannotBeZeroedMove) {
+  rig.primary->add_bad_sectors(20 * 8 + 3, 1, FaultRule::On::write);
+  ASSERT_TRUE(zero(range(0, 3U << 20U)));
+  EXPECT_TRUE(all_zero(*rig.read(0, 3U << 20U)));
+  ASSERT_TRUE(rig.row(20));
+  EXPECT_EQ(rig.row(20)->state, EntryState::remapped);
+}
+
+TEST_P(Zero, PastTheEndChangesNothing) {
+  EXPECT_EQ(zero(range(4096, (4U << 20U) + 1)).error().code, Errc::past_end);
+  EXPECT_EQ(*rig.read(4096, 4096), pattern(4096, 4096, 0));
+}
+
+INSTANTIATE_TEST_SUITE_P(ZeroAndPunch, Zero, ::testing::Bool());
+
+TEST(Punch, IsRefusedBeforeAnyChangeWhereThePrimaryCannot) {
+  VolumeRig rig;
+  rig.primary->poke(ByteOffset(0), pattern(0, 65536, 0));
+  EXPECT_EQ(rig.volume->punch(range(0, 65536)).error().code, Errc::unsupported);
+  EXPECT_EQ(*rig.read(0, 65536), pattern(0, 65536, 0));
+}
+
+TEST(Seek, EntriesAreData) {
+  VolumeRig rig({.disk_bytes = 64U << 20U, .punches_cheaply = true});
+  const std::uint64_t size = 64U << 20U;
+  // Nothing was ever written: one hole.
+  EXPECT_EQ(rig.volume->seek_data(ByteOffset(0)).error().code, Errc::not_found);
+  EXPECT_EQ(*rig.volume->seek_hole(ByteOffset(0)), ByteOffset(0));
+  ASSERT_TRUE(rig.volume->add(BlockIndex(5000)));
+  ASSERT_TRUE(rig.volume->mark_lost(BlockIndex(5001)));
+  EXPECT_EQ(*rig.volume->seek_data(ByteOffset(0)), ByteOffset(5000 * 4096));
+  EXPECT_EQ(*rig.volume->seek_data(ByteOffset(5000 * 4096 + 7)), ByteOffset(5000 * 4096 + 7));
+  EXPECT_EQ(*rig.volume->seek_hole(ByteOffset(5000 * 4096)), ByteOffset(5002 * 4096));
+  EXPECT_EQ(rig.volume->seek_data(ByteOffset(5002 * 4096)).error().code, Errc::not_found);
+  EXPECT_EQ(rig.volume->seek_data(ByteOffset(size)).error().code, Errc::past_end);
+  EXPECT_EQ(rig.volume->seek_hole(ByteOffset(size)).error().code, Errc::past_end);
+}
+
+TEST(Seek, EndOfTheDiskIsAHole) {
+  VolumeRig rig;
+  EXPECT_EQ(*rig.volume->seek_hole(ByteOffset(5)), ByteOffset(4U << 20U));
+}
+
+}  // namespace
+}  // namespace remapfs::testing
