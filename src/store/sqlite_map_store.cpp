@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "store/sql.hpp"
 
 namespace remapfs::store {
@@ -79,21 +81,18 @@ Result<std::optional<RemapRow>> SqliteMapStore::find_row(BlockIndex block) {
 
 // Makes every tag what the map says, as far as it can be done; true when all of them are.
 bool SqliteMapStore::settle_spares() {
-  bool settled = !tags_suspect_;
-  for (auto& [id, spare] : spares_) {
-    settled = settled && spare.superblocks_agree;
-    if (!spare.doubtful.empty()) {
-      const SparePlan nothing{record_.spares[spare.position].sequence + 1, {}, false};
-      std::vector<SlotIndex> unwritable;
-      auto written = write_spare_tags(id, spare, nothing, unwritable);
-      settled = settled && written && written->bad.empty() && unwritable.empty() && spare.tags.device().sync();
-    }
-    settled = settled && spare.tags.both_copies_good();
+  std::vector<SpareId> doubtful;
+  for (const auto& [id, spare] : spares_) {
+    if (!spare.doubtful.empty()) doubtful.push_back(id);
   }
-  return settled;
+  if (!doubtful.empty() && !run_commit({}, doubtful)) return false;
+  return !tags_suspect_ && std::all_of(spares_.begin(), spares_.end(), [](const auto& entry) {
+    return entry.second.superblocks_agree && entry.second.tags.both_copies_good();
+  });
 }
 
 Result<void> SqliteMapStore::close() {
+  const bool settled = state_ == State::loaded && writer_ && settle_spares();
   const State was = state_;
   state_ = State::closed;
   look_.reset();
@@ -102,7 +101,6 @@ Result<void> SqliteMapStore::close() {
     writer_.reset();
     return {};
   }
-  const bool settled = settle_spares();
   auto recorded = writer_->begin();
   for (const Event& event : own_events_) {
     if (recorded) recorded = writer_->add_event(event);

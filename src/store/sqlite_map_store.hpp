@@ -94,7 +94,9 @@ class SqliteMapStore final : public MapStore {
                                           std::optional<std::int64_t> second);
 
   // commit.cpp
-  Result<void> stage(const MapTransaction& transaction, Plan& plan);
+  tl::expected<CommitReport, CommitFailure> run_commit(const MapTransaction& transaction,
+                                                       const std::vector<SpareId>& also_touched);
+  Result<void> stage(const MapTransaction& transaction, const std::vector<SpareId>& also_touched, Plan& plan);
   Result<void> stage_put(const MapChange& change, Plan& plan);
   Result<void> stage_erase(const MapChange& change, Plan& plan);
   Result<void> stage_vacated(const MapChange& change, const std::optional<RemapRow>& old, Plan& plan);

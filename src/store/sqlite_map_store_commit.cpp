@@ -36,9 +36,14 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::commit(const MapTransa
     return tl::unexpected(CommitFailure{about(lock_.path(), Errc::read_only, "the volume is read-only"), {}, {}});
   }
   if (transaction.empty()) return CommitReport{};
+  return run_commit(transaction, {});
+}
 
+// also_touched: spares that take part without a change of theirs, for the sake of their doubtful tags.
+tl::expected<CommitReport, CommitFailure> SqliteMapStore::run_commit(const MapTransaction& transaction,
+                                                                     const std::vector<SpareId>& also_touched) {
   Plan plan;
-  if (auto staged = stage(transaction, plan); !staged) {
+  if (auto staged = stage(transaction, also_touched, plan); !staged) {
     if (staged.error().code != Errc::invalid) staged.error().code = Errc::store;
     return tl::unexpected(undo({std::move(staged.error()), {}, {}}, plan));
   }
@@ -55,10 +60,14 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::commit(const MapTransa
 
 // --- The rows, uncommitted ---
 
-Result<void> SqliteMapStore::stage(const MapTransaction& transaction, Plan& plan) {
+Result<void> SqliteMapStore::stage(const MapTransaction& transaction, const std::vector<SpareId>& also_touched,
+                                   Plan& plan) {
   plan.row_count = record_.row_count;
   plan.row_digest = record_.row_digest;
   if (auto done = writer_->begin(); !done) return done;
+  for (const SpareId id : also_touched) {
+    if (auto spare = touch(id, plan); !spare) return fail(std::move(spare.error()));
+  }
   for (const MapChange& change : transaction.changes) {
     auto done = change.kind == MapChange::Kind::put ? stage_put(change, plan) : stage_erase(change, plan);
     if (!done) return done;

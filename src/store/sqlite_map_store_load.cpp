@@ -197,6 +197,12 @@ Result<void> SqliteMapStore::mend_spare(SpareId id, Spare& spare, const TagMendi
   const Sequence sequence = record_.spares[spare.position].sequence;
   const bool lagging = spare.superblock.watermark != sequence || !spare.superblocks_agree;
   if (!lagging && mending.updates.empty()) return {};
+  // The watermark first: a tag of the next sequence is only ever found above a watermark that has reached the map.
+  if (lagging) {
+    if (auto done = write_watermark(spare, sequence); !done) return done;
+    if (auto done = spare.tags.device().sync(); !done) return done;
+  }
+  if (mending.updates.empty()) return {};
   auto outcome = spare.tags.update(mending.updates);
   if (!outcome) return fail(std::move(outcome.error()));
   note(outcome->notes);
@@ -208,7 +214,6 @@ Result<void> SqliteMapStore::mend_spare(SpareId id, Spare& spare, const TagMendi
     }
     tags_suspect_ = true;
   }
-  if (auto done = write_watermark(spare, sequence); !done) return done;
   return spare.tags.device().sync();
 }
 
