@@ -44,7 +44,7 @@ TEST(Epoch, ReaderInAnotherThreadIsSeen) {
 }
 
 TEST(Epoch, RecordsOfEndedThreadsAreUsedAgain) {
-  for (int i = 0; i < 2000; ++i) {
+  for (int i = 0; i < 1000; ++i) {
     std::thread([] { const EpochGuard guard; }).join();
   }
   EXPECT_EQ(epoch_record_count(), 128U);
@@ -94,7 +94,7 @@ TEST(Epoch, MemoryIsNeverFreedUnderAReader) {
       }
     });
   }
-  for (int i = 0; i < 20000; ++i) {
+  for (int i = 0; i < 4000; ++i) {
     Box* old = published.exchange(new Box, std::memory_order_seq_cst);
     const std::uint64_t tag = advance_epoch();
     while (!readers_left(tag)) std::this_thread::yield();

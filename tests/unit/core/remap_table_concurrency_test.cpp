@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::uint64_t kBlocks = 1U << 22U;
 constexpr std::uint64_t kPermanent = 2048;  // blocks below this always have an entry
-constexpr std::uint64_t kSpan = 60000;      // blocks above come and go
+constexpr std::uint64_t kSpan = 12000;      // blocks above come and go
 constexpr std::uint64_t kNever = 7;         // every block that is 7 modulo 16 and not permanent never has one
 constexpr SectorMask kFull = 0xff;
 
@@ -97,8 +97,8 @@ void change(RemapTable& table, testing::ScarceMemory& memory, std::uint64_t seed
   std::uint64_t version = 0;
   for (int round = 0; round < rounds; ++round) {
     // Now and then growth is refused, so that layers come and merge under the readers.
-    memory.largest = round % 4 == 3 ? 4096 : std::size_t{1} << 30U;
-    const std::uint64_t fill = 200 + random() % 20000;
+    memory.largest = round % 4 == 3 ? 16384 : std::size_t{1} << 30U;
+    const std::uint64_t fill = 200 + random() % 8000;
     for (std::uint64_t i = 0; i < fill; ++i) {
       const std::uint64_t block = random() % kSpan;
       if (never_mapped(block)) continue;
@@ -131,7 +131,7 @@ TEST(RemapTableConcurrency, ReadersSeeWholeEntriesWhileWritersChangeGrowAndShrin
   const std::uint64_t requests_before = memory.requests;
   std::vector<std::thread> writers;
   for (std::uint64_t i = 0; i < 2; ++i) {
-    writers.emplace_back([&, i] { change(*table, memory, seed + i, 16); });
+    writers.emplace_back([&, i] { change(*table, memory, seed + i, 40); });
   }
   for (std::thread& writer : writers) writer.join();
   stop = true;
@@ -168,7 +168,7 @@ TEST(RemapTableConcurrency, RegionOfTwoBlocksNeverLosesTheOneThatStays) {
     });
   }
   started.wait();
-  for (std::uint64_t version = 0; version < 100000; ++version) {
+  for (std::uint64_t version = 0; version < 50000; ++version) {
     table->assign(BlockIndex(34), mapping_for(34, version, version % 2 == 0));
     table->erase(BlockIndex(34));
   }
