@@ -110,7 +110,7 @@ void on_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) noexcep
   // By hand: fuse_reply_open() of libfuse 3.14 cannot set FOPEN_PARALLEL_DIRECT_WRITES, without which the kernel sends
   // one write at a time.
   fuse_open_out answer{};
-  answer.fh = static_cast<std::uint64_t>(file->flags & O_DSYNC);  // all a handle is: nothing to lose in a hand-over
+  answer.fh = self.new_handle(file->flags);
   answer.open_flags = FOPEN_DIRECT_IO | FOPEN_PARALLEL_DIRECT_WRITES;
   static_cast<void>(fuse_reply_buf(request, reinterpret_cast<const char*>(&answer), sizeof answer));
 }
@@ -141,7 +141,11 @@ void on_write(fuse_req_t request, fuse_ino_t inode, const char* data, std::size_
   if (verdict.error != 0) return reply_errno(request, verdict.error);
   if (size != 0) {
     const auto done = disk.write(verdict.range.begin, std::as_bytes(std::span(data, size)));
-    if (!done) return reply_errno(request, errno_for_caller(done.error().code));
+    if (!done) {
+      // Before the answer, after which the fsync may come. Direct I/O of the kernel's own fails as a whole.
+      if ((file->flags & O_DIRECT) == 0) self.failed_handles().mark(file->fh);
+      return reply_errno(request, errno_for_caller(done.error().code));
+    }
     self.touch();
     // O_DSYNC, O_SYNC, RWF_DSYNC and the mount option sync: for direct I/O the kernel leaves the flush to us
     // (fuse_direct_write_iter, Linux 6.18, calls no generic_write_sync) and only passes the flag on.
@@ -156,13 +160,17 @@ void on_write(fuse_req_t request, fuse_ino_t inode, const char* data, std::size_
 // close(2) promises nothing; fsync(2) does.
 void on_flush(fuse_req_t request, fuse_ino_t /*inode*/, fuse_file_info* /*file*/) noexcept { reply_errno(request, 0); }
 
-void on_fsync(fuse_req_t request, fuse_ino_t /*inode*/, int /*data_only*/, fuse_file_info* /*file*/) noexcept {
-  reply(request, operations(request).disk().flush());
+void on_fsync(fuse_req_t request, fuse_ino_t /*inode*/, int /*data_only*/, fuse_file_info* file) noexcept {
+  Operations& self = operations(request);
+  const bool write_failed = file != nullptr && self.failed_handles().take(file->fh);
+  const auto flushed = self.disk().flush();
+  if (write_failed) return reply_errno(request, EIO);
+  reply(request, flushed);
 }
 
 // FALLOCATE does not carry the flags of the file.
 Result<void> synchronise(VirtualDisk& disk, const Result<void>& done, const fuse_file_info* file) {
-  const bool synchronous = file != nullptr && (file->fh & O_DSYNC) != 0;
+  const bool synchronous = file != nullptr && Operations::is_synchronous(file->fh);
   return done && synchronous ? disk.flush() : done;
 }
 
@@ -240,7 +248,11 @@ void on_readdir(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t of
   static_cast<void>(fuse_reply_buf(request, listing.data(), used));
 }
 
-void on_release(fuse_req_t request, fuse_ino_t /*inode*/, fuse_file_info* /*file*/) noexcept {
+void on_release(fuse_req_t request, fuse_ino_t /*inode*/, fuse_file_info* file) noexcept {
+  static_cast<void>(operations(request).failed_handles().take(file->fh));
+  reply_errno(request, 0);
+}
+void on_releasedir(fuse_req_t request, fuse_ino_t /*inode*/, fuse_file_info* /*file*/) noexcept {
   reply_errno(request, 0);
 }
 void on_fsyncdir(fuse_req_t request, fuse_ino_t /*inode*/, int /*data_only*/, fuse_file_info* /*file*/) noexcept {
@@ -277,6 +289,7 @@ void on_link(fuse_req_t request, fuse_ino_t /*inode*/, fuse_ino_t /*parent*/, co
 Operations::Operations(VirtualDisk& disk, const OperationsOptions& options)
     : disk_(disk),
       options_(options),
+      next_handle_(static_cast<std::uint64_t>(now())),  // another process may have served the same mount before
       modified_(now()),
       uid_(options.uid),
       gid_(options.gid),
@@ -347,6 +360,12 @@ void Operations::touch() {
   if (modified_.load(std::memory_order_relaxed) != time) modified_.store(time, std::memory_order_relaxed);
 }
 
+std::uint64_t Operations::new_handle(int flags) {
+  return next_handle_.fetch_add(1, std::memory_order_relaxed) << 1U | ((flags & O_DSYNC) != 0 ? 1U : 0U);
+}
+
+bool Operations::is_synchronous(std::uint64_t handle) { return (handle & 1U) != 0; }
+
 const fuse_lowlevel_ops& Operations::table() {
   static const fuse_lowlevel_ops kTable = [] {
     fuse_lowlevel_ops table{};
@@ -364,7 +383,7 @@ const fuse_lowlevel_ops& Operations::table() {
     table.statfs = on_statfs;
     table.opendir = on_opendir;
     table.readdir = on_readdir;
-    table.releasedir = on_release;
+    table.releasedir = on_releasedir;
     table.fsyncdir = on_fsyncdir;
     table.mknod = on_mknod;
     table.create = on_create;

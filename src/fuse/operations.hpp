@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "fuse/failed_handles.hpp"
 #include "fuse/mount_point.hpp"
 #include "fuse/virtual_disk.hpp"
 #include "remapfs/thread_annotations.hpp"
@@ -49,10 +50,16 @@ class Operations {
   void change_attributes(const struct stat& wanted, int to_set) EXCLUDES(mutex_);
   // The disk was written to now.
   void touch();
+  // A number for a file opened with these flags: unique, and remembering O_DSYNC.
+  [[nodiscard]] std::uint64_t new_handle(int flags);
+  [[nodiscard]] static bool is_synchronous(std::uint64_t handle);
+  [[nodiscard]] FailedHandles& failed_handles() { return failed_handles_; }
 
  private:
   VirtualDisk& disk_;
   const OperationsOptions options_;
+  FailedHandles failed_handles_;
+  std::atomic<std::uint64_t> next_handle_;
   // Times are nanoseconds since the epoch.
   std::atomic<std::int64_t> modified_;
   mutable Mutex mutex_;

@@ -140,6 +140,24 @@ TEST(Contents, WriteErrorIsAnsweredToItsOwnWrite) {
   EXPECT_EQ(write_at(file, bytes_of(4096, 1), 8192), -ENOSPC);
   EXPECT_EQ(write_at(file, bytes_of(4096, 1), 16384), -EIO);
   EXPECT_EQ(write_at(file, bytes_of(1, 1), 16383), 1);
+}
+
+// The count of a write that the kernel had to split does not tell of its second part.
+TEST(Contents, WriteErrorIsToldAgainByTheNextFsyncThroughTheSameFileOnly) {
+  const MountedDisk disk(kSize);
+  disk.memory().arm(Access::write, kMiB, kMiB + 512, Errc::no_space);
+  const UniqueFd file = open_file(disk.path(), O_RDWR);
+  const UniqueFd other = open_file(disk.path(), O_RDWR);
+  const ssize_t written = write_at(file, bytes_of(2 * kMiB, 1), 0);
+  EXPECT_GT(written, 0);
+  EXPECT_LE(written, static_cast<ssize_t>(kMiB));
+  EXPECT_EQ(write_at(other, bytes_of(512, 1), 0), 512);
+  EXPECT_EQ(error_of(::fsync(other.get())), 0);
+  EXPECT_EQ(error_of(::fsync(file.get())), EIO);
+  EXPECT_EQ(error_of(::fsync(file.get())), 0);
+  EXPECT_EQ(disk.memory().calls(Access::flush), 3U);
+  // What the caller got wrong is no failure of the disk.
+  EXPECT_EQ(write_at(file, bytes_of(512, 1), kSize), -ENOSPC);
   EXPECT_EQ(error_of(::fsync(file.get())), 0);
 }
 

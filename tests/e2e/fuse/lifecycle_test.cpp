@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -89,6 +90,23 @@ TEST(Lifecycle, SecondMountAtTheSamePlaceIsBusy) {
   const auto second = mount_fuse(disk.mount_point(), {});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, Errc::busy);
+}
+
+// On a file system of the test's own: were the check gone, a real one would be covered or taken away.
+TEST(Lifecycle, OtherFileSystemsAreNeitherCoveredNorUnmounted) {
+  const std::string place = "/mnt/other";
+  ::mkdir(place.c_str(), 0755);
+  ASSERT_EQ(::mount("other", place.c_str(), "tmpfs", 0, nullptr), 0);
+  const auto covered = mount_fuse(place, {});
+  ASSERT_FALSE(covered);
+  EXPECT_EQ(covered.error().code, Errc::busy);
+  const auto unmounted = unmount_fuse(place);
+  ASSERT_FALSE(unmounted);
+  EXPECT_EQ(unmounted.error().code, Errc::invalid);
+  const auto entry = find_mount(place);
+  ASSERT_TRUE(entry && *entry);
+  EXPECT_EQ((*entry)->type, "tmpfs");
+  ::umount2(place.c_str(), MNT_DETACH);
 }
 
 TEST(Lifecycle, DirectoryWithContentsIsCoveredAndComesBack) {

@@ -3,6 +3,7 @@
 #include <linux/fs.h>
 #include <linux/loop.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
@@ -47,9 +48,13 @@ class LoopDevice {
   bool direct_ = false;
 };
 
+// In huge pages where they can be had: a request of loop has at most 128 segments.
 class AlignedBuffer {
  public:
-  explicit AlignedBuffer(std::size_t size) : bytes_(static_cast<std::byte*>(std::aligned_alloc(4096, size)), size) {}
+  explicit AlignedBuffer(std::size_t size) : bytes_(static_cast<std::byte*>(std::aligned_alloc(2 * kMiB, size)), size) {
+    ::madvise(bytes_.data(), size, MADV_HUGEPAGE);
+    std::fill(bytes_.begin(), bytes_.end(), std::byte{1});
+  }
   ~AlignedBuffer() { std::free(bytes_.data()); }
   AlignedBuffer(const AlignedBuffer&) = delete;
   AlignedBuffer& operator=(const AlignedBuffer&) = delete;
@@ -103,8 +108,7 @@ TEST(Loop, WriteThatFailsInItsSecondHalfIsAnErrorAndNotAShortSuccess) {
     const auto widened = run("cat /sys/block/$1/queue/max_hw_sectors_kb > /sys/block/$1/queue/max_sectors_kb", {name});
     EXPECT_EQ(widened.status, 0) << widened.output;
     const AlignedBuffer buffer(4 * kMiB);
-    std::fill(buffer.bytes().begin(), buffer.bytes().end(), std::byte{1});
-    for (std::uint64_t bad = 0; bad < 4 * kMiB; bad += kMiB / 2) {
+    for (std::uint64_t bad = 0; bad < 4 * kMiB; bad += kMiB / 4) {
       disk.memory().arm(Access::write, bad, bad + 512, Errc::store);
       ssize_t written = write_at(loop.device(), buffer.bytes(), 0);
       // A success has to be of the part before the bad sector. Buffered by loop, it may come with the sync.
@@ -121,21 +125,20 @@ TEST(Loop, ReadErrorBelowIsAReadErrorOfTheDevice) {
   const MountedDisk disk(8 * kMiB);
   const LoopDevice loop(disk.path(), "on");
   disk.memory().arm(Access::read, 2 * kMiB, 2 * kMiB + 512, Errc::lost);
-  const AlignedBuffer buffer(4096);
-  EXPECT_EQ(read_at(loop.device(), buffer.bytes(), 2 * kMiB), -EIO);
+  const AlignedBuffer buffer(2 * kMiB);
+  EXPECT_EQ(read_at(loop.device(), buffer.bytes().first(4096), 2 * kMiB), -EIO);
   EXPECT_EQ(read_at(loop.device(), buffer.bytes().first(512), 2 * kMiB + 512), 512);
-  EXPECT_EQ(read_at(loop.device(), buffer.bytes(), 2 * kMiB - 4096), 4096);
+  EXPECT_EQ(read_at(loop.device(), buffer.bytes().first(4096), 2 * kMiB - 4096), 4096);
 }
 
 TEST(Loop, FailedFlushIsAFailedFsyncOfTheDevice) {
   const MountedDisk disk(8 * kMiB);
   const LoopDevice loop(disk.path(), "on");
-  const AlignedBuffer buffer(4096);
-  std::fill(buffer.bytes().begin(), buffer.bytes().end(), std::byte{1});
-  EXPECT_EQ(write_at(loop.device(), buffer.bytes(), 0), 4096);
+  const AlignedBuffer buffer(2 * kMiB);
+  EXPECT_EQ(write_at(loop.device(), buffer.bytes().first(4096), 0), 4096);
   EXPECT_EQ(error_of(::fsync(loop.device().get())), 0);
   disk.memory().arm(Access::flush, 0, 8 * kMiB, Errc::failed);
-  EXPECT_EQ(write_at(loop.device(), buffer.bytes(), 0), 4096);
+  EXPECT_EQ(write_at(loop.device(), buffer.bytes().first(4096), 0), 4096);
   EXPECT_EQ(error_of(::fsync(loop.device().get())), EIO);
 }
 

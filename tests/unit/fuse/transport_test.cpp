@@ -31,6 +31,9 @@ struct FakeKernel {
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) std::abort();
     kernel.reset(ends[0]);
     device.reset(ends[1]);
+    // A lost request must end the test, not hang it.
+    const timeval patience{20, 0};
+    ::setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     const int room = 4 << 20;
     for (const int end : ends) ::setsockopt(end, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
   }
@@ -224,6 +227,26 @@ TEST(Transport, StopEndsWorkersThatWaitAndLeavesRequestsToTheNext) {
   const auto reply = read_as<fuse_out_header>(fake.receive(), 0);
   EXPECT_EQ(reply.unique, 8U);
   EXPECT_EQ(reply.error, -ESTALE);
+}
+
+TEST(Transport, RequestThatRacesWithStopIsAnsweredExactlyOnceByThisOneOrTheNext) {
+  const FakeKernel fake;
+  fake.send_init();
+  Seen seen;
+  std::vector<std::byte> init;
+  for (std::uint64_t unique = 4; unique < 600; unique += 2) {
+    TransportDescriptors handed_over = fake.descriptors(2);
+    handed_over.init_request = init;
+    const auto transport = Transport::start(std::move(handed_over), recording_operations(), &seen, options());
+    ASSERT_TRUE(transport) << describe(transport.error());
+    if (init.empty()) static_cast<void>(fake.receive());
+    init = (*transport)->init_request();
+    if (unique > 4) {
+      ASSERT_EQ(read_as<fuse_out_header>(fake.receive(), 0).unique, unique - 2);
+    }
+    fake.send(FUSE_GETATTR, unique, fuse_getattr_in{});
+    (*transport)->stop();
+  }
 }
 
 TEST(Transport, StoppingAgainAndAgainNeverMissesAWorker) {
