@@ -104,6 +104,10 @@ class Auditor {
       mend(slot, a, b, fmt::format("one copy of the tag of block {} is not as the map says", owner.block.value()));
     } else if (unreadable) {
       mend(slot, a, b, fmt::format("no copy of the tag of block {} can be read", owner.block.value()));
+    } else if ((a.kind == Tag::Kind::unreadable && older(b, owner)) ||
+               (b.kind == Tag::Kind::unreadable && older(a, owner))) {
+      // The copy that took the last change cannot be read, and the other one missed it.
+      mend(slot, a, b, fmt::format("the latest tag of block {} cannot be read", owner.block.value()));
     } else if (cut_off(a, owner) || cut_off(b, owner)) {
       mend(slot, a, b, fmt::format("a change of block {} was cut off before it was committed", owner.block.value()));
     } else if (audit_.is_bad_tag(slot) && (same_block(a, owner) || same_block(b, owner))) {
@@ -120,6 +124,11 @@ class Auditor {
 
   static bool same_block(const Tag& tag, const RemapRow& row) {
     return tag.kind == Tag::Kind::used && tag.block == row.block;
+  }
+  // What a copy says that missed the commit of the row.
+  static bool older(const Tag& tag, const RemapRow& row) {
+    return tag.kind == Tag::Kind::never_used ||
+           ((tag.kind == Tag::Kind::used || tag.kind == Tag::Kind::cleared) && tag.sequence < row.sequence);
   }
   // The tag belongs to a commit whose rows were never committed.
   [[nodiscard]] bool cut_off(const Tag& tag, const RemapRow& row) const {
