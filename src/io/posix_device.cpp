@@ -42,13 +42,10 @@ Result<void> read_fully(int fd, std::uint64_t offset, std::span<std::byte> buffe
   return {};
 }
 
-Result<void> write_fully(int fd, std::uint64_t offset, std::span<const std::byte> data, std::uint64_t grid,
-                         bool block_device) {
+Result<void> write_fully(int fd, std::uint64_t offset, std::span<const std::byte> data, std::uint64_t grid) {
   while (!data.empty()) {
     const ssize_t n = ::pwrite(fd, data.data(), data.size(), to_off(offset));
     if (n < 0 && errno == EINTR) continue;
-    // A block device says ENOSPC past its end: inside what was its size at open, it has shrunk.
-    if (n < 0 && errno == ENOSPC && block_device) return fail(Errc::device_gone, ENOSPC);
     if (n < 0) return device_failure(errno);
     const auto put = static_cast<std::size_t>(n);
     if (put == 0 || (put < data.size() && !is_aligned(put, grid))) return fail(Errc::device_gone);
@@ -86,10 +83,20 @@ Result<void> PosixDevice::check_writable() const {
   return {};
 }
 
+// A disk that was taken away fails like a bad sector (EIO), and a write past a new end like a full one (ENOSPC); but
+// its size says what happened: the kernel sets it to 0 when a disk goes (del_gendisk, Linux 5.15 and later).
+Result<void> PosixDevice::explain(Result<void> result) const {
+  if (result || !geometry_.block_device) return result;
+  std::uint64_t size = 0;
+  if (::ioctl(main_.get(), BLKGETSIZE64, &size) == 0 && size >= geometry_.size.value()) return result;
+  result.error().code = Errc::device_gone;
+  return result;
+}
+
 Result<void> PosixDevice::read_exact(ByteOffset offset, std::span<std::byte> buffer) {
   if (auto present = check_present(); !present) return present;
   if (!tail_ || offset.value() + buffer.size() <= grid_end()) {
-    return read_fully(main_.get(), offset.value(), buffer, geometry_.logical_block);
+    return explain(read_fully(main_.get(), offset.value(), buffer, geometry_.logical_block));
   }
   const std::uint64_t direct = grid_end() - offset.value();
   auto head = read_fully(main_.get(), offset.value(), buffer.first(direct), geometry_.logical_block);
@@ -101,19 +108,19 @@ Result<void> PosixDevice::read_exact(ByteOffset offset, std::span<std::byte> buf
 Result<void> PosixDevice::write_all(ByteOffset offset, std::span<const std::byte> data) {
   if (auto writable = check_writable(); !writable) return writable;
   if (!tail_ || offset.value() + data.size() <= grid_end()) {
-    auto written = write_fully(main_.get(), offset.value(), data, geometry_.logical_block, geometry_.block_device);
+    auto written = explain(write_fully(main_.get(), offset.value(), data, geometry_.logical_block));
     // What the cache holds now may not be on the medium.
     if (!written && !geometry_.direct) drop_cache({offset, offset + data.size()});
     return written;
   }
   const std::uint64_t direct = grid_end() - offset.value();
-  auto head = write_fully(main_.get(), offset.value(), data.first(direct), geometry_.logical_block, false);
+  auto head = write_fully(main_.get(), offset.value(), data.first(direct), geometry_.logical_block);
   if (!head) return head;
   return write_tail(data.subspan(direct));
 }
 
 Result<void> PosixDevice::write_tail(std::span<const std::byte> data) {
-  auto written = write_fully(tail_.get(), grid_end(), data, kSectorSize, false);
+  auto written = write_fully(tail_.get(), grid_end(), data, kSectorSize);
   if (!written) {
     empty_cache(tail_.get());
     // The kernel reports a failed write-back once to every open file (errseq_t, Linux 4.13). The caller has this one
@@ -128,7 +135,7 @@ Result<void> PosixDevice::sync() {
   if (auto present = check_present(); !present) return present;
   if (options_.read_only) return {};
   while (::fdatasync(main_.get()) != 0) {
-    if (errno != EINTR) return device_failure(errno);
+    if (errno != EINTR) return explain(device_failure(errno));
   }
   return {};
 }
@@ -162,7 +169,7 @@ Result<void> PosixDevice::zero_range(ByteRange range) {
   if (geometry_.block_device) {
     std::array<std::uint64_t, 2> where{range.begin.value(), range.size().value()};
     while (::ioctl(main_.get(), BLKZEROOUT, where.data()) != 0) {
-      if (errno != EINTR) return device_failure(errno);
+      if (errno != EINTR) return explain(device_failure(errno));
     }
     return {};
   }
@@ -182,7 +189,7 @@ Result<void> PosixDevice::punch_hole(ByteRange range) {
   // On a block device this unmaps and never falls back to writing zeros, unlike BLKZEROOUT.
   while (::fallocate(main_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, to_off(range.begin.value()),
                      to_off(range.size().value())) != 0) {
-    if (errno != EINTR) return device_failure(errno);
+    if (errno != EINTR) return explain(device_failure(errno));
   }
   return {};
 }

@@ -81,6 +81,7 @@ class PosixDevice final : public BlockDevice {
   // Ok while the device may be used at all, and a file is as long as it was at open.
   Result<void> check_present() const;
   Result<void> check_writable() const;
+  [[nodiscard]] Result<void> explain(Result<void> result) const;
   Result<void> write_tail(std::span<const std::byte> data);
   Result<void> write_zeros(ByteRange range);
   Result<void> deallocate(ByteRange range, int mode);

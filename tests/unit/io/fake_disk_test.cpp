@@ -130,6 +130,34 @@ TEST_F(FakeDiskTest, OnlySyncedWritesSurviveACrashThatLosesTheRest) {
   EXPECT_EQ(seen(2), 0);
 }
 
+TEST_F(FakeDiskTest, UnsyncedZeroesAndPunchesCanBeLostToo) {
+  DeviceGeometry geometry;
+  geometry.punches_cheaply = true;
+  FakeDisk disk(ByteCount(kSize), geometry);
+  const ByteRange all{ByteOffset(0), ByteOffset(kSize)};
+  const AlignedBuffer data = [] {
+    AlignedBuffer buffer = *AlignedBuffer::allocate(kSize);
+    Random(1).fill(buffer.span());
+    return buffer;
+  }();
+  const std::vector<std::byte> written(data.span().begin(), data.span().end());
+  const std::vector<std::byte> zeros(kSize);
+  ASSERT_TRUE(disk.write_all(ByteOffset(0), data.span()));
+  ASSERT_TRUE(disk.sync());
+  for (const bool punch : {false, true}) {
+    ASSERT_TRUE(punch ? disk.punch_hole(all) : disk.zero_range(all));
+    EXPECT_TRUE(disk.peek(all) == zeros);
+    EXPECT_TRUE(disk.peek_durable(all) == written) << punch;
+    disk.crash_all_lost();
+    EXPECT_TRUE(disk.peek(all) == written) << punch;
+  }
+  ASSERT_TRUE(disk.punch_hole(all));
+  ASSERT_TRUE(disk.sync());
+  disk.crash_all_lost();
+  EXPECT_TRUE(disk.peek(all) == zeros);
+  EXPECT_EQ(disk.seek_data(ByteOffset(0)).error().code, Errc::not_found);
+}
+
 TEST_F(FakeDiskTest, ACrashLeavesEachUnsyncedSectorAtAnyOfItsContents) {
   std::set<int> outcomes;
   bool torn = false;

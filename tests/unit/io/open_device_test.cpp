@@ -61,11 +61,20 @@ TEST_F(OpenDevice, OneSectorIsADevice) {
   EXPECT_EQ((*device)->geometry().size, ByteCount(512));
 }
 
+TEST_F(OpenDevice, SeekingEndsWithTheLastWholeSectorNotWithTheFile) {
+  make_file(8192 + 100);
+  const auto device = open_device(path_);
+  ASSERT_TRUE(device);
+  EXPECT_EQ((*device)->seek_hole(ByteOffset(0)).value(), ByteOffset(8192));
+  EXPECT_EQ((*device)->seek_data(ByteOffset(8191)).value(), ByteOffset(8191));
+  EXPECT_EQ((*device)->seek_data(ByteOffset(8192)).error().code, Errc::not_found);
+}
+
 TEST_F(OpenDevice, OpeningAndProbingChangesNoByteNorSizeNorAllocation) {
   make_file((1U << 20U) + 700);
   // Space set aside beyond the end is the owner's business.
   const UniqueFd fd(::open(path_.c_str(), O_RDWR));
-  ASSERT_EQ(::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 4U << 20U, 1U << 20U), 0);
+  ASSERT_EQ(::fallocate(fd.get(), FALLOC_FL_KEEP_SIZE, 2U << 20U, 8U << 20U), 0);
   ASSERT_EQ(::fsync(fd.get()), 0);
   struct stat before {};
   ASSERT_EQ(::fstat(fd.get(), &before), 0);
