@@ -82,7 +82,11 @@ Alignment direct_alignment(int fd, const struct stat& status, const KernelViews&
     }
   }
   struct statfs system {};
-  if (::fstatfs(fd, &system) == 0 && system.f_type == TMPFS_MAGIC) return {kSectorSize, kSectorSize};
+  // Both take O_DIRECT transfers of any size; FUSE hands them on as they are (fuse_direct_io, Linux 6.18), and a sector
+  // that is bad should not take its neighbours with it.
+  const bool any_size =
+      ::fstatfs(fd, &system) == 0 && (system.f_type == TMPFS_MAGIC || system.f_type == FUSE_SUPER_MAGIC);
+  if (any_size) return {kSectorSize, kSectorSize};
   // A file on a disk that sysfs knows needs what the disk needs. btrfs and others have no such disk and take transfers
   // off their grid through the cache without a word, so the largest sector there is.
   if (const auto device = SysfsBlockDevice::find(status.st_dev, views)) {
