@@ -20,7 +20,7 @@ namespace {
 constexpr std::uint64_t kBatch = 256;
 // An erase looks at no more than this many blocks or places to find out whether its region is empty now.
 constexpr std::uint64_t kSweepBlocks = 4096;
-constexpr std::uint64_t kSweepPlaces = 65536;
+constexpr std::uint64_t kSweepPlaces = 16384;
 
 }  // namespace
 

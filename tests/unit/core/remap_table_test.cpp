@@ -138,6 +138,17 @@ TEST(RemapTable, ErasingTheLastEntryOfARegionClearsItWhileOthersRemain) {
   EXPECT_FALSE(table->nothing_mapped({BlockIndex(0), BlockIndex(kBlocks)}));
 }
 
+TEST(RemapTable, EmptiedTableForgetsMarksOfRegionsTooLargeToLookThrough) {
+  const auto table = make_table(RemapTable::kMaxBlocks);
+  constexpr std::uint64_t kFarApart = std::uint64_t{1} << 33U;
+  constexpr std::uint64_t kEntries = 20000;
+  for (std::uint64_t i = 0; i < kEntries; ++i) table->assign(BlockIndex(i * kFarApart), in_slot(i));
+  for (std::uint64_t i = 0; i < kEntries; ++i) ASSERT_TRUE(table->erase(BlockIndex(i * kFarApart)));
+  table->assign(BlockIndex(0), in_slot(1));
+  EXPECT_TRUE(table->nothing_mapped({BlockIndex(kFarApart), BlockIndex(RemapTable::kMaxBlocks)}));
+  EXPECT_EQ(table->next_entry(BlockIndex(1), BlockIndex(RemapTable::kMaxBlocks)), std::nullopt);
+}
+
 TEST(RemapTable, NextEntryWalksThroughEveryEntryInOrder) {
   for (const std::uint64_t blocks : {kBlocks, std::uint64_t{1} << 36U, RemapTable::kMaxBlocks}) {
     const auto table = make_table(blocks);
