@@ -6,6 +6,7 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -21,6 +22,10 @@ constexpr int kCheckpointFrames = 1000;
 // One frame is a page of 4096 bytes and a header; a commit writes at most two after prepare().
 constexpr std::int64_t kRoomForCommit = 64 * 1024;
 constexpr std::int64_t kRoomAtOnce = 1024 * 1024;
+// The format of the log, https://www.sqlite.org/fileformat2.html#walformat, for pages of 4096 bytes.
+constexpr std::int64_t kLogHeaderBytes = 32;
+constexpr std::int64_t kLogSaltAt = 16;
+constexpr std::int64_t kFrameBytes = 4096 + 24;
 
 // Leaves a statement ready for its next use, whatever happened to this one.
 class StatementUse {
@@ -81,7 +86,7 @@ Result<std::unique_ptr<MapWriter>> MapWriter::open(const std::string& path) {
         },
         writer.get());
     // SQLite takes no locks on the log itself, so a descriptor of ours does no harm there.
-    writer->log_ = FileDescriptor(::open((path + "-wal").c_str(), O_WRONLY | O_CLOEXEC));
+    writer->log_ = FileDescriptor(::open((path + "-wal").c_str(), O_RDWR | O_CLOEXEC));
     return writer;
   });
 }
@@ -100,6 +105,8 @@ Result<void> MapWriter::begin() {
   return sql_guard(path_, [&]() -> Result<void> {
     now_ = utc_now();
     events_added_ = false;
+    int unused = 0;
+    sqlite3_db_status(database_->getHandle(), SQLITE_DBSTATUS_CACHE_WRITE, &pages_written_before_, &unused, 0);
     const StatementUse use(statements_->begin);
     statements_->begin.exec();
     return {};
@@ -200,19 +207,37 @@ Result<void> MapWriter::prepare() {
   return reserve_log();
 }
 
+// Makes sure that the frames a commit writes after prepare() have their place on the file system. Where the next frame
+// goes follows from the frames of the last commit and those of this transaction; a log that was emptied by a checkpoint
+// starts again from its beginning, and shows it by a new salt in its header.
 Result<void> MapWriter::reserve_log() {
   struct stat status {};
   if (!log_.is_open() || ::fstat(log_.get(), &status) != 0) return {};
-  if (status.st_size + kRoomForCommit <= log_reserved_end_) return {};
+  std::uint64_t salt = 0;
+  if (::pread(log_.get(), &salt, sizeof salt, kLogSaltAt) == sizeof salt && salt != log_salt_) {
+    log_salt_ = salt;
+    log_frames_ = 0;
+  }
+  int written = 0;
+  int unused = 0;
+  sqlite3_db_status(database_->getHandle(), SQLITE_DBSTATUS_CACHE_WRITE, &written, &unused, 0);
+  const std::int64_t next = kLogHeaderBytes + (log_frames_ + written - pages_written_before_) * kFrameBytes;
+  if (next + kRoomForCommit <= std::max<std::int64_t>(status.st_size, log_reserved_end_)) return {};
   for (const std::int64_t room : {kRoomAtOnce, kRoomForCommit}) {
-    if (::fallocate(log_.get(), FALLOC_FL_KEEP_SIZE, status.st_size, room) == 0) {
-      log_reserved_end_ = status.st_size + room;
+    if (::fallocate(log_.get(), FALLOC_FL_KEEP_SIZE, next, room) == 0) {
+      log_reserved_end_ = next + room;
       return {};
     }
     if (errno != ENOSPC && errno != EDQUOT && errno != EFBIG) return {};  // a file system without reservations
   }
-  const int error = errno;
-  return fail(Errc::store, fmt::format("{}, {}, make room on its file system", path_, std::strerror(error)), error);
+  return fail(Errc::store, fmt::format("{}, {}, make room on its file system", path_, std::strerror(errno)), ENOSPC);
+}
+
+bool MapWriter::make_room() {
+  if (checkpoint_failed_) return false;
+  checkpoint();
+  checkpoint_at_frames_ = log_frames_ + kCheckpointFrames;
+  return true;
 }
 
 Result<void> MapWriter::commit() {
@@ -238,7 +263,10 @@ bool MapWriter::checkpoint() {
       sqlite3_wal_checkpoint_v2(database_->getHandle(), "main", SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
   // Busy and locked: a reader is in the way, the rest follows another time.
   const int kind = result & 0xFF;
-  if (kind != SQLITE_OK && kind != SQLITE_BUSY && kind != SQLITE_LOCKED) checkpoint_failed_ = true;
+  // Full: nothing was synced that failed, so a later try is as good as the first.
+  if (kind != SQLITE_OK && kind != SQLITE_BUSY && kind != SQLITE_LOCKED && kind != SQLITE_FULL) {
+    checkpoint_failed_ = true;
+  }
   return kind == SQLITE_OK;
 }
 

@@ -49,6 +49,9 @@ class MapWriter {
   // Ends the transaction without a change. After a failure the connection must not be used any more.
   Result<void> rollback();
 
+  // After a rollback for want of space: moves the log into the map, so that the log can be used from its beginning
+  // again. False when nothing can be gained.
+  bool make_room();
   // After commits: moves the log into the map when it has grown. A failure is remembered, and from then on the log is
   // only appended to: what an fsync has failed for once cannot be trusted to be written by the next one.
   void checkpoint_if_due();
@@ -75,6 +78,8 @@ class MapWriter {
   std::unique_ptr<Statements, StatementsDeleter> statements_;  // before database_ in destruction
   FileDescriptor log_;
   std::int64_t log_reserved_end_ = 0;
+  std::uint64_t log_salt_ = 0;
+  int pages_written_before_ = 0;  // counter of the connection when the transaction began
   std::string now_;
   bool events_added_ = false;
   int log_frames_ = 0;

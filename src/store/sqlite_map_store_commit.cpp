@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 
 #include "store/sql.hpp"
@@ -43,7 +44,13 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::commit(const MapTransa
 tl::expected<CommitReport, CommitFailure> SqliteMapStore::run_commit(const MapTransaction& transaction,
                                                                      const std::vector<SpareId>& also_touched) {
   Plan plan;
-  if (auto staged = stage(transaction, also_touched, plan); !staged) {
+  auto staged = stage(transaction, also_touched, plan);
+  // On a full file system the log may still have room in itself.
+  if (!staged && staged.error().os_errno == ENOSPC && writer_->rollback() && writer_->make_room()) {
+    plan = {};
+    staged = stage(transaction, also_touched, plan);
+  }
+  if (!staged) {
     if (staged.error().code != Errc::invalid) staged.error().code = Errc::store;
     return tl::unexpected(undo({std::move(staged.error()), {}, {}}, plan));
   }

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <string>
+
+#include "unit/store/store_fixture.hpp"
+
+// How long a load takes, and what memory. REMAPFS_LOAD_ROWS sets the number of rows; ten million are to take less
+// than 8 s and 1 GiB.
+
+namespace remapfs::store {
+namespace {
+
+class LoadSpeed : public StoreTest {};
+
+// A line of /proc/self/status in MiB.
+std::uint64_t memory_mib(const std::string& name) {
+  std::ifstream status("/proc/self/status");
+  std::string line;
+  while (std::getline(status, line)) {
+    if (line.starts_with(name)) return std::strtoull(line.c_str() + name.size(), nullptr, 10) / 1024;
+  }
+  return 0;
+}
+
+void forget_peak_of_memory() { std::ofstream("/proc/self/clear_refs") << "5"; }
+
+TEST_F(LoadSpeed, MillionsOfRowsLoadInSeconds) {
+  const char* wanted = std::getenv("REMAPFS_LOAD_ROWS");
+  const std::uint64_t count = wanted != nullptr ? std::strtoull(wanted, nullptr, 10) : 1'000'000;
+  create(512, count * 3, 512, count * 700);
+  ASSERT_GE(layout().slots, count);
+  open();
+  const auto start_commit = std::chrono::steady_clock::now();
+  MapTransaction transaction;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    transaction.changes.push_back(put_remapped(i * 3, i));
+    if (transaction.changes.size() == 50'000 || i + 1 == count) {
+      ASSERT_NO_FATAL_FAILURE(commit(transaction));
+      transaction.changes.clear();
+    }
+  }
+  const std::chrono::duration<double> committed = std::chrono::steady_clock::now() - start_commit;
+  transaction = {};
+  for (const bool orderly : {true, false}) {
+    orderly ? close() : kill();
+    forget_peak_of_memory();
+    const std::uint64_t before = memory_mib("VmRSS:");
+    const auto start = std::chrono::steady_clock::now();
+    auto store = SqliteMapStore::open(map_path(), {});
+    ASSERT_OK(store);
+    ASSERT_OK((*store)->attach_spare(1, spare()));
+    std::uint64_t rows = 0;
+    ASSERT_OK((*store)->load([&](const RemapRow&) -> Result<void> {
+      ++rows;
+      return {};
+    }));
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
+    EXPECT_EQ(rows, count);
+    std::printf("%llu rows: committed in %.2f s, loaded %s in %.2f s with up to %llu MiB more than the %llu before\n",
+                static_cast<unsigned long long>(count), committed.count(),
+                orderly ? "after an orderly close" : "after a kill", took.count(),
+                static_cast<unsigned long long>(memory_mib("VmHWM:") - before),
+                static_cast<unsigned long long>(before));
+    EXPECT_LT(took.count(), 30 + 2e-6 * static_cast<double>(count));
+    store_ = std::move(*store);
+  }
+}
+
+}  // namespace
+}  // namespace remapfs::store
