@@ -108,7 +108,9 @@ TEST_F(RemapTableMemory, ReservationsInOverflowLayersHoldToo) {
   ASSERT_TRUE(table->reserve(1000));
   EXPECT_TRUE(table->growth_refused());
   memory.budget = 0;
+  const std::uint64_t requests = memory.requests;
   for (std::uint64_t block = 40; block < 1040; ++block) table->assign(BlockIndex(block), in_slot(block, kPartial));
+  EXPECT_EQ(memory.requests, requests) << "not even to merge the layers";
   expect_entries(1040, kPartial);
 }
 
