@@ -20,7 +20,7 @@ namespace {
 std::unique_ptr<SlotAllocator> make(std::uint64_t slots) { return SlotAllocator::create(slots).value(); }
 
 TEST(SearchableBitmap, FindsTheNextMemberAtEverySizeAndBoundary) {
-  for (const std::uint64_t size : {1, 2, 63, 64, 65, 127, 128, 4095, 4096, 4097, 64 * 64 * 64, 64 * 64 * 64 + 1}) {
+  for (const std::uint64_t size : {1U, 2U, 63U, 64U, 65U, 127U, 128U, 4095U, 4096U, 4097U, 262144U, 262145U}) {
     SearchableBitmap bitmap(size);
     EXPECT_EQ(bitmap.next(0), 0U);
     EXPECT_EQ(bitmap.next(size - 1), size - 1);

@@ -98,8 +98,8 @@ TEST(BlockGeometry, MaskOfSetsExactlyTheBitsOfTheRange) {
 }
 
 TEST(BlockGeometry, SectorsTouchedAndCoveredAgreeWithCountingBytes) {
-  for (const std::uint64_t begin_sector : {0, 1, 31, 62, 63}) {
-    for (const std::uint64_t end_sector : {0, 1, 2, 32, 63, 64}) {
+  for (const std::uint64_t begin_sector : {0U, 1U, 31U, 62U, 63U}) {
+    for (const std::uint64_t end_sector : {0U, 1U, 2U, 32U, 63U, 64U}) {
       for (const std::int64_t b : {-1, 0, 1, 511}) {
         for (const std::int64_t e : {-511, -1, 0, 1}) {
           const std::int64_t begin = static_cast<std::int64_t>(begin_sector * kSectorSize) + b;
