@@ -136,7 +136,7 @@ class Check {
 
   Result<void> check_spare(const VolumeRecord& record, std::size_t position, BlockDevice& device) {
     const SpareRecord& spare = record.spares[position];
-    const SuperblockCopies copies = read_superblocks(device);
+    const SuperblockCopies copies = read_superblocks(device, spare.expected.layout);
     auto chosen = choose_superblock(copies, spare.expected, device.name());
     if (!chosen) {
       findings_.error("superblock", describe(chosen.error()));

@@ -98,9 +98,11 @@ MapLock& MapLock::operator=(MapLock&& other) noexcept {
   return *this;
 }
 
-MapLock::~MapLock() {
+MapLock::~MapLock() { release(); }
+
+void MapLock::release() {
   if (fd_ < 0) return;
-  ::close(fd_);
+  ::close(std::exchange(fd_, -1));
   disown(device_, inode_);
 }
 

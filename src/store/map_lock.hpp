@@ -23,6 +23,9 @@ class MapLock {
   MapLock& operator=(MapLock&& other) noexcept;
   ~MapLock();
 
+  // Ends ownership now; path() stays. Nothing happens the second time.
+  void release();
+
   // The path SQLite is to use: absolute, without symbolic links, so that the log lies next to the real file.
   [[nodiscard]] const std::string& path() const { return path_; }
 

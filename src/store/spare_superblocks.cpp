@@ -37,17 +37,15 @@ Error no_superblock(const SuperblockCopies& copies, const std::string& device) {
 
 }  // namespace
 
-SuperblockCopies read_superblocks(BlockDevice& device) {
+SuperblockCopies read_superblocks(BlockDevice& device, const SpareLayout& expected) {
   SuperblockCopies copies;
   const std::uint64_t size = round_down(device.geometry().size.value(), kStructureAlignment);
   if (size < 2 * kStructureAlignment || device.geometry().logical_block > kStructureAlignment) return copies;
+  const ByteOffset end(size - kStructureAlignment);
   copies.copy[0] = read_superblock(device, ByteOffset(0));
-  copies.copy[1] = read_superblock(device, ByteOffset(size - kStructureAlignment));
-  // A device that has grown: the second copy is where the first one says.
-  if (!copies.copy[1] && copies.copy[0]) {
-    const ByteOffset place = copies.copy[0]->layout.superblock[1];
-    if (place.value() + kStructureAlignment < size) copies.copy[1] = read_superblock(device, place);
-  }
+  copies.copy[1] = read_superblock(device, std::min(expected.superblock[1], end));
+  // Of another volume perhaps, which has to be said.
+  if (!copies.copy[1] && expected.superblock[1] != end) copies.copy[1] = read_superblock(device, end);
   return copies;
 }
 

@@ -22,7 +22,8 @@ struct SuperblockCopies {
   // Both are there and equal.
   [[nodiscard]] bool agree() const { return copy[0] && copy[1] && *copy[0] == *copy[1]; }
 };
-SuperblockCopies read_superblocks(BlockDevice& device);
+// expected: where the copies should be; on a device that has grown, the second one is no longer at the end.
+SuperblockCopies read_superblocks(BlockDevice& device, const SpareLayout& expected);
 
 // What a spare of a volume has to be.
 struct ExpectedSpare {

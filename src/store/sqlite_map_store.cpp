@@ -37,7 +37,7 @@ Result<void> SqliteMapStore::attach_spare(SpareId id, BlockDevice& device) {
     return fail(Errc::not_found, fmt::format("{}, the volume has no spare {}", record_.info.map_path, id));
   }
   const SpareRecord& record = record_.spares[static_cast<std::size_t>(position)];
-  const SuperblockCopies copies = read_superblocks(device);
+  const SuperblockCopies copies = read_superblocks(device, record.expected.layout);
   auto superblock = choose_superblock(copies, record.expected, device.name());
   if (!superblock) return fail(std::move(superblock.error()));
   auto compared = compare_watermark(superblock->watermark, record.sequence, record_.info.clean, device.name(),
@@ -92,28 +92,28 @@ bool SqliteMapStore::settle_spares() {
 }
 
 Result<void> SqliteMapStore::close() {
-  const bool settled = state_ == State::loaded && writer_ && settle_spares();
-  const State was = state_;
+  Result<void> closed;
+  // Refused, failed, or read-only: everything stays as it is.
+  if (state_ == State::loaded && writer_) closed = close_writer(settle_spares());
   state_ = State::closed;
   look_.reset();
-  // Refused, failed, or read-only: everything stays as it is.
-  if (was != State::loaded || !writer_) {
-    writer_.reset();
-    return {};
-  }
+  writer_.reset();
+  lock_.release();  // after SQLite has closed the file
+  return closed;
+}
+
+Result<void> SqliteMapStore::close_writer(bool clean) {
+  if (state_ != State::loaded) return {};  // the last commit failed: not for us to say anything about the map
   auto recorded = writer_->begin();
   for (const Event& event : own_events_) {
     if (recorded) recorded = writer_->add_event(event);
   }
-  if (recorded) recorded = writer_->set_clean(settled);
+  if (recorded) recorded = writer_->set_clean(clean);
   if (recorded) recorded = writer_->prepare();
   if (recorded) recorded = writer_->commit();
-  if (!recorded) {
-    writer_.reset();
-    recorded.error().code = Errc::store;
-    return recorded;
-  }
-  return writer_->close();
+  if (recorded) return writer_->close();
+  recorded.error().code = Errc::store;
+  return recorded;
 }
 
 }  // namespace remapfs::store

@@ -112,6 +112,7 @@ class SqliteMapStore final : public MapStore {
   void note(const std::vector<std::string>& notes);
 
   bool settle_spares();
+  Result<void> close_writer(bool clean);
 
   MapLock lock_;  // first: released after SQLite has closed the file
   const OpenOptions options_;

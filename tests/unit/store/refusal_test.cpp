@@ -305,15 +305,18 @@ TEST_F(Refusal, ShrunkenDeviceIsRefused) {
   EXPECT_NE(refused.error().message.find("has shrunk"), std::string::npos) << refused.error().message;
 }
 
-TEST_F(Refusal, GrownDeviceIsAccepted) {
+TEST_F(Refusal, GrownDeviceIsAcceptedByEitherSuperblock) {
   create_with_rows();
-  const auto bytes = save_spare();
-  auto larger = testing::FakeDisk::with_logical_block(ByteCount(20 * kMiB), 512);
-  larger->poke(ByteOffset(0), bytes);
-  auto store = SqliteMapStore::open(map_path(), {});
-  ASSERT_OK(store);
-  ASSERT_OK((*store)->attach_spare(1, *larger));
-  ASSERT_OK((*store)->load([](const RemapRow&) -> Result<void> { return {}; }));
+  for (const ByteOffset damaged : layout().superblock) {
+    const auto bytes = save_spare();
+    auto larger = testing::FakeDisk::with_logical_block(ByteCount(20 * kMiB), 512);
+    larger->poke(ByteOffset(0), bytes);
+    larger->poke(damaged, std::vector<std::byte>(512, std::byte{0x5A}));
+    auto store = SqliteMapStore::open(map_path(), {.read_only = true});
+    ASSERT_OK(store);
+    ASSERT_OK((*store)->attach_spare(1, *larger));
+    ASSERT_OK((*store)->load([](const RemapRow&) -> Result<void> { return {}; }));
+  }
 }
 
 TEST_F(Refusal, LogOfAnotherMapPutBesideThisOneIsNoticed) {
