@@ -49,6 +49,13 @@ SuperblockCopies read_superblocks(BlockDevice& device, const SpareLayout& expect
   return copies;
 }
 
+SuperblockCopies read_superblocks(BlockDevice& device) {
+  SpareLayout at_the_ends;
+  at_the_ends.superblock[1] = ByteOffset(~std::uint64_t{0});
+  const SuperblockCopies copies = read_superblocks(device, at_the_ends);
+  return copies[Copy::a] ? read_superblocks(device, copies[Copy::a]->layout) : copies;
+}
+
 Result<Superblock> choose_superblock(const SuperblockCopies& copies, const ExpectedSpare& expected,
                                      const std::string& device) {
   const Superblock* best = nullptr;

@@ -24,6 +24,8 @@ struct SuperblockCopies {
 };
 // expected: where the copies should be; on a device that has grown, the second one is no longer at the end.
 SuperblockCopies read_superblocks(BlockDevice& device, const SpareLayout& expected);
+// The same for a device of which nothing is expected: the first copy says where the second one is, else the end.
+SuperblockCopies read_superblocks(BlockDevice& device);
 
 // What a spare of a volume has to be.
 struct ExpectedSpare {
