@@ -41,6 +41,8 @@ TEST(CellProgress, WholeDiskWrittenInPiecesIsOneInterval) {
   EXPECT_EQ(progress.intervals(), 500U);
   for (std::uint64_t i = 1; i < 1000; i += 2) progress.advance(cells(i, i + 1));
   EXPECT_EQ(progress.intervals(), 1U);
+  progress.advance(cells(300, 400));  // counts no further than the limit
+  EXPECT_EQ(progress.intervals(), 1U);
 }
 
 // Against one count a cell.

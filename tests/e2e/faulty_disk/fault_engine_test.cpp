@@ -261,6 +261,13 @@ TEST_F(FaultEngineTest, BitRotIsCuredByRewriting) {
   EXPECT_TRUE(engine_.plan_read(sectors(10, 11)).corrupt.empty());
 }
 
+TEST_F(FaultEngineTest, PartialWriteDoesNotUseUpACorruptRule) {
+  const RuleId id = add("sectors=10,corrupt,mode=times:1");
+  EXPECT_EQ(write(bytes(10 * 512 + 1, 10 * 512 + 2)), 0);
+  EXPECT_EQ(counts(id).corrupted, 0U);
+  EXPECT_FALSE(engine_.plan_read(sectors(10, 11)).corrupt.empty());
+}
+
 TEST_F(FaultEngineTest, FlushRuleFailsFlushesOnly) {
   const RuleId id = add("op=flush,error=EIO,mode=times:1");
   EXPECT_EQ(read(sectors(0, 1)), 0);

@@ -132,6 +132,8 @@ TEST(Selector, GrowthOnlyAddsAndStopsAtItsLimit) {
   EXPECT_EQ(chosen->selected_at(seconds(5)), 10U);
   EXPECT_EQ(chosen->selected_at(seconds(3600)), 25U);
   EXPECT_EQ(selector("grow=1000000-per-1", kDisk)->selected_at(std::chrono::hours(24 * 365)), 1000U);
+  // 2^40 ns times 2^24 cells a second is 0 in 64 bits.
+  EXPECT_EQ(selector("grow=16777216-per-1", kDisk)->selected_at(nanoseconds(std::int64_t{1} << 40U)), 1000U);
   std::set<std::uint64_t> before;
   for (int age = 0; age < 15; ++age) {
     const auto now = selected(*chosen, kDisk.all(), seconds(age));
