@@ -181,6 +181,8 @@ TEST(Transport, DataOfAWriteIsPageAlignedAndInsideThePayload) {
   arguments.size = static_cast<std::uint32_t>(data.size());
   fake.send(FUSE_WRITE, 4, arguments, data);
   EXPECT_EQ(read_as<fuse_write_out>(fake.receive(), sizeof(fuse_out_header)).size, data.size());
+  (*transport)->stop();
+  ASSERT_TRUE((*transport)->wait());
   EXPECT_EQ(seen.data % 4096, 0U);
   EXPECT_EQ(seen.data, reinterpret_cast<std::uintptr_t>(seen.payload.data()));
   EXPECT_EQ(seen.payload.size(), kMaxRequestSize);
