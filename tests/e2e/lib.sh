@@ -1,0 +1,123 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# Common ground of the end-to-end scripts: a scratch directory, a disk that fails on command, a volume on a loop device,
+# a reader of the live map, and a clean-up that runs whatever happens. Source it. REMAPFS and FAULTY_DISK name the
+# programs under test.
+set -euo pipefail
+
+: "${REMAPFS:?}" "${FAULTY_DISK:?}"
+work=$(mktemp -d /var/tmp/remapfs-e2e.XXXXXX)
+map=$work/volume.map
+disk=$work/failing/disk
+files=$work/files
+loop=
+reader=
+seed=${REMAPFS_TEST_SEED:-$((RANDOM * 32768 + RANDOM))}
+echo "replay with REMAPFS_TEST_SEED=$seed"
+mkdir "$work/failing" "$work/volume" "$files"
+
+fail() {
+  echo "FAILED: $*" >&2
+  exit 1
+}
+
+# Every command that may meet a hung mount gets a limit.
+remapfs() { timeout 120 "$REMAPFS" "$@"; }
+faulty_disk() { timeout 60 "$FAULTY_DISK" "$@"; }
+
+clean_up() {
+  local status=$?
+  trap - EXIT
+  set +e
+  stop_reader
+  mountpoint -q "$files" && timeout 60 umount "$files"
+  if [ -e "$map" ]; then
+    remapfs detach "$map" > "$work/cleanup.log" 2>&1 || remapfs unmount --force "$map" >> "$work/cleanup.log" 2>&1
+  fi
+  if mountpoint -q "$work/volume"; then timeout 20 umount -l "$work/volume"; fi
+  if mountpoint -q "$work/failing"; then faulty_disk unmount "$work/failing"; fi
+  if declare -F extra_clean_up > /dev/null; then extra_clean_up; fi
+  rm -rf "$work"
+  exit "$status"
+}
+trap clean_up EXIT
+trap 'exit 130' INT TERM
+
+# make_faulty_disk SIZE: a sparse image behind faulty-disk, at $disk.
+make_faulty_disk() {
+  truncate -s "$1" "$work/platter.img"
+  faulty_disk mount "$work/platter.img" "$work/failing"
+}
+
+# make_volume PRIMARY: a volume over it.
+make_volume() {
+  remapfs create "$map" --primary "$1" --spare "$work/spare.img" --spare-size 64M > /dev/null
+}
+
+attach() {
+  loop=$(remapfs attach "$map" "$work/volume" | tail -n 1)
+  [ -b "$loop" ] || fail "attach printed no loop device: $loop"
+}
+
+detach() {
+  remapfs detach "$map"
+  loop=
+}
+
+# Reads the live map over and over, as an administrator's shell would; every error is kept.
+start_reader() {
+  (
+    set +e
+    trap 'exit 0' TERM
+    while :; do
+      sqlite3 -readonly -cmd '.timeout 1000' "$map" \
+        'SELECT count(*), sum(error_count) FROM remaps; SELECT * FROM remap_summary; SELECT count(*) FROM events;' \
+        > /dev/null 2>> "$work/reader.errors"
+      echo >> "$work/reader.rounds"
+      sleep 0.02
+    done
+  ) &
+  reader=$!
+}
+
+stop_reader() {
+  [ -n "$reader" ] || return 0
+  kill "$reader" 2> /dev/null
+  wait "$reader" 2> /dev/null
+  reader=
+}
+
+check_reader() {
+  stop_reader
+  [ ! -s "$work/reader.errors" ] || fail "the reader of the live map: $(head -n 3 "$work/reader.errors")"
+  [ "$(wc -l < "$work/reader.rounds")" -ge 5 ] || fail "the reader of the live map hardly ran"
+  # No commit may wait for readers: the longest is kept by the store.
+  echo "reader: $(wc -l < "$work/reader.rounds") rounds without an error"
+}
+
+status_of() { remapfs status "$map" -J | jq -r ".$1"; }
+
+make_filesystem() {
+  case $1 in
+    ext4) timeout 120 mkfs.ext4 -q "$loop" ;;
+    xfs) timeout 120 mkfs.xfs -q -f "$loop" ;;
+    btrfs) timeout 120 mkfs.btrfs -q -f "$loop" ;;
+    *) fail "unknown file system $1" ;;
+  esac
+}
+
+check_filesystem() {
+  case $1 in
+    ext4) timeout 120 fsck.ext4 -fn "$loop" > "$work/fsck.log" 2>&1 ;;
+    xfs) timeout 120 xfs_repair -n "$loop" > "$work/fsck.log" 2>&1 ;;
+    btrfs) timeout 120 btrfs check "$loop" > "$work/fsck.log" 2>&1 ;;
+  esac || fail "$1 is not clean: $(tail -n 5 "$work/fsck.log")"
+}
+
+# unpack_sources FOLDER: a real source tree, the headers of the C++ library and of the kernel.
+unpack_sources() {
+  mkdir -p "$1"
+  tar -C /usr/include -cf - c++ linux | tar -C "$1" -xf -
+}
+
+checksum() { (cd "$files" && find . -type f -print0 | sort -z | xargs -0 sha256sum) > "$1"; }
