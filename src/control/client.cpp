@@ -62,11 +62,11 @@ Result<ReplyLine> ControlClient::next_line(std::chrono::milliseconds timeout) {
   return decode_reply(**line);
 }
 
-Result<nlohmann::json> ControlClient::status(std::chrono::milliseconds timeout) {
+Result<nlohmann::ordered_json> ControlClient::status(std::chrono::milliseconds timeout) {
   if (auto sent = channel_.write_line(encode(Request{Verb::status, {}}), kSendTimeout); !sent) {
     return fail(cut_off(sent.error()));
   }
-  nlohmann::json status;
+  nlohmann::ordered_json status;
   for (;;) {
     auto reply = next_line(timeout);
     if (!reply) return fail(reply.error());

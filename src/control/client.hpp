@@ -23,7 +23,7 @@ class ControlClient {
   static Result<ControlClient> connect(std::span<const std::string> paths);
 
   // Asks for the status.
-  Result<nlohmann::json> status(std::chrono::milliseconds timeout = std::chrono::seconds(10));
+  Result<nlohmann::ordered_json> status(std::chrono::milliseconds timeout = std::chrono::seconds(10));
   // Asks for anything else; report is told every block as its line comes in. `timeout` bounds the wait for each line.
   Result<Completion> ask(const Request& request, const std::function<void(const BlockReport&)>& report = {},
                          std::chrono::milliseconds timeout = std::chrono::minutes(5));

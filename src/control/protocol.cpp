@@ -9,7 +9,7 @@
 namespace remapfs {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 constexpr std::array<std::pair<Verb, std::string_view>, 8> kVerbs{{
     {Verb::status, "status"},
@@ -24,9 +24,6 @@ constexpr std::array<std::pair<Verb, std::string_view>, 8> kVerbs{{
 
 constexpr std::array kOutcomes{Outcome::done, Outcome::already, Outcome::still_bad};
 constexpr auto kLastErrc = Errc::interrupted;
-
-// JSON text may hold bytes that are not UTF-8 (file names): they are replaced rather than thrown over.
-std::string dump(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 std::optional<json> parse_object(std::string_view line) {
   json value = json::parse(line, nullptr, /*allow_exceptions=*/false);
@@ -138,8 +135,10 @@ std::string encode(const Request& request) {
     }
     line["blocks"] = std::move(ranges);
   }
-  return dump(line);
+  return to_line(line);
 }
+
+std::string to_line(const json& value) { return value.dump(-1, ' ', false, json::error_handler_t::replace); }
 
 json encode(const BlockReport& report) {
   json line{{"block", report.block.value()}};

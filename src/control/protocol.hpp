@@ -61,17 +61,20 @@ struct Completion {
 [[nodiscard]] std::string_view to_string(Outcome outcome);  // "done", "already", "still-bad"
 
 [[nodiscard]] std::string encode(const Request& request);
-[[nodiscard]] nlohmann::json encode(const BlockReport& report);
-[[nodiscard]] nlohmann::json encode(const Completion& completion);
+[[nodiscard]] nlohmann::ordered_json encode(const BlockReport& report);
+[[nodiscard]] nlohmann::ordered_json encode(const Completion& completion);
 
 // Errors: invalid (not a request; the message says why), too_new (another protocol).
 Result<Request> decode_request(std::string_view line);
+
+// JSON on one line, as it is sent. Bytes that are not UTF-8 (of file names) are replaced.
+[[nodiscard]] std::string to_line(const nlohmann::ordered_json& value);
 
 // One line of an answer, as the client sees it.
 struct ReplyLine {
   std::optional<BlockReport> block;
   std::optional<Completion> completion;
-  nlohmann::json status;  // null unless the line carries a status
+  nlohmann::ordered_json status;  // null unless the line carries a status
 };
 // Errors: invalid.
 Result<ReplyLine> decode_reply(std::string_view line);

@@ -81,7 +81,7 @@ struct ControlServer::Impl {
   void reap_finished();
   void serve(Connection& connection);
   Completion answer(const Request& request, LineChannel& channel);
-  bool send(LineChannel& channel, const nlohmann::json& line) const;
+  bool send(LineChannel& channel, const nlohmann::ordered_json& line) const;
 
   ControlTarget& target;
   const ControlServerOptions options;
@@ -219,7 +219,7 @@ Completion ControlServer::Impl::answer(const Request& request, LineChannel& chan
     case Verb::status: {
       auto report = target.status();
       if (!report) return {fail(report.error()), 0};
-      if (!send(channel, {{"status", nlohmann::json(to_json(*report))}})) return {fail(Errc::interrupted), 0};
+      if (!send(channel, {{"status", to_json(*report)}})) return {fail(Errc::interrupted), 0};
       return {};
     }
     case Verb::resume: return {target.resume(), 0};
@@ -236,9 +236,8 @@ Completion ControlServer::Impl::answer(const Request& request, LineChannel& chan
   return {fail(Errc::invalid, "control request: unknown verb"), 0};
 }
 
-bool ControlServer::Impl::send(LineChannel& channel, const nlohmann::json& line) const {
-  const std::string text = line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  return channel.write_line(text, options.reply_timeout).has_value();
+bool ControlServer::Impl::send(LineChannel& channel, const nlohmann::ordered_json& line) const {
+  return channel.write_line(to_line(line), options.reply_timeout).has_value();
 }
 
 ControlServer::ControlServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}

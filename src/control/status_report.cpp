@@ -13,15 +13,16 @@ Json or_null(const std::optional<T>& value) {
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
-Json devices_of(const VolumeInfo& info) {
+Json devices_of(const VolumeInfo& info, const std::optional<DeviceGeometry>& geometry) {
   Json devices = Json::array();
-  devices.push_back(Json{{"id", 0},
-                         {"role", "primary"},
-                         {"path", info.primary_path},
-                         {"uuid", nullptr},
-                         {"slots", nullptr},
-                         {"slots_retired", nullptr},
-                         {"missing", false}});
+  Json primary{{"id", 0},          {"role", "primary"},        {"path", info.primary_path}, {"uuid", nullptr},
+               {"slots", nullptr}, {"slots_retired", nullptr}, {"missing", false}};
+  if (geometry) {
+    primary["logical_block"] = geometry->logical_block;
+    primary["physical_block"] = geometry->physical_block;
+    primary["direct_io"] = geometry->direct;
+  }
+  devices.push_back(std::move(primary));
   for (const SpareInfo& spare : info.spares) {
     devices.push_back(Json{{"id", spare.id},
                            {"role", "spare"},
@@ -63,7 +64,7 @@ Json to_json(const StatusReport& report) {
   status["read_only"] = report.read_only;
   status["degraded_mount"] = report.degraded;
   status["table_growth_refused"] = volume.table_growth_refused;
-  status["devices"] = devices_of(report.info);
+  status["devices"] = devices_of(report.info, report.primary);
   status["transport"] = report.transport;
   status["hardening"] = report.hardening;
   return status;

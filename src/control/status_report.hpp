@@ -20,9 +20,10 @@ struct StatusReport {
   bool degraded = false;                  // mounted without a missing spare
   std::optional<std::string> mountpoint;  // as the daemon was given it, absolute
   std::optional<int> daemon_pid;
-  std::string engine;                                   // "blocking", ...; empty when unmounted
-  nlohmann::json transport = nlohmann::json::object();  // figures the transport was granted, by name
-  std::vector<std::string> hardening;                   // what the process was granted against memory pressure
+  std::optional<DeviceGeometry> primary;                                // known while it is open
+  std::string engine;                                                   // "blocking", ...; empty when unmounted
+  nlohmann::ordered_json transport = nlohmann::ordered_json::object();  // figures the transport was granted, by name
+  std::vector<std::string> hardening;  // what the process was granted against memory pressure
 };
 
 // The one place that says what `status -J` looks like: `json_format_version` 1 and the members fixed by the design,

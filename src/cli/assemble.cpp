@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/assemble.hpp"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <utility>
+
+#include "io/device_identity.hpp"
+#include "io/member_check.hpp"
+#include "io/posix_device.hpp"
+#include "store/sqlite_map_store.hpp"
+
+namespace remapfs::cli {
+namespace {
+
+// A killed daemon's locks go with its last transfer in flight, which a failing disk may hold up for seconds.
+constexpr auto kLockWait = std::chrono::seconds(5);
+
+// Says which member an error is about, unless the message does.
+Error about(const Error& error, std::string_view role, const std::string& path) {
+  if (!error.message.empty()) return error;
+  return {error.code, error.os_errno,
+          fmt::format("cannot use the {}, {} ({}), check the device", role, path, describe(error))};
+}
+
+Result<std::unique_ptr<BlockDevice>> open_member(const std::string& path, std::string_view role,
+                                                 const AssembleOptions& options) {
+  if (auto unused = check_unused(path, options.views); !unused) return fail(about(unused.error(), role, path));
+  DeviceOptions how;
+  how.read_only = options.read_only;
+  how.lock_wait = kLockWait;
+  how.views = options.views;
+  auto device = open_device(path, how);
+  if (!device) return fail(about(device.error(), role, path));
+  return device;
+}
+
+Result<void> check_primary(const VolumeInfo& info, const BlockDevice& primary, const KernelViews& views) {
+  const auto recorded = parse_identity(info.primary_identity);
+  if (!recorded) return fail(about(recorded.error(), "map's record of the primary", info.map_path));
+  const auto now = identify_device(primary.native_handle(), views);
+  if (!now) return fail(about(now.error(), "primary", info.primary_path));
+  return check_same_device(*recorded, *now, info.primary_path);
+}
+
+bool is_absent(const Error& error) { return error.code == Errc::not_found || error.code == Errc::device_gone; }
+
+}  // namespace
+
+Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOptions& options) {
+  auto opened = store::SqliteMapStore::open(map_path, {.read_only = options.read_only, .degraded = options.degraded});
+  if (!opened) return fail(opened.error());
+  store::SqliteMapStore& store = **opened;
+  // A copy: the store completes its own while it loads.
+  const VolumeInfo info = store.info();
+
+  AssembledVolume assembled;
+  VolumeParts parts;
+  const auto warn = [&](std::string warning) {
+    if (!warning.empty()) assembled.warnings.push_back(std::move(warning));
+  };
+
+  for (std::size_t i = 0; i < info.spares.size(); ++i) {
+    const std::string& path = info.spares[i].path;
+    const auto refuse = [&](const Result<void>& checked) { return !checked && !is_absent(checked.error()); };
+    if (auto apart = check_no_overlap(info.primary_path, path, options.views); refuse(apart))
+      return fail(apart.error());
+    for (std::size_t j = 0; j < i; ++j) {
+      auto distinct = check_no_overlap(info.spares[j].path, path, options.views);
+      if (refuse(distinct)) return fail(distinct.error());
+    }
+  }
+
+  auto primary = open_member(info.primary_path, "primary", options);
+  if (!primary) return fail(primary.error());
+  if (auto same = check_primary(info, **primary, options.views); !same) return fail(same.error());
+  assembled.primary = (*primary)->geometry();
+  warn(warning_for(**primary));
+  parts.primary = std::move(*primary);
+
+  for (const SpareInfo& spare : info.spares) {
+    auto device = open_member(spare.path, "spare", options);
+    if (!device && options.degraded && is_absent(device.error())) {
+      assembled.degraded = true;
+      warn(fmt::format("spare is missing, {}, its blocks cannot be read until it is back", spare.path));
+      continue;
+    }
+    if (!device) return fail(device.error());
+    if (auto attached = store.attach_spare(spare.id, **device); !attached) {
+      return fail(about(attached.error(), "spare", spare.path));
+    }
+    warn(warning_for(**device));
+    parts.spares.emplace(spare.id, std::move(*device));
+  }
+
+  parts.store = std::move(*opened);
+  VolumeOptions how;
+  how.read_only = options.read_only;
+  how.on_loss = options.on_loss;
+  how.on_event = options.on_event;
+  auto volume = Volume::open(std::move(parts), std::move(how));
+  if (!volume) return fail(about(volume.error(), "volume", map_path));
+  assembled.volume = std::move(*volume);
+  return assembled;
+}
+
+}  // namespace remapfs::cli

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "io/sysfs.hpp"
+#include "remapfs/block_device.hpp"
+#include "remapfs/volume.hpp"
+
+namespace remapfs::cli {
+
+struct AssembleOptions {
+  bool read_only = false;
+  bool degraded = false;  // a spare may be missing; only together with read_only
+  OnLoss on_loss = OnLoss::fail;
+  std::function<void(const Event&)> on_event;
+  KernelViews views;
+};
+
+// A volume put together from its parts, and what is worth saying about them.
+struct AssembledVolume {
+  std::unique_ptr<Volume> volume;
+  DeviceGeometry primary;
+  bool degraded = false;              // a spare is missing
+  std::vector<std::string> warnings;  // one line each
+};
+
+// Opens the volume of a map: the map is locked, its devices are opened alone and checked (identity, use by others,
+// overlap), the spares attached and the whole map loaded. Nothing of it is changed when anything is refused.
+// Errors: those of the map store and of the devices; each with "what, where, what to do".
+Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOptions& options);
+
+}  // namespace remapfs::cli

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/world.hpp"
+#include "remapfs/map_store.hpp"
+
+namespace remapfs::cli {
+
+// What `create` was asked for.
+struct CreationWish {
+  std::string map;
+  std::string primary;
+  std::string spare;
+  std::optional<ByteCount> spare_size;      // make the spare
+  std::optional<std::uint64_t> block_size;  // a valid one
+  std::string label;
+  bool force = false;  // overwrite a spare that carries a file system or belongs to another volume
+};
+
+struct Creation {
+  VolumeInfo info;
+  std::vector<std::string> warnings;
+};
+
+struct CreationFailure {
+  Error error;
+  bool usage = false;  // the arguments do not fit together
+};
+
+// Makes a volume. The primary is not changed. After an error nothing is left behind: no map, no spare that was not
+// there, and a spare that was there is untouched unless writing to it had begun, in which case it has no superblock.
+tl::expected<Creation, CreationFailure> create(const CreationWish& wish, const World& world);
+
+}  // namespace remapfs::cli

@@ -1,0 +1,377 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/daemon.hpp"
+
+#include <fmt/format.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <future>
+#include <memory>
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "cli/assemble.hpp"
+#include "cli/log.hpp"
+#include "cli/output.hpp"
+#include "cli/service_manager.hpp"
+#include "control/server.hpp"
+#include "control/volume_target.hpp"
+#include "fuse/mount_point.hpp"
+#include "fuse/mount_table.hpp"
+#include "fuse/operations.hpp"
+#include "fuse/process_hardening.hpp"
+#include "fuse/transport.hpp"
+#include "fuse/volume_disk.hpp"
+#include "io/busy_users.hpp"
+#include "io/unique_fd.hpp"
+#include "remapfs/thread_annotations.hpp"
+
+namespace remapfs::cli {
+namespace {
+
+// All stacks are resident under mlockall; the default of 8 MiB each would be most of the daemon.
+constexpr std::size_t kThreadStackBytes = std::size_t{1} << 20U;
+
+// Requests to unmount, from threads of the control server to the thread that can.
+class UnmountRequests {
+ public:
+  UnmountRequests() : wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+
+  // Asks and waits for the answer. From any thread but the one that answers.
+  Result<Outcome> ask() EXCLUDES(mutex_) {
+    std::future<Result<Outcome>> answer;
+    {
+      const MutexLock lock(mutex_);
+      if (final_answer_) return *final_answer_;
+      answer = waiting_.emplace_back().get_future();
+    }
+    wake();
+    return answer.get();
+  }
+
+  void wake() const {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
+  }
+  [[nodiscard]] int descriptor() const { return wake_.get(); }
+  void clear_wake() const {
+    std::uint64_t count = 0;
+    [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &count, sizeof count);
+  }
+
+  [[nodiscard]] bool any() EXCLUDES(mutex_) {
+    const MutexLock lock(mutex_);
+    return !waiting_.empty();
+  }
+  void answer_all(const Result<Outcome>& answer) EXCLUDES(mutex_) {
+    std::vector<std::promise<Result<Outcome>>> waiting;
+    {
+      const MutexLock lock(mutex_);
+      waiting.swap(waiting_);
+    }
+    for (auto& one : waiting) one.set_value(answer);
+  }
+  // Answers those waiting, and everybody who still asks.
+  void answer_for_good(const Result<Outcome>& answer) EXCLUDES(mutex_) {
+    {
+      const MutexLock lock(mutex_);
+      final_answer_ = answer;
+    }
+    answer_all(answer);
+  }
+
+ private:
+  const UniqueFd wake_;
+  Mutex mutex_;
+  std::vector<std::promise<Result<Outcome>>> waiting_ GUARDED_BY(mutex_);
+  std::optional<Result<Outcome>> final_answer_ GUARDED_BY(mutex_);
+};
+
+// The signals that end the service, as a descriptor; blocked for this and all later threads.
+UniqueFd take_over_signals(bool foreground) {
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  ::sigaction(SIGPIPE, &ignore, nullptr);
+  sigset_t ending;
+  sigemptyset(&ending);
+  sigaddset(&ending, SIGTERM);
+  sigaddset(&ending, SIGINT);
+  if (foreground) {
+    sigaddset(&ending, SIGHUP);  // its terminal has gone
+  } else {
+    ::sigaction(SIGHUP, &ignore, nullptr);
+  }
+  ::pthread_sigmask(SIG_BLOCK, &ending, nullptr);
+  return UniqueFd(::signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+void limit_thread_stacks() {
+  pthread_attr_t attributes;
+  if (::pthread_attr_init(&attributes) != 0) return;
+  if (::pthread_attr_setstacksize(&attributes, kThreadStackBytes) == 0) ::pthread_setattr_default_np(&attributes);
+  ::pthread_attr_destroy(&attributes);
+}
+
+nlohmann::ordered_json transport_figures(const fuse::TransportInfo& info) {
+  return {{"workers", info.workers},
+          {"cloned_descriptors", info.cloned},
+          {"protocol", fmt::format("{}.{}", info.init.protocol_major, info.init.protocol_minor)},
+          {"max_write", info.init.max_write},
+          {"max_read", info.init.max_read},
+          {"max_readahead", info.init.max_readahead},
+          {"max_background", info.limits.max_background},
+          {"congestion_threshold", info.limits.congestion_threshold},
+          {"limits_confirmed", info.limits.confirmed}};
+}
+
+// One mount from its start to its end.
+class Service {
+ public:
+  Service(const ServiceSpec& spec, const World& world) : spec_(spec), world_(world) {}
+
+  Result<void> start();
+  void run();
+  // After run(): ends what start() began. What it says is what the last flush and close said.
+  Result<void> finish();
+
+ private:
+  Result<void> start_transport();
+  Result<void> start_control();
+  void undo_start();
+  void describe_status(StatusReport& report) const;
+  void log_event(const Event& event) const;
+  void record(std::string kind, std::string detail);
+  // Takes the mount away. Errors: busy, naming the users.
+  Result<void> try_unmount();
+  [[nodiscard]] bool mount_is_ours() const;
+  void handle_signals();
+
+  const ServiceSpec& spec_;
+  const World& world_;
+  UniqueFd signals_;
+  UnmountRequests requests_;
+  fuse::HardeningReport hardening_;
+  AssembledVolume assembled_;
+  std::optional<fuse::VolumeDisk> disk_;
+  std::optional<fuse::Operations> operations_;
+  fuse::FuseChannel channel_;
+  std::unique_ptr<fuse::Transport> transport_;
+  std::optional<VolumeTarget> target_;
+  std::unique_ptr<ControlServer> server_;
+  bool mounted_ = false;
+};
+
+Result<void> Service::start() {
+  fuse::HardeningWishes wishes;
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  wishes.lock_memory = false;  // a sanitizer's shadow cannot be locked
+#endif
+  limit_thread_stacks();
+  hardening_ = fuse::harden_process(wishes);
+  signals_ = take_over_signals(spec_.foreground);
+  open_log(spec_.foreground ? LogPlace::terminal : LogPlace::syslog);
+
+  AssembleOptions how;
+  how.read_only = spec_.settings.read_only;
+  how.degraded = spec_.settings.degraded;
+  how.on_loss = spec_.settings.on_loss;
+  how.on_event = [this](const Event& event) { log_event(event); };
+  how.views = world_.views;
+  auto assembled = assemble(spec_.map_path, how);
+  if (!assembled) return fail(assembled.error());
+  assembled_ = std::move(*assembled);
+
+  auto started = start_transport();
+  if (started) started = start_control();
+  if (!started) {
+    undo_start();
+    return started;
+  }
+  for (const std::string& warning : assembled_.warnings) log_warning(warning);
+  for (const std::string& line : hardening_.lines) log_info(line);
+  record("mount", fmt::format("at {}", channel_.mount_point));
+  log_info(fmt::format("{} serves {} ({}, {})", spec_.map_path, channel_.mount_point, assembled_.volume->info().uuid,
+                       transport_->info().describe()));
+  return {};
+}
+
+Result<void> Service::start_transport() {
+  fuse::MountOptions how;
+  how.source = spec_.map_path;
+  how.read_only = spec_.settings.read_only;
+  how.allow_other = spec_.settings.allow_other;
+  how.extra = spec_.settings.passed_on;
+  auto channel = fuse::mount_fuse(spec_.mount_point, how);
+  if (!channel) return fail(channel.error());
+  channel_ = std::move(*channel);
+  mounted_ = true;
+
+  auto descriptors = fuse::clone_descriptors(channel_.descriptor, spec_.settings.workers);
+  if (!descriptors) return fail(descriptors.error());
+  disk_.emplace(*assembled_.volume);
+  fuse::OperationsOptions look;
+  look.root = channel_.root;
+  look.block_size = assembled_.volume->block_geometry().block_size();
+  operations_.emplace(*disk_, look);
+  fuse::TransportOptions options;
+  options.connection = channel_.connection;
+  auto transport = fuse::Transport::start(std::move(*descriptors), fuse::Operations::table(), &*operations_, options);
+  if (!transport) return fail(transport.error());
+  transport_ = std::move(*transport);
+  return {};
+}
+
+Result<void> Service::start_control() {
+  if (auto prepared = prepare_runtime_directory(world_.place); !prepared) return prepared;
+  target_.emplace(
+      *assembled_.volume, [this](StatusReport& report) { describe_status(report); },
+      [this] { return requests_.ask(); });
+  auto server = ControlServer::start(socket_path(world_.place, assembled_.volume->info().uuid), *target_);
+  if (!server) return fail(server.error());
+  server_ = std::move(*server);
+  return {};
+}
+
+// The mount was visible for a moment: nobody was told of it, but somebody may have looked in. Its connection is closed
+// first, so that whoever does gets an error and cannot hold it.
+void Service::undo_start() {
+  transport_.reset();
+  channel_.descriptor.reset();
+  if (mounted_) std::ignore = fuse::unmount_fuse(channel_.mount_point);
+  if (assembled_.volume) std::ignore = assembled_.volume->close();
+}
+
+void Service::describe_status(StatusReport& report) const {
+  report.mounted = true;
+  report.degraded = assembled_.degraded;
+  report.mountpoint = channel_.mount_point;
+  report.daemon_pid = ::getpid();
+  report.engine = transport_->info().engine;
+  report.transport = transport_figures(transport_->info());
+  report.hardening = hardening_.lines;
+  report.primary = assembled_.primary;
+}
+
+void Service::log_event(const Event& event) const {
+  log_warning(event.block ? fmt::format("{}: block {}: {}", event.kind, event.block->value(), event.detail)
+                          : fmt::format("{}: {}", event.kind, event.detail));
+}
+
+// A line in the volume's history; that it cannot be written is no reason to stop.
+void Service::record(std::string kind, std::string detail) {
+  if (spec_.settings.read_only) return;
+  const auto recorded = assembled_.volume->record_event({std::move(kind), std::nullopt, std::move(detail)});
+  if (!recorded) log_warning(fmt::format("history not written: {}", describe(recorded.error())));
+}
+
+// False when somebody else has taken the mount away, and perhaps mounted something of their own in its place.
+bool Service::mount_is_ours() const {
+  const auto entry = fuse::find_mount(channel_.mount_point);
+  if (!entry || !*entry) return false;
+  return !channel_.connection || (*entry)->device_minor == *channel_.connection;
+}
+
+Result<void> Service::try_unmount() {
+  if (mounted_ && !mount_is_ours()) mounted_ = false;
+  if (!mounted_) return {};
+  auto unmounted = fuse::unmount_fuse(channel_.mount_point);
+  // Somebody else took it away (perhaps lazily): what is left are the users of open files, whom we serve to the end.
+  if (unmounted || unmounted.error().code == Errc::not_found) {
+    mounted_ = false;
+    notify_service_manager(world_.notify_socket, "STOPPING=1\nSTATUS=unmounting");
+    return {};
+  }
+  if (unmounted.error().code != Errc::busy) return unmounted;
+  const std::string users = describe(busy_users(channel_.mount_point, world_.views));
+  return fail(Errc::busy,
+              fmt::format("in use, {} ({}), close it and try again", channel_.mount_point,
+                          users.empty() ? "by somebody who cannot be seen from here" : users),
+              EBUSY);
+}
+
+void Service::handle_signals() {
+  signalfd_siginfo signal{};
+  while (::read(signals_.get(), &signal, sizeof signal) == static_cast<ssize_t>(sizeof signal)) {
+    const auto unmounted = try_unmount();
+    if (unmounted) continue;
+    log_error(fmt::format("signal {}: not unmounted: {}", signal.ssi_signo, describe(unmounted.error())));
+    notify_service_manager(world_.notify_socket, "STATUS=" + one_line(describe(unmounted.error())));
+  }
+}
+
+void Service::run() {
+  std::atomic<bool> ended = false;
+  std::thread waiter([&] {
+    const auto end = transport_->wait();
+    if (!end) log_error(fmt::format("serving ended: {}", describe(end.error())));
+    ended = true;
+    requests_.wake();
+  });
+  while (!ended) {
+    pollfd entries[2] = {{signals_.get(), POLLIN, 0}, {requests_.descriptor(), POLLIN, 0}};
+    ::poll(entries, 2, -1);
+    requests_.clear_wake();
+    handle_signals();
+    if (!requests_.any()) continue;
+    // Success is answered at the very end, when the map is closed.
+    if (const auto unmounted = try_unmount(); !unmounted) requests_.answer_all(fail(unmounted.error()));
+  }
+  waiter.join();
+}
+
+Result<void> Service::finish() {
+  target_->detach();
+  transport_.reset();
+  channel_.descriptor.reset();
+  if (mounted_ && mount_is_ours()) {
+    // The connection was aborted, or serving broke down: what is left answers errors only.
+    if (const auto unmounted = fuse::unmount_fuse(channel_.mount_point); !unmounted) {
+      log_error(fmt::format("cannot unmount: {}", describe(unmounted.error())));
+    }
+  }
+  record("unmount", fmt::format("from {}", channel_.mount_point));
+  const std::string map_path = spec_.map_path;
+  Result<void> closed = assembled_.volume->close();
+  if (!closed) {
+    closed = fail(closed.error().code,
+                  fmt::format("unmounted, but what was written last may not be stored, {} ({}), check its devices and "
+                              "run remapfs check",
+                              map_path, describe(closed.error())),
+                  closed.error().os_errno);
+    log_error(describe(closed.error()));
+  }
+  assembled_.volume.reset();
+  if (spec_.remove_mount_point) ::rmdir(spec_.mount_point.c_str());
+  requests_.answer_for_good(closed ? Result<Outcome>(Outcome::done) : Result<Outcome>(fail(closed.error())));
+  server_->stop();
+  return closed;
+}
+
+}  // namespace
+
+Result<int> serve(const ServiceSpec& spec, const World& world, Readiness& readiness) {
+  int exit_code = kExitDone;
+  {
+    Service service(spec, world);
+    if (auto started = service.start(); !started) {
+      close_log();
+      return fail(started.error());
+    }
+    readiness.ready();
+    notify_service_manager(world.notify_socket, fmt::format("READY=1\nSTATUS=serving {}", spec.mount_point));
+    service.run();
+    if (!service.finish()) exit_code = kExitCouldNot;
+  }
+  log_info("ended");
+  close_log();
+  return exit_code;
+}
+
+}  // namespace remapfs::cli

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/mount_request.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "cli/daemon.hpp"
+#include "cli/daemonize.hpp"
+#include "io/unique_fd.hpp"
+
+namespace remapfs::cli {
+
+Result<std::string> open_served_disk(const std::string& mount_point) {
+  struct stat info {};
+  std::string path = mount_point;
+  if (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) path += "/disk";
+  const UniqueFd disk(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!disk) {
+    return fail(Errc::device_other,
+                fmt::format("mounted, but the disk cannot be opened, {} ({}), look at the system log", path,
+                            std::strerror(errno)),
+                errno);
+  }
+  return path;
+}
+
+Result<std::string> mount_in_background(const std::string& map_path, const std::string& mount_point,
+                                        const MountSettings& settings, bool remove_mount_point, const World& world) {
+  ServiceSpec spec{map_path, mount_point, settings, /*foreground=*/false, remove_mount_point};
+  auto started = start_in_background([&](Readiness& readiness) { return serve(spec, world, readiness); });
+  if (!started) return fail(started.error());
+  return open_served_disk(mount_point);
+}
+
+}  // namespace remapfs::cli

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/reach.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <cerrno>
+
+#include "cli/map_view.hpp"
+
+namespace remapfs::cli {
+namespace {
+
+// True when `other` exists and is another file than `path`: a map that was moved while mounted is no copy.
+bool is_other_file(const std::string& path, const std::string& other) {
+  struct stat a {};
+  struct stat b {};
+  if (::stat(path.c_str(), &a) != 0 || ::stat(other.c_str(), &b) != 0) return false;
+  return a.st_dev != b.st_dev || a.st_ino != b.st_ino;
+}
+
+// False when nobody serves the mount any more. Waits if its daemon hangs.
+bool is_served(const MountEntry& mount) {
+  struct stat info {};
+  return ::stat(mount.mount_point.c_str(), &info) == 0 || errno != ENOTCONN;
+}
+
+}  // namespace
+
+std::string Daemon::mount_point() const {
+  const auto found = status_.find("mountpoint");
+  return found != status_.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+Result<std::optional<Daemon>> find_daemon(const Target& target, const World& world) {
+  const auto info = read_map_info(target.map_path);
+  if (!info) return fail(info.error());
+  const uid_t owner = target.mount ? target.mount->owner : world.uid;
+  std::optional<Error> refused;
+  for (const std::string& path : socket_candidates(info->uuid, world.uid, world.xdg_runtime_dir, owner)) {
+    auto client = ControlClient::connect({&path, 1});
+    if (!client) {
+      if (client.error().code != Errc::not_found) refused = client.error();
+      continue;
+    }
+    auto status = client->status();
+    if (!status) return fail(status.error());
+    if (const std::string served = status->value("map", ""); is_other_file(target.map_path, served)) {
+      return fail(Errc::busy, fmt::format("another copy of this map is mounted, {}, use that one", served));
+    }
+    return Daemon(path, std::move(*status));
+  }
+  if (refused) return fail(std::move(*refused));
+  if (target.mount && is_served(*target.mount)) {
+    return fail(Errc::transport,
+                fmt::format("its daemon cannot be found, {}, use the XDG_RUNTIME_DIR it was mounted with, or umount",
+                            target.mount->mount_point));
+  }
+  if (target.mount) {
+    return fail(Errc::device_gone,
+                fmt::format("the daemon of this mount is gone, {}, run remapfs unmount --force, then mount again",
+                            target.mount->mount_point));
+  }
+  return std::nullopt;
+}
+
+}  // namespace remapfs::cli

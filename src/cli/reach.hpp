@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/target.hpp"
+#include "cli/world.hpp"
+#include "control/client.hpp"
+
+namespace remapfs::cli {
+
+// The daemon that serves a target: how to ask it, and its status when it was found.
+class Daemon {
+ public:
+  Daemon(std::string socket, nlohmann::ordered_json status) : socket_(std::move(socket)), status_(std::move(status)) {}
+
+  // A new connection, for one request.
+  [[nodiscard]] Result<ControlClient> connect() const { return ControlClient::connect({&socket_, 1}); }
+  [[nodiscard]] const nlohmann::ordered_json& status() const { return status_; }
+  [[nodiscard]] std::string mount_point() const;
+
+ private:
+  std::string socket_;
+  nlohmann::ordered_json status_;
+};
+
+// The daemon that serves the target; nothing when it is not mounted.
+// Errors: device_gone (mounted, but its daemon has died), transport (its daemon lives and listens elsewhere),
+// permission (another user's), busy (a daemon serves another
+//   copy of this map), timeout (the daemon hangs), and those of reading the map.
+[[nodiscard]] Result<std::optional<Daemon>> find_daemon(const Target& target, const World& world);
+
+}  // namespace remapfs::cli

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/unmounting.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <chrono>
+#include <cstring>
+#include <vector>
+
+#include "cli/loop_device.hpp"
+#include "fuse/mount_point.hpp"
+#include "io/unique_fd.hpp"
+#include "store/map_lock.hpp"
+
+extern char** environ;
+
+namespace remapfs::cli {
+namespace {
+
+// The daemon answers when the last flush is through, which a failing disk may draw out.
+constexpr auto kAnswerPatience = std::chrono::minutes(10);
+constexpr auto kExitPatience = std::chrono::seconds(30);
+constexpr int kPollMs = 20;
+
+// "0:47" -> the number under /sys/fs/fuse/connections, which is the minor device number of the mount.
+std::string abort_file(const MountEntry& mount, const World& world) {
+  const std::size_t colon = mount.device.find(':');
+  if (colon == std::string::npos) return {};
+  return fmt::format("{}/fs/fuse/connections/{}/abort", world.views.sys, mount.device.substr(colon + 1));
+}
+
+// Every request that waits, and every later one, is answered with an error by the kernel.
+void break_connection(const MountEntry& mount, const World& world) {
+  const UniqueFd file(::open(abort_file(mount, world).c_str(), O_WRONLY | O_CLOEXEC));
+  if (file) [[maybe_unused]]
+    const ssize_t written = ::write(file.get(), "1", 1);
+}
+
+Result<void> detach_as_user(const std::string& mount_point) {
+  std::vector<std::string> words{"fusermount3", "-u", "-z", "-q", "--", mount_point};
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  pid_t child = -1;
+  int status = 0;
+  const int error = ::posix_spawnp(&child, argv[0], nullptr, nullptr, argv.data(), environ);
+  if (error == 0) {
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
+  }
+  if (error == 0 && WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
+  return fail(Errc::permission,
+              fmt::format("fusermount3 cannot unmount it, {}, ask its owner or use sudo", mount_point));
+}
+
+// Waits until nobody holds the map: a daemon that was not asked says nothing when it is done.
+Result<Outcome> wait_until_closed(const std::string& map_path) {
+  const auto deadline = std::chrono::steady_clock::now() + kExitPatience;
+  for (;;) {
+    const auto lock = store::MapLock::acquire(map_path, /*read_only=*/true);
+    if (lock || lock.error().code != Errc::busy) return Outcome::done;
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return fail(Errc::timeout,
+                  fmt::format("unmounted, but the map is still open, {}, look at the system log", map_path));
+    }
+    ::poll(nullptr, 0, kPollMs);
+  }
+}
+
+}  // namespace
+
+Result<void> unmount_in_order(const Daemon& daemon) {
+  auto client = daemon.connect();
+  if (!client) return fail(client.error());
+  const auto completion = client->ask({Verb::unmount, {}}, {}, kAnswerPatience);
+  if (!completion) return fail(completion.error());
+  if (!completion->result) return fail(completion->result.error());
+  if (!client->wait_for_exit(kExitPatience)) {
+    return fail(Errc::timeout,
+                fmt::format("unmounted, but the daemon has not ended, process {}, look at the system log",
+                            client->daemon_pid()));
+  }
+  return {};
+}
+
+Result<void> unmount_by_force(const MountEntry& mount, const World& world) {
+  const auto loops = loops_over(mount.possible_disk_paths(), world.views);
+  if (!loops.empty()) {
+    return fail(Errc::busy,
+                fmt::format("a loop device is attached, {} ({}), run remapfs detach or losetup --detach first",
+                            mount.mount_point, fmt::join(loops, ", ")));
+  }
+  break_connection(mount, world);
+  if (world.uid != 0) return detach_as_user(mount.mount_point);
+  if (::umount2(mount.mount_point.c_str(), MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW) != 0) {
+    return fail(Errc::device_other,
+                fmt::format("cannot unmount it, {} ({}), see dmesg", mount.mount_point, std::strerror(errno)), errno);
+  }
+  return {};
+}
+
+Result<Outcome> unmount(const Target& target, bool force, const World& world) {
+  auto daemon = find_daemon(target, world);
+  if (daemon && !*daemon) return Outcome::already;
+  Result<void> unmounted;
+  if (daemon) {
+    unmounted = unmount_in_order(**daemon);
+    if (unmounted) return Outcome::done;
+    if (!force || unmounted.error().code != Errc::busy) return fail(unmounted.error());
+  } else if (!target.mount) {
+    return fail(daemon.error());
+  } else if (!force) {
+    if (daemon.error().code == Errc::device_gone || daemon.error().code == Errc::timeout) return fail(daemon.error());
+    // The daemon cannot be asked, or the map that names its socket is unreadable: the daemon also ends in order when
+    // the mount is taken away.
+    unmounted = fuse::unmount_fuse(target.mount->mount_point);
+    if (!unmounted) return fail(unmounted.error());
+    return wait_until_closed(target.map_path);
+  }
+
+  // The mount of a live daemon may be out of our sight, in another mount namespace.
+  if (!target.mount) return fail(unmounted.error());
+  std::optional<ControlClient> watcher;
+  if (daemon) {
+    if (auto client = (*daemon)->connect()) watcher.emplace(std::move(*client));
+  }
+  if (auto forced = unmount_by_force(*target.mount, world); !forced) return fail(forced.error());
+  if (watcher && !watcher->wait_for_exit(kExitPatience)) {
+    return fail(Errc::timeout,
+                fmt::format("unmounted, but the daemon has not ended, process {}, look at the system log",
+                            watcher->daemon_pid()));
+  }
+  remove_default_mount_point(target.mount->mount_point, world);
+  return Outcome::done;
+}
+
+void remove_default_mount_point(const std::string& mount_point, const World& world) {
+  if (mount_point.starts_with(world.place.directory + "/")) ::rmdir(mount_point.c_str());
+}
+
+}  // namespace remapfs::cli

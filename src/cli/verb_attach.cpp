@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <ostream>
+#include <string>
+
+#include "cli/loop_device.hpp"
+#include "cli/map_view.hpp"
+#include "cli/mount_request.hpp"
+#include "cli/output.hpp"
+#include "cli/reach.hpp"
+#include "cli/unmounting.hpp"
+#include "cli/verbs.hpp"
+
+namespace remapfs::cli {
+namespace {
+
+struct AttachArguments {
+  std::string map;
+  std::string mount_point;  // empty: the default
+  bool scan_partitions = false;
+  bool read_only = false;
+};
+
+// Sector size for a loop device over the disk: the primary's logical block, unless the disk is no multiple of it.
+std::uint32_t sector_size_of(const nlohmann::ordered_json& status) {
+  const std::uint64_t size = status["volume"]["size_bytes"];
+  const std::uint32_t logical = status["devices"][0].value("logical_block", 512U);
+  return size % logical == 0 ? logical : 512;
+}
+
+// The mount point of its own that a volume is attached at when none was given.
+Result<std::string> make_default_mount_point(const std::string& map_path, const World& world) {
+  const auto info = read_map_info(map_path);
+  if (!info) return fail(info.error());
+  if (auto prepared = prepare_runtime_directory(world.place); !prepared) return fail(prepared.error());
+  std::string path = world.place.directory + "/" + info->uuid;
+  if (::mkdir(path.c_str(), 0755) != 0 && errno != EEXIST) {
+    return fail(Errc::device_other,
+                fmt::format("cannot make the mount point, {} ({}), name another", path, std::strerror(errno)), errno);
+  }
+  return path;
+}
+
+// Mounts what is not mounted yet. Errors come with the exit code of a failed mount.
+Result<Daemon> mount_for_attach(const Target& target, const AttachArguments& arguments, const World& world) {
+  const bool default_place = arguments.mount_point.empty();
+  auto mount_point =
+      default_place ? make_default_mount_point(target.map_path, world) : absolute_path(arguments.mount_point);
+  if (!mount_point) return fail(mount_point.error());
+  MountSettings settings;
+  settings.read_only = arguments.read_only;
+  const auto disk = mount_in_background(target.map_path, *mount_point, settings, default_place, world);
+  if (!disk) {
+    if (default_place) remove_default_mount_point(*mount_point, world);
+    return fail(disk.error());
+  }
+  auto daemon = find_daemon(target, world);
+  if (!daemon) return fail(daemon.error());
+  if (!*daemon)
+    return fail(Errc::failed, "the daemon ended right after the mount, this volume, look at the system log");
+  return std::move(**daemon);
+}
+
+int attach_loop_device(const Daemon& daemon, const AttachArguments& arguments, bool mounted_here, World& world) {
+  const auto disk = open_served_disk(daemon.mount_point());
+  Result<LoopAttachment> attachment =
+      disk ? attach_loop(*disk, {.sector_size = sector_size_of(daemon.status()),
+                                 .read_only = arguments.read_only || daemon.status().value("read_only", false),
+                                 .scan_partitions = arguments.scan_partitions})
+           : Result<LoopAttachment>(tl::unexpect, disk.error());
+  if (!attachment) {
+    if (mounted_here) std::ignore = unmount_in_order(daemon);
+    return report_error(world, attachment.error());
+  }
+  if (!attachment->direct) {
+    report_note(world, fmt::format("{} works without direct I/O, data is cached twice", attachment->device));
+  }
+  world.out << attachment->device << '\n';
+  return kExitDone;
+}
+
+int run_attach(const AttachArguments& arguments, World& world) {
+  const auto target = resolve_target(arguments.map, world);
+  if (!target) return report_error(world, target.error());
+  auto found = find_daemon(*target, world);
+  if (!found) return report_error(world, found.error());
+  if (*found) {
+    const Daemon& daemon = **found;
+    const auto loops = loops_over({daemon.mount_point(), daemon.mount_point() + "/disk"}, world.views);
+    report_note(world, fmt::format("{} already, {}", loops.empty() ? "mounted" : "attached", daemon.mount_point()));
+    if (loops.empty()) return attach_loop_device(daemon, arguments, false, world);
+    world.out << loops.front() << '\n';
+    return kExitDone;
+  }
+  const auto daemon = mount_for_attach(*target, arguments, world);
+  if (!daemon) return report_error(world, daemon.error(), kExitMount);
+  return attach_loop_device(*daemon, arguments, true, world);
+}
+
+}  // namespace
+
+void add_attach(CLI::App& program, Invocation& invocation) {
+  auto arguments = std::make_shared<AttachArguments>();
+  CLI::App* const verb = program.add_subcommand("attach", "Mount a volume and set up a loop device over its disk");
+  verb->add_option("MAP", arguments->map, "Map of the volume")->required();
+  verb->add_option("MOUNTPOINT", arguments->mount_point, "Default: /run/remapfs/UUID");
+  verb->add_flag("--partscan", arguments->scan_partitions, "Look for partitions on the loop device");
+  verb->add_flag("--read-only", arguments->read_only, "Mount and attach read-only");
+  verb->footer(
+      "Prints the loop device. A volume that is mounted already is used as it is.\n\n"
+      "Example:\n  remapfs attach /var/lib/old.remapfs && mount /dev/loop0 /mnt/data");
+  verb->callback([arguments, &invocation] { invocation.exit_code = run_attach(*arguments, invocation.world); });
+}
+
+}  // namespace remapfs::cli

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <ostream>
+#include <string>
+
+#include "cli/map_view.hpp"
+#include "cli/output.hpp"
+#include "cli/reach.hpp"
+#include "cli/table.hpp"
+#include "cli/verbs.hpp"
+
+namespace remapfs::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct StatusArguments {
+  std::string target;
+  bool json = false;
+};
+
+std::string text_of(const Json& value) {
+  if (value.is_null()) return "";
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+// For people, from the same JSON that scripts get, so that the two cannot disagree.
+void print_for_people(const Json& status, std::ostream& out) {
+  const auto line = [&](std::string_view name, const std::string& value) {
+    out << fmt::format("{:<10} {}\n", fmt::format("{}:", name), value);
+  };
+  const Json& volume = status["volume"];
+  const Json& io = status["io"];
+  line("Volume", text_of(volume["uuid"]) + (volume["label"].is_null() ? "" : " (" + text_of(volume["label"]) + ")"));
+  line("State", text_of(status["state"]));
+  for (const Json& reason : status["reasons"]) line("", text_of(reason));
+  if (status["mounted"].get<bool>()) {
+    line("Mounted", fmt::format("{}{}, daemon {}", text_of(status["mountpoint"]),
+                                status["read_only"].get<bool>() ? " read-only" : "", text_of(status["daemon_pid"])));
+    line("Engine", text_of(status["engine"]));
+  } else {
+    line("Mounted", "no");
+  }
+  line("Size", fmt::format("{} in blocks of {}", human_size(volume["size_bytes"]), human_size(volume["block_size"])));
+  line("Remapped", fmt::format("{} blocks", text_of(status["remapped_blocks"])));
+  line("Lost", fmt::format("{} sectors", text_of(status["lost_sectors"])));
+  line("Weak", fmt::format("{} blocks", text_of(status["weak_blocks"])));
+  line("Spare", fmt::format("{} of {} slots free", text_of(status["spare"]["slots_free"]),
+                            text_of(status["spare"]["slots_total"])));
+  if (status["mounted"].get<bool>()) {
+    line("Requests", fmt::format("{} reads, {} writes; {} and {} answered with an error; {} blocks relocated",
+                                 text_of(io["reads"]), text_of(io["writes"]), text_of(io["read_errors"]),
+                                 text_of(io["write_errors"]), text_of(io["relocations"])));
+  }
+  Table devices({{"ID", true}, {"ROLE"}, {"PATH"}, {"SLOTS", true}, {"RETIRED", true}, {"NOTE"}}, true);
+  for (const Json& device : status["devices"]) {
+    devices.add_row({text_of(device["id"]), text_of(device["role"]), text_of(device["path"]), text_of(device["slots"]),
+                     text_of(device["slots_retired"]), device["missing"].get<bool>() ? "missing" : ""});
+  }
+  out << '\n' << devices.render();
+}
+
+int run_status(const StatusArguments& arguments, World& world) {
+  const auto target = resolve_target(arguments.target, world);
+  if (!target) return report_error(world, target.error());
+  auto daemon = find_daemon(*target, world);
+  if (!daemon) return report_error(world, daemon.error());
+  Json status;
+  if (*daemon) {
+    status = (*daemon)->status();
+  } else {
+    const auto report = status_from_map(target->map_path);
+    if (!report) return report_error(world, report.error());
+    status = to_json(*report);
+  }
+  if (arguments.json) {
+    world.out << status.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  } else {
+    print_for_people(status, world.out);
+  }
+  return kExitDone;
+}
+
+}  // namespace
+
+void add_status(CLI::App& program, Invocation& invocation) {
+  auto arguments = std::make_shared<StatusArguments>();
+  CLI::App* const verb = program.add_subcommand("status", "Show how a volume is");
+  verb->add_option("TARGET", arguments->target, "Map, mount point, or the disk in it")->required();
+  verb->add_flag("-J,--json", arguments->json, "As JSON");
+  verb->footer("The state never changes the exit code.\n\nExample:\n  remapfs status /mnt/old -J | jq .state");
+  verb->callback([arguments, &invocation] { invocation.exit_code = run_status(*arguments, invocation.world); });
+}
+
+}  // namespace remapfs::cli

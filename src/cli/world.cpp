@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/world.hpp"
+
+#include <unistd.h>
+
+#include <cstdlib>
+#include <iostream>
+
+namespace remapfs::cli {
+namespace {
+
+std::string environment(const char* name) {
+  const char* const value = ::secure_getenv(name);
+  return value != nullptr ? value : "";
+}
+
+}  // namespace
+
+World World::of_process() {
+  const uid_t uid = ::geteuid();
+  const std::string xdg_runtime_dir = environment("XDG_RUNTIME_DIR");
+  return {.out = std::cout,
+          .err = std::cerr,
+          .uid = uid,
+          .xdg_runtime_dir = xdg_runtime_dir,
+          .notify_socket = environment("NOTIFY_SOCKET"),
+          .place = runtime_place(uid, xdg_runtime_dir),
+          .views = {}};
+}
+
+}  // namespace remapfs::cli

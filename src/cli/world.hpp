@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <iosfwd>
+#include <string>
+
+#include "control/socket_place.hpp"
+#include "io/sysfs.hpp"
+
+namespace remapfs::cli {
+
+// Everything the program sees of the outside besides the files it is told about, so that a test can bring its own.
+struct World {
+  std::ostream& out;
+  std::ostream& err;
+  uid_t uid = 0;
+  std::string xdg_runtime_dir;  // empty: unset
+  std::string notify_socket;    // of the service manager; empty: none
+  RuntimePlace place;           // where control sockets and default mount points of this user are
+  KernelViews views;
+
+  static World of_process();
+};
+
+// Exit codes, as the manual has them.
+inline constexpr int kExitDone = 0;
+inline constexpr int kExitUsage = 1;
+inline constexpr int kExitCouldNot = 2;  // or findings
+inline constexpr int kExitMount = 32;    // as mount(8) wants it
+
+}  // namespace remapfs::cli
