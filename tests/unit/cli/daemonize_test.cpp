@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/daemonize.hpp"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "support/temp_dir.hpp"
+
+namespace remapfs::cli {
+namespace {
+
+using ::testing::HasSubstr;
+
+TEST(Daemonize, ParentReturnsWhenTheChildIsReadyAndTheChildLivesOn) {
+  const remapfs::testing::TempDir dir;
+  const std::string fifo = dir / "fifo";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const auto started = start_in_background([&](Readiness& readiness) -> Result<int> {
+    readiness.ready();
+    std::ofstream(fifo) << ::getsid(0) << ' ' << ::getpid();  // waits for the reader below
+    return 0;
+  });
+  ASSERT_TRUE(started) << describe(started.error());
+  pid_t session = 0;
+  pid_t process = 0;
+  std::ifstream(fifo) >> session >> process;
+  EXPECT_EQ(session, process);
+  EXPECT_NE(process, ::getpid());
+}
+
+TEST(Daemonize, ErrorOfTheChildIsTheParentsError) {
+  const auto started = start_in_background(
+      [](Readiness&) -> Result<int> { return fail(Errc::stale, "old map, \"x\"\n, restore it", EIO); });
+  ASSERT_FALSE(started);
+  EXPECT_EQ(started.error().code, Errc::stale);
+  EXPECT_EQ(started.error().message, "old map, \"x\"\n, restore it");
+}
+
+TEST(Daemonize, ChildThatDiesSilentlyIsAnError) {
+  const auto started = start_in_background([](Readiness&) -> Result<int> { ::_exit(3); });
+  ASSERT_FALSE(started);
+  EXPECT_THAT(started.error().message, HasSubstr("died"));
+}
+
+TEST(Daemonize, ChildHoldsNoneOfTheParentsStreams) {
+  int ends[2];
+  ASSERT_EQ(::pipe(ends), 0);
+  const int saved = ::dup(STDOUT_FILENO);
+  ::dup2(ends[1], STDOUT_FILENO);
+  ::close(ends[1]);
+  int hold[2];
+  ASSERT_EQ(::pipe2(hold, O_CLOEXEC), 0);
+  const auto started = start_in_background([&](Readiness& readiness) -> Result<int> {
+    ::close(hold[1]);
+    readiness.ready();
+    char byte = 0;
+    return static_cast<int>(::read(hold[0], &byte, 1));  // until the test is over
+  });
+  ::dup2(saved, STDOUT_FILENO);
+  ::close(saved);
+  ASSERT_TRUE(started);
+  char byte = 0;
+  EXPECT_EQ(::read(ends[0], &byte, 1), 0) << "a shell would wait for the daemon in $(remapfs attach ...)";
+  ::close(ends[0]);
+  ::close(hold[0]);
+  ::close(hold[1]);
+}
+
+}  // namespace
+}  // namespace remapfs::cli

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/run.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "unit/cli/test_world.hpp"
+
+namespace remapfs::cli {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+using testing::TestWorld;
+
+constexpr const char* kVerbs[] = {"create", "mount",  "unmount", "attach", "detach",    "status",
+                                  "list",   "add",    "remove",  "retest", "mark-lost", "clear-lost",
+                                  "events", "resume", "check",   "destroy"};
+
+void expect_one_error_line(const TestWorld& test) {
+  const std::string text = test.err.str();
+  EXPECT_THAT(text, StartsWith("remapfs: "));
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
+  EXPECT_EQ(text.back(), '\n');
+  EXPECT_GE(std::count(text.begin(), text.end(), ','), 2) << "what, where, what to do: " << text;
+}
+
+TEST(Run, VersionAndHelpAreNoErrors) {
+  TestWorld test;
+  EXPECT_EQ(test.run({"--version"}), kExitDone);
+  EXPECT_THAT(test.out.str(), StartsWith("remapfs "));
+  EXPECT_EQ(test.run({"--help"}), kExitDone);
+  for (const char* verb : kVerbs) EXPECT_THAT(test.out.str(), HasSubstr(verb));
+  EXPECT_EQ(test.err.str(), "");
+}
+
+TEST(Run, EveryVerbHasHelpWithAnExample) {
+  TestWorld test;
+  for (const char* verb : kVerbs) {
+    EXPECT_EQ(test.run({verb, "--help"}), kExitDone) << verb;
+    EXPECT_THAT(test.out.str(), HasSubstr("Example:")) << verb;
+    EXPECT_THAT(test.out.str(), HasSubstr(std::string("remapfs ") + verb)) << verb;
+    EXPECT_EQ(test.err.str(), "") << verb;
+  }
+}
+
+TEST(Run, WrongUseIsExitCode1AndOneLine) {
+  TestWorld test;
+  const std::vector<std::vector<const char*>> wrong{
+      {},
+      {"frobnicate"},
+      {"frobnicate", "x"},
+      {"--frobnicate"},
+      {"scrub", "x"},
+      {"repair", "x"},
+      {"mount"},
+      {"mount", "map"},
+      {"mount", "map", "mnt", "extra"},
+      {"mount", "map", "mnt", "-o", "frobnicate"},
+      {"mount", "map", "mnt", "-o"},
+      {"/a/map", "/mnt", "-o", "frobnicate"},
+      {"status"},
+      {"status", "a", "b"},
+      {"status", "a", "--watch"},
+      {"list", "a", "-o", "block,frobnicate"},
+      {"add", "map"},
+      {"add", "map", "x"},
+      {"add", "map", "5-3"},
+      {"remove", "map", "1", "-2"},
+      {"mark-lost", "map", "0x"},
+      {"create"},
+      {"create", "map"},
+      {"create", "map", "--primary", "p"},
+      {"create", "map", "--primary", "p", "--spare", "s", "--spare-size", "1.5G"},
+      {"create", "map", "--primary", "p", "--spare", "s", "--block-size", "1000"},
+      {"create", "map", "--primary", "p", "--spare", "s", "--block-size", "64K"},
+      {"create", "map", "--primary", "p", "--spare", "s", "--block-size", "256"},
+      {"create", "map", "--primary", "p", "--reserve", "1G"},
+      {"create", "map", "--primary", "p", "--spare", "s", "--label", "a\nb"},
+  };
+  for (const auto& args : wrong) {
+    std::string shown;
+    for (const char* arg : args) shown += std::string(" ") + arg;
+    EXPECT_EQ(test.run(args), kExitUsage) << shown;
+    expect_one_error_line(test);
+    EXPECT_EQ(test.out.str(), "") << shown;
+  }
+}
+
+TEST(Run, WhatIsNotThereIsExitCode2AndForMounts32) {
+  TestWorld test;
+  const std::string nothing = test.dir / "nothing";
+  const char* const path = nothing.c_str();
+  for (const char* verb :
+       {"unmount", "attach", "detach", "status", "list", "events", "retest", "resume", "check", "destroy"}) {
+    EXPECT_EQ(test.run({verb, path}), kExitCouldNot) << verb;
+    expect_one_error_line(test);
+  }
+  for (const char* verb : {"add", "remove", "mark-lost", "clear-lost"}) {
+    EXPECT_EQ(test.run({verb, path, "1"}), kExitCouldNot) << verb;
+    expect_one_error_line(test);
+  }
+  EXPECT_EQ(test.run({"mount", path, "/"}), kExitMount);
+  expect_one_error_line(test);
+  EXPECT_EQ(test.run({path, "/", "-o", "rw,dev,suid"}), kExitMount);
+  expect_one_error_line(test);
+  EXPECT_EQ(test.run({"mount", path, "/", "-o", "remount"}), kExitMount);
+}
+
+TEST(Run, FileOfAnotherKindIsNoMap) {
+  TestWorld test;
+  const std::string file = test.dir / "file";
+  std::ofstream(file) << std::string(8192, 'x');
+  for (const char* verb : {"status", "list", "events", "destroy", "unmount"}) {
+    EXPECT_EQ(test.run({verb, file.c_str()}), kExitCouldNot) << verb;
+    expect_one_error_line(test);
+  }
+  EXPECT_EQ(std::ifstream(file).get(), 'x');
+}
+
+}  // namespace
+}  // namespace remapfs::cli
