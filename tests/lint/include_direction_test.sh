@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# include_direction_test.sh SOURCE_DIR: a folder of src/ includes only what stands below it. An installed header is
+# visible to everybody, so the build does not notice.
+set -euo pipefail
+cd "$1"
+
+declare -A may=(
+  [core]="core"
+  [io]="io core"
+  [store]="store core"
+  [volume]="volume core"
+  [fuse]="fuse core"
+  [control]="control core"
+  [cli]="cli control fuse volume store io core"
+)
+bad=0
+for folder in "${!may[@]}"; do
+  while IFS=: read -r file line include; do
+    target=${include#*\"}
+    target=${target%%/*}
+    case " ${may[$folder]} remapfs " in
+      *" $target "*) ;;
+      *) echo "$file:$line: src/$folder must not include $target/" && bad=1 ;;
+    esac
+  done < <(grep -rnE '^#include "[a-z_]+/' "src/$folder" --include='*.hpp' --include='*.cpp' || true)
+done
+
+# The vocabulary knows no FUSE, SQLite, CLI or POSIX headers.
+if grep -rnE '^#include <(fuse|sqlite3|SQLiteCpp|CLI|fcntl|unistd|sys/|linux/)' include; then
+  echo "include/remapfs must stand on the C++ standard library and tl::expected alone" && bad=1
+fi
+exit $bad
