@@ -36,6 +36,8 @@
 namespace remapfs::cli {
 namespace {
 
+constexpr const char* kMountEvent = "mount";
+constexpr const char* kUnmountEvent = "unmount";
 // All stacks are resident under mlockall; the default of 8 MiB each would be most of the daemon.
 constexpr std::size_t kThreadStackBytes = std::size_t{1} << 20U;
 
@@ -166,6 +168,8 @@ class Service {
   std::optional<VolumeTarget> target_;
   std::unique_ptr<ControlServer> server_;
   bool mounted_ = false;
+  // What start_transport() made may be looked at by the control server's threads, until target_ is detached.
+  std::atomic<bool> serving_ = false;
 };
 
 Result<void> Service::start() {
@@ -188,15 +192,16 @@ Result<void> Service::start() {
   if (!assembled) return fail(assembled.error());
   assembled_ = std::move(*assembled);
 
-  auto started = start_transport();
-  if (started) started = start_control();
+  // Whoever sees the mount finds the control socket.
+  auto started = start_control();
+  if (started) started = start_transport();
   if (!started) {
     undo_start();
     return started;
   }
   for (const std::string& warning : assembled_.warnings) log_warning(warning);
   for (const std::string& line : hardening_.lines) log_info(line);
-  record("mount", fmt::format("at {}", channel_.mount_point));
+  record(kMountEvent, fmt::format("at {}", channel_.mount_point));
   log_info(fmt::format("{} serves {} ({}, {})", spec_.map_path, channel_.mount_point, assembled_.volume->info().uuid,
                        transport_->info().describe()));
   return {};
@@ -225,6 +230,7 @@ Result<void> Service::start_transport() {
   auto transport = fuse::Transport::start(std::move(*descriptors), fuse::Operations::table(), &*operations_, options);
   if (!transport) return fail(transport.error());
   transport_ = std::move(*transport);
+  serving_ = true;
   return {};
 }
 
@@ -242,6 +248,9 @@ Result<void> Service::start_control() {
 // The mount was visible for a moment: nobody was told of it, but somebody may have looked in. Its connection is closed
 // first, so that whoever does gets an error and cannot hold it.
 void Service::undo_start() {
+  if (target_) target_->detach();
+  requests_.answer_for_good(fail(Errc::failed, "the mount failed, this volume, see what mount said"));
+  if (server_) server_->stop();
   transport_.reset();
   channel_.descriptor.reset();
   if (mounted_) std::ignore = fuse::unmount_fuse(channel_.mount_point);
@@ -249,6 +258,7 @@ void Service::undo_start() {
 }
 
 void Service::describe_status(StatusReport& report) const {
+  if (!serving_) return;
   report.mounted = true;
   report.degraded = assembled_.degraded;
   report.mountpoint = channel_.mount_point;
@@ -260,8 +270,9 @@ void Service::describe_status(StatusReport& report) const {
 }
 
 void Service::log_event(const Event& event) const {
-  log_warning(event.block ? fmt::format("{}: block {}: {}", event.kind, event.block->value(), event.detail)
-                          : fmt::format("{}: {}", event.kind, event.detail));
+  const std::string line = event.block ? fmt::format("{}: block {}: {}", event.kind, event.block->value(), event.detail)
+                                       : fmt::format("{}: {}", event.kind, event.detail);
+  event.kind == kMountEvent || event.kind == kUnmountEvent ? log_info(line) : log_warning(line);
 }
 
 // A line in the volume's history; that it cannot be written is no reason to stop.
@@ -336,7 +347,7 @@ Result<void> Service::finish() {
       log_error(fmt::format("cannot unmount: {}", describe(unmounted.error())));
     }
   }
-  record("unmount", fmt::format("from {}", channel_.mount_point));
+  record(kUnmountEvent, fmt::format("from {}", channel_.mount_point));
   const std::string map_path = spec_.map_path;
   Result<void> closed = assembled_.volume->close();
   if (!closed) {

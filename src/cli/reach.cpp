@@ -4,9 +4,8 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
-#include <cerrno>
-
 #include "cli/map_view.hpp"
+#include "store/map_lock.hpp"
 
 namespace remapfs::cli {
 namespace {
@@ -19,10 +18,11 @@ bool is_other_file(const std::string& path, const std::string& other) {
   return a.st_dev != b.st_dev || a.st_ino != b.st_ino;
 }
 
-// False when nobody serves the mount any more. Waits if its daemon hangs.
-bool is_served(const MountEntry& mount) {
-  struct stat info {};
-  return ::stat(mount.mount_point.c_str(), &info) == 0 || errno != ENOTCONN;
+// True while somebody holds the map. The mount itself cannot tell: the kernel answers for a dead one from its caches,
+// and asking a hung one would hang.
+bool is_held(const std::string& map_path) {
+  const auto lock = store::MapLock::acquire(map_path, /*read_only=*/true);
+  return !lock && lock.error().code == Errc::busy;
 }
 
 }  // namespace
@@ -51,7 +51,7 @@ Result<std::optional<Daemon>> find_daemon(const Target& target, const World& wor
     return Daemon(path, std::move(*status));
   }
   if (refused) return fail(std::move(*refused));
-  if (target.mount && is_served(*target.mount)) {
+  if (target.mount && is_held(target.map_path)) {
     return fail(Errc::transport,
                 fmt::format("its daemon cannot be found, {}, use the XDG_RUNTIME_DIR it was mounted with, or umount",
                             target.mount->mount_point));

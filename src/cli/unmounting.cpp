@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "cli/loop_device.hpp"
+#include "cli/map_view.hpp"
 #include "fuse/mount_point.hpp"
 #include "io/unique_fd.hpp"
 #include "store/map_lock.hpp"
@@ -138,6 +139,9 @@ Result<Outcome> unmount(const Target& target, bool force, const World& world) {
                             watcher->daemon_pid()));
   }
   remove_default_mount_point(target.mount->mount_point, world);
+  if (const auto info = read_map_info(target.map_path)) {
+    ControlClient::remove_stale_socket(socket_path(world.place, info->uuid));
+  }
   return Outcome::done;
 }
 

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -53,6 +54,13 @@ Result<ControlClient> ControlClient::connect(std::span<const std::string> paths)
     return ControlClient(std::move(socket), peer.pid, std::move(daemon));
   }
   return fail(std::move(last));
+}
+
+void ControlClient::remove_stale_socket(const std::string& path) {
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) != 0 || !S_ISSOCK(info.st_mode)) return;
+  const auto client = connect({&path, 1});
+  if (!client && client.error().code == Errc::not_found) ::unlink(path.c_str());
 }
 
 Result<ReplyLine> ControlClient::next_line(std::chrono::milliseconds timeout) {

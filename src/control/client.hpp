@@ -22,6 +22,9 @@ class ControlClient {
   // The first of the paths at which a daemon listens. Errors: not_found (nobody does), permission (somebody else's).
   static Result<ControlClient> connect(std::span<const std::string> paths);
 
+  // Removes a socket file that nobody listens at any more. Leaves everything else alone.
+  static void remove_stale_socket(const std::string& path);
+
   // Asks for the status.
   Result<nlohmann::ordered_json> status(std::chrono::milliseconds timeout = std::chrono::seconds(10));
   // Asks for anything else; report is told every block as its line comes in. `timeout` bounds the wait for each line.

@@ -64,14 +64,12 @@ Result<Outcome> VolumeTarget::resume() {
 }
 
 Result<StatusReport> VolumeTarget::status() {
+  const Visit visit(*this);
+  if (visit.volume() == nullptr) return fail(being_unmounted());
   StatusReport report;
-  {
-    const Visit visit(*this);
-    if (visit.volume() == nullptr) return fail(being_unmounted());
-    report.info = visit.volume()->info();
-    report.volume = visit.volume()->status();
-    report.read_only = visit.volume()->read_only();
-  }
+  report.info = visit.volume()->info();
+  report.volume = visit.volume()->status();
+  report.read_only = visit.volume()->read_only();
   if (describe_) describe_(report);
   return report;
 }

@@ -15,7 +15,8 @@ namespace remapfs {
 //   be closed while the control socket still answers.
 class VolumeTarget final : public ControlTarget {
  public:
-  // describe: fills in what the volume itself does not know (mount point, engine, ...). May be empty.
+  // describe: fills in what the volume itself does not know (mount point, engine, ...); not called after detach(). May
+  // be empty.
   // unmount: ends the service, called without any lock held. Empty: unmount answers `unsupported`.
   // volume must live until detach() or the destructor.
   explicit VolumeTarget(Volume& volume, std::function<void(StatusReport&)> describe = {},

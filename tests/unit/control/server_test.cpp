@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/server.hpp"
 
-#include <gmock/gmock.h>
 #include <fcntl.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -302,6 +302,8 @@ TEST_F(ControlServerTest, SocketOfACrashedDaemonIsReplaced) {
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Errc::not_found);
   start();
+  expect_alive();
+  ControlClient::remove_stale_socket(path_);
   expect_alive();
 }
 

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <poll.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <functional>
+
+#include "e2e/cli/workspace.hpp"
+#include "io/unique_fd.hpp"
+
+// How a daemon begins and ends.
+
+namespace remapfs::e2e {
+namespace {
+
+using ::testing::HasSubstr;
+using namespace std::chrono_literals;
+
+class CliLifetime : public Workspace {
+ protected:
+  void SetUp() override {
+    create();
+    mount();
+    daemon_ = daemon();
+    socket_ = "/run/remapfs/" + status(map_)["volume"]["uuid"].get<std::string>() + ".sock";
+  }
+  [[nodiscard]] bool mounted() const { return run_program({"mountpoint", "-q", mnt_}).exit_code == 0; }
+  // Until the condition holds; false when it does not in time.
+  static bool eventually(const std::function<bool()>& condition, std::chrono::seconds timeout = 20s) {
+    const auto deadline = std::chrono::steady_clock::now() + timeout;
+    while (!condition()) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      ::poll(nullptr, 0, 20);
+    }
+    return true;
+  }
+
+  pid_t daemon_ = 0;
+  std::string socket_;
+};
+
+TEST_F(CliLifetime, SigtermAndSigintUnmountInOrder) {
+  for (const int signal : {SIGTERM, SIGINT}) {
+    write_bytes(disk_, 0, "stored by " + std::to_string(signal));
+    const pid_t process = daemon();
+    ASSERT_EQ(::kill(process, signal), 0);
+    EXPECT_TRUE(ends_within(process, 30s));
+    EXPECT_FALSE(mounted());
+    EXPECT_EQ(::access(socket_.c_str(), F_OK), -1);
+    EXPECT_EQ(remapfs({"check", map_}).out, "clean\n");
+    EXPECT_EQ(read_bytes(primary_, 0, 9), "stored by");
+    mount();
+  }
+}
+
+TEST_F(CliLifetime, SigtermWhileBusyKeepsServing) {
+  UniqueFd held(::open(disk_.c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_TRUE(held);
+  ASSERT_EQ(::kill(daemon_, SIGTERM), 0);
+  // A verb that is answered after the signal was handled or not: both ways the daemon still serves.
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(status(map_)["mounted"], true);
+  char byte = 0;
+  EXPECT_EQ(::pread(held.get(), &byte, 1, 0), 1);
+  EXPECT_FALSE(ends_within(daemon_, 0s));
+  const Ran ran = remapfs({"unmount", map_});
+  expect_one_error(ran, 2, "in use");
+  EXPECT_THAT(ran.err, HasSubstr("e2e_cli")) << "the users are named";
+  EXPECT_THAT(ran.err, HasSubstr(std::to_string(::getpid())));
+  EXPECT_EQ(::pwrite(held.get(), "after", 5, 0), 5);
+  held.reset();
+  unmount();
+  EXPECT_EQ(read_bytes(primary_, 0, 5), "after");
+}
+
+TEST_F(CliLifetime, PlainUmountEndsTheDaemonInOrder) {
+  ASSERT_EQ(remapfs({"add", map_, "9"}).exit_code, 0);
+  ASSERT_EQ(run_program({"umount", mnt_}).exit_code, 0);
+  EXPECT_TRUE(ends_within(daemon_, 30s));
+  EXPECT_EQ(::access(socket_.c_str(), F_OK), -1);
+  EXPECT_EQ(remapfs({"check", map_}).out, "clean\n");
+}
+
+TEST_F(CliLifetime, KilledDaemonsMountIsTakenAwayByForceAndTheMapMountsAgain) {
+  ASSERT_EQ(remapfs({"add", map_, "9"}).exit_code, 0);
+  write_bytes(disk_, 9 * 4096, std::string(4096, 'k'));
+  ASSERT_EQ(::kill(daemon_, SIGKILL), 0);
+  ASSERT_TRUE(ends_within(daemon_, 30s));
+  ASSERT_EQ(::access(socket_.c_str(), F_OK), 0) << "a killed daemon leaves its socket";
+  for (const char* verb : {"status", "unmount"}) {
+    for (const std::string& target : {mnt_, map_, disk_}) {
+      expect_one_error(remapfs({verb, target}), 2, "--force");
+    }
+  }
+  expect_one_error(remapfs({"mount", map_, mnt_}), 32, mnt_);
+  EXPECT_EQ(remapfs({"unmount", mnt_, "--force"}).exit_code, 0);
+  EXPECT_FALSE(mounted());
+  EXPECT_EQ(::access(socket_.c_str(), F_OK), -1);
+  mount();
+  EXPECT_EQ(read_bytes(disk_, 9 * 4096, 4096), std::string(4096, 'k'));
+  EXPECT_EQ(read_bytes(disk_, 0, 4096), known_bytes(0, 4096));
+  unmount();
+  EXPECT_EQ(remapfs({"check", map_}).out, "clean\n");
+}
+
+TEST_F(CliLifetime, KilledDaemonsMountInUseIsTakenAwayToo) {
+  UniqueFd held(::open(disk_.c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_EQ(::kill(daemon_, SIGKILL), 0);
+  ASSERT_TRUE(ends_within(daemon_, 30s));
+  EXPECT_EQ(remapfs({"unmount", map_, "--force"}).exit_code, 0);
+  EXPECT_FALSE(mounted());
+  mount();
+}
+
+TEST_F(CliLifetime, ForceEndsAMountWhoseUserDoesNotLetGo) {
+  UniqueFd held(::open(disk_.c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_EQ(::pwrite(held.get(), "acknowledged", 12, 0), 12);
+  expect_one_error(remapfs({"unmount", map_}), 2, "in use");
+  EXPECT_EQ(remapfs({"unmount", map_, "--force"}).exit_code, 0);
+  EXPECT_TRUE(ends_within(daemon_, 0s));
+  char byte = 0;
+  EXPECT_EQ(::pread(held.get(), &byte, 1, 0), -1);
+  EXPECT_EQ(read_bytes(primary_, 0, 12), "acknowledged");
+  EXPECT_EQ(remapfs({"check", map_}).out, "clean\n");
+}
+
+TEST_F(CliLifetime, AbortedConnectionEndsTheDaemonInOrder) {
+  ASSERT_EQ(remapfs({"add", map_, "9"}).exit_code, 0);
+  const Ran ran = run_program({"sh", "-c",
+                               "minor=$(grep ' '\"$0\"' ' /proc/self/mountinfo | cut -d' ' -f3 | cut -d: -f2); "
+                               "echo 1 > /sys/fs/fuse/connections/$minor/abort",
+                               mnt_});
+  ASSERT_EQ(ran.exit_code, 0) << ran.err;
+  EXPECT_TRUE(ends_within(daemon_, 30s));
+  EXPECT_FALSE(mounted());
+  EXPECT_EQ(remapfs({"check", map_}).out, "clean\n");
+}
+
+TEST_F(CliLifetime, UnmountIsAnsweredOnceWhileVerbsRun) {
+  const pid_t process = daemon_;
+  Running marking({REMAPFS_PROGRAM, "mark-lost", map_, "0-4095"});
+  ASSERT_TRUE(eventually([&] { return status(map_)["lost_sectors"] != 0; }));
+  unmount();
+  EXPECT_TRUE(ends_within(process, 0s));
+  EXPECT_NE(marking.wait(), -1);
+  EXPECT_EQ(remapfs({"check", map_}).out, "clean\n");
+}
+
+class CliForeground : public Workspace {};
+
+TEST_F(CliForeground, StaysInTheForegroundAndTellsTheServiceManager) {
+  create();
+  Running running({REMAPFS_PROGRAM, "mount", map_, mnt_, "--foreground"});
+  const auto deadline = std::chrono::steady_clock::now() + 20s;
+  while (!status(map_)["mounted"].get<bool>()) {
+    ASSERT_LT(std::chrono::steady_clock::now(), deadline);
+  }
+  EXPECT_EQ(status(map_)["daemon_pid"], running.pid());
+  EXPECT_EQ(read_bytes(disk_, 0, 512), known_bytes(0, 512));
+  ASSERT_EQ(::kill(running.pid(), SIGTERM), 0);
+  EXPECT_EQ(running.wait(), 0);
+}
+
+TEST_F(CliForeground, FailureIsExitCode32) {
+  create();
+  expect_one_error(remapfs({"mount", map_, dir_ / "none", "-f"}), 32, "none");
+}
+
+}  // namespace
+}  // namespace remapfs::e2e
