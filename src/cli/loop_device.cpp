@@ -101,7 +101,9 @@ Result<std::string> file_below_loop(const std::string& device, const KernelViews
   return backing->path;
 }
 
-Result<void> detach_loop(const std::string& device, std::chrono::milliseconds patience, const KernelViews& views) {
+Result<std::optional<Error>> detach_loop(const std::string& device, std::chrono::milliseconds patience,
+                                         const KernelViews& views) {
+  std::optional<Error> unsynced;
   {
     // O_EXCL of the whole disk fails while anything holds it or a partition, and keeps new mounts away until we close.
     const UniqueFd loop(::open(device.c_str(), O_RDONLY | O_CLOEXEC | O_EXCL));
@@ -114,7 +116,7 @@ Result<void> detach_loop(const std::string& device, std::chrono::milliseconds pa
                   EBUSY);
     }
     if (::fsync(loop.get()) != 0) {
-      return fail(loop_error("what was written last cannot be stored, nothing was detached", device, errno));
+      unsynced = loop_error("detached, but what was written last is not stored", device, errno);
     }
     if (::ioctl(loop.get(), LOOP_CLR_FD) != 0 && errno != ENXIO) {
       return fail(loop_error("cannot detach the loop device", device, errno));
@@ -130,7 +132,7 @@ Result<void> detach_loop(const std::string& device, std::chrono::milliseconds pa
     }
     ::poll(nullptr, 0, kPollMs);
   }
-  return {};
+  return unsynced;
 }
 
 }  // namespace remapfs::cli

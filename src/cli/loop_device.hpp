@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -37,9 +38,11 @@ struct LoopAttachment {
 
 // Writes out what is cached, takes the device down and waits until it is really free. Refused while the device or a
 // partition of it is mounted, swapped on or otherwise held. Errors: busy (naming the users; nothing was changed),
-//   timeout (somebody keeps it open: it goes when they close it), device errors (the cached data could not be
-//   written; the device stays).
-[[nodiscard]] Result<void> detach_loop(const std::string& device, std::chrono::milliseconds patience,
-                                       const KernelViews& views = {});
+//   timeout (somebody keeps it open: it goes when they close it), device errors.
+// The result, if any, is what kept cached data from being written: the device went all the same, since one over a
+// volume that has failed could never be taken down otherwise, and waiting keeps nothing: the kernel drops pages that it
+// could not write.
+[[nodiscard]] Result<std::optional<Error>> detach_loop(const std::string& device, std::chrono::milliseconds patience,
+                                                       const KernelViews& views = {});
 
 }  // namespace remapfs::cli

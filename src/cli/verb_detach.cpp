@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,7 +46,8 @@ Result<Attachment> find_attachment(const std::string& text, const World& world) 
     return fail(Errc::foreign,
                 fmt::format("not a loop device over a volume, {} (over {}), use losetup --detach", text, *file));
   }
-  Attachment found{std::move(*target), {text}, loops_over(target->mount->possible_disk_paths(), world.views)};
+  Attachment found{std::move(*target), {text}, {}};
+  found.left_alone = loops_over(found.target.mount->possible_disk_paths(), world.views);
   std::erase(found.left_alone, text);
   return found;
 }
@@ -55,6 +57,8 @@ Result<Outcome> unmount_when_released(const Target& target, const World& world) 
   const auto deadline = std::chrono::steady_clock::now() + kBusyPatience;
   for (;;) {
     auto outcome = unmount(target, false, world);
+    // A daemon that has died left a mount that nobody can use.
+    if (!outcome && outcome.error().code == Errc::device_gone) return unmount(target, true, world);
     const bool transient = !outcome && outcome.error().code == Errc::busy && target.mount &&
                            busy_users(target.mount->mount_point, world.views).empty();
     if (!transient || std::chrono::steady_clock::now() >= deadline) return outcome;
@@ -65,17 +69,19 @@ Result<Outcome> unmount_when_released(const Target& target, const World& world) 
 int run_detach(const std::string& text, World& world) {
   const auto found = find_attachment(text, world);
   if (!found) return report_error(world, found.error());
+  std::optional<Error> unsynced;
   for (const std::string& loop : found->loops) {
-    if (auto detached = detach_loop(loop, kLoopPatience, world.views); !detached) {
-      return report_error(world, detached.error());
-    }
+    const auto detached = detach_loop(loop, kLoopPatience, world.views);
+    if (!detached) return report_error(world, detached.error());
+    if (*detached) unsynced = **detached;
   }
   if (!found->left_alone.empty()) {
     report_note(world, fmt::format("still attached, {}, the volume stays mounted", fmt::join(found->left_alone, ", ")));
-    return kExitDone;
+    return unsynced ? report_error(world, *unsynced) : kExitDone;
   }
   const auto outcome = unmount_when_released(found->target, world);
   if (!outcome) return report_error(world, outcome.error());
+  if (unsynced) return report_error(world, *unsynced);
   if (*outcome == Outcome::already) report_note(world, fmt::format("not attached, {}", found->target.map_path));
   return kExitDone;
 }

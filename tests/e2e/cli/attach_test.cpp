@@ -121,6 +121,18 @@ TEST_F(CliAttach, FileSystemOnTopKeepsItAttached) {
   EXPECT_EQ(remapfs({"detach", again}).exit_code, 0);
 }
 
+TEST_F(CliAttach, OneOfTwoLoopDevicesIsDetachedAndTheOtherKeepsTheVolume) {
+  create();
+  const std::string first = attach({mnt_});
+  const remapfs::testing::LoopDevice second(disk_);
+  const Ran ran = remapfs({"detach", first});
+  EXPECT_EQ(ran.exit_code, 0);
+  EXPECT_THAT(ran.err, HasSubstr("note: still attached, " + second.path()));
+  EXPECT_FALSE(cli::file_below_loop(first));
+  EXPECT_EQ(read_bytes(second.path(), 0, 4096), known_bytes(0, 4096));
+  EXPECT_EQ(status(map_)["mounted"], true);
+}
+
 TEST_F(CliAttach, ReadOnly) {
   create();
   const std::string before = fingerprint();
@@ -171,15 +183,40 @@ TEST_F(CliAttach, FailedMountLeavesNothing) {
   EXPECT_EQ(::access(("/run/remapfs/" + uuid).c_str(), F_OK), -1);
 }
 
-TEST_F(CliAttach, DaemonKilledUnderALoopDeviceIsCleanedUpByDetachAndForce) {
+TEST_F(CliAttach, VolumeWhoseDiskHasGoneIsDetachedAndSaysWhatIsLost) {
+  const std::string failing = dir_ / "failing";
+  std::filesystem::create_directory(failing);
+  ASSERT_EQ(run_program({REMAPFS_FAULTY_DISK, "mount", primary_, failing}).exit_code, 0);
+  ASSERT_EQ(
+      remapfs({"create", map_, "--primary", failing + "/disk", "--spare", spare_, "--spare-size", "2M"}).exit_code, 0);
+  const std::string loop = attach({mnt_});
+  UniqueFd device(::open(loop.c_str(), O_RDWR | O_CLOEXEC));
+  ASSERT_EQ(::pwrite(device.get(), "unsynced", 8, 0), 8);
+  ASSERT_EQ(run_program({REMAPFS_FAULTY_DISK, "gone", failing, "on"}).exit_code, 0);
+  EXPECT_NE(::fsync(device.get()), 0);
+  EXPECT_NE(status(map_)["state"], "healthy");
+  device.reset();
+
+  expect_one_error(remapfs({"detach", map_}), 2, "stored");
+  EXPECT_FALSE(cli::file_below_loop(loop));
+  EXPECT_EQ(status(map_)["mounted"], false);
+  ASSERT_EQ(run_program({REMAPFS_FAULTY_DISK, "gone", failing, "off"}).exit_code, 0);
+  const std::string again = attach({mnt_});
+  EXPECT_EQ(read_bytes(again, 4096, 4096), known_bytes(4096, 4096));
+  EXPECT_EQ(remapfs({"detach", again}).exit_code, 0);
+  EXPECT_EQ(run_program({REMAPFS_FAULTY_DISK, "unmount", failing}).exit_code, 0);
+}
+
+TEST_F(CliAttach, DaemonKilledUnderALoopDeviceIsCleanedUpByDetach) {
   create();
   const std::string loop = attach({mnt_});
   const pid_t process = daemon();
   ASSERT_EQ(::kill(process, SIGKILL), 0);
   ASSERT_TRUE(ends_within(process, std::chrono::seconds(30)));
   expect_one_error(remapfs({"unmount", map_, "--force"}), 2, loop);
-  ASSERT_EQ(run_program({"losetup", "--detach", loop}).exit_code, 0);
-  EXPECT_EQ(remapfs({"unmount", map_, "--force"}).exit_code, 0);
+  const Ran ran = remapfs({"detach", map_});
+  if (ran.exit_code != 0) expect_one_error(ran, 2, "detached, but what was written last is not stored");
+  expect_all_gone(loop, mnt_);
   const std::string again = attach({mnt_});
   EXPECT_EQ(read_bytes(again, 0, 4096), known_bytes(0, 4096));
   EXPECT_EQ(remapfs({"detach", again}).exit_code, 0);
