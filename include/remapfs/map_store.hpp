@@ -125,6 +125,7 @@ struct VolumeInfo {
   std::string primary_path;
   std::string primary_identity;
   std::vector<SpareInfo> spares;
+  std::uint64_t rows = 0;  // of `remaps` when the map was opened
   bool clean = false;  // the last user closed it in order
 };
 

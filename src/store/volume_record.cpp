@@ -39,6 +39,7 @@ Result<void> read_volume(SQLite::Database& database, VolumeRecord& record) {
   info.size = ByteCount(column_u64(select, 3));
   info.clean = select.getColumn(4).getInt() != 0;
   record.row_count = column_u64(select, 5);
+  info.rows = record.row_count;
   record.row_digest = column_u64(select, 6);
   if (!Uuid::parse(info.uuid)) return damaged(info.map_path, "the volume's uuid is not one");
   if (!BlockGeometry::is_valid_block_size(info.block_size)) return damaged(info.map_path, "impossible block size");

@@ -192,6 +192,7 @@ struct Volume::Impl {
   std::unique_ptr<ScratchPool> scratches;
   BlockGate gate;
 
+  std::uint64_t loading_room = 0;            // reservations of the table that load() has not used yet
   std::atomic<bool> commit_failed{false};  // a commit's outcome is unknown
   Mutex resume_mutex;
   std::condition_variable_any resumed;

@@ -71,7 +71,12 @@ Result<void> Volume::Impl::load() {
     if (!slots) return fail(std::move(slots).error());
     member(spare.id)->slots = std::move(*slots);
   }
+  // Room for all rows at once: growing row by row would copy the table again and again.
+  const std::uint64_t rows = std::min(store->info().rows, block_count);  // a damaged map may say anything
+  if (auto room = table->reserve(rows); !room) return room;
+  loading_room = rows;
   if (auto loaded = store->load([&](const RemapRow& row) { return accept_row(row); }); !loaded) return loaded;
+  table->unreserve(loading_room);
   for (const SpareInfo& spare : store->info().spares) {
     for (const SlotIndex slot : spare.retired) member(spare.id)->slots->retire(slot);
   }
@@ -91,7 +96,11 @@ Result<void> Volume::Impl::accept_row(const RemapRow& row) {
                                              row.block.value(), row.where.slot.value(), row.where.spare));
     }
   }
-  if (auto room = table->reserve(1); !room) return room;
+  if (loading_room == 0) {
+    if (auto room = table->reserve(1); !room) return room;
+  } else {
+    --loading_room;
+  }
   table->assign(row.block, row.mapping());
   count_entry(row.block, row.mapping(), true);
   return {};

@@ -99,7 +99,7 @@ status_of() { remapfs status "$map" -J | jq -r ".$1"; }
 
 make_filesystem() {
   case $1 in
-    ext4) timeout 120 mkfs.ext4 -q "$loop" ;;
+    ext4) timeout 120 mkfs.ext4 -q -b 4096 "$loop" ;;
     xfs) timeout 120 mkfs.xfs -q -f "$loop" ;;
     btrfs) timeout 120 mkfs.btrfs -q -f "$loop" ;;
     *) fail "unknown file system $1" ;;

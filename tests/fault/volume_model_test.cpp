@@ -174,9 +174,13 @@ class Model {
     rule.lasts = static_cast<FaultRule::Lasts>(random_.below(3));
     if (rule.lasts == FaultRule::Lasts::until_written) rule.on = FaultRule::On::read;
     rule.times = random_.between(1, 6);
-    faults_.push_back({rig_.primary->add_fault(rule), first, count});
+    // A logical block of the device fails as a whole.
+    const std::uint64_t unit = rig_.primary->geometry().logical_block / kSectorSize;
+    const std::uint64_t begin = round_down(first, unit);
+    const std::uint64_t end = std::min(round_up(first + count, unit), size_ / kSectorSize);
+    faults_.push_back({rig_.primary->add_fault(rule), begin, end - begin});
     if (rule.on == FaultRule::On::write) return recount();
-    for (std::uint64_t s = first; s < first + count; ++s) was_bad_[s] = true;
+    for (std::uint64_t s = begin; s < end; ++s) was_bad_[s] = true;
     recount();
   }
 

@@ -15,10 +15,10 @@ truncate -s 300M "$work/nbd.img"
 cat > "$work/plugin.sh" << 'END'
 #!/usr/bin/env bash
 image=$(dirname "$0")/nbd.img
-bad() { # offset length: does it touch sectors 20000-20049 or 150000-150449?
+bad() { # offset length: does it touch sectors 400000-400049 or 150000-150449?
   [ -e "$(dirname "$0")/dying" ] || return 1
   local end=$(($2 + $1))
-  { [ "$1" -lt $((20050 * 512)) ] && [ "$end" -gt $((20000 * 512)) ]; } ||
+  { [ "$1" -lt $((400050 * 512)) ] && [ "$end" -gt $((400000 * 512)) ]; } ||
     { [ "$1" -lt $((150450 * 512)) ] && [ "$end" -gt $((150000 * 512)) ]; }
 }
 case $1 in

@@ -64,6 +64,17 @@ TEST_F(Verbs, RemoveKeepsTheEntryWhileThePrimaryFails) {
   EXPECT_TRUE(rig.row(kBlock));
 }
 
+TEST_F(Verbs, RemoveKeepsTheEntryWhenThePrimaryReturnsOtherBytesThanWritten) {
+  ASSERT_TRUE(rig.volume->add(block));
+  rig.primary->set_after([&](const FakeOperation& op) {
+    if (op.kind == FakeOperation::Kind::write) rig.primary->poke(ByteOffset(kAt + 77), pattern(0, 1, 9));
+  });
+  EXPECT_EQ(rig.volume->remove(block).error().code, Errc::media);
+  rig.primary->set_after({});
+  ASSERT_TRUE(rig.row(kBlock));
+  EXPECT_EQ(*rig.read(kAt, 4096), data);
+}
+
 TEST_F(Verbs, RemoveRefusesABlockWithLostSectors) {
   ASSERT_TRUE(rig.volume->add(block));
   ASSERT_TRUE(rig.volume->mark_lost(block));
