@@ -106,14 +106,20 @@ Result<std::optional<Error>> detach_loop(const std::string& device, std::chrono:
   std::optional<Error> unsynced;
   {
     // O_EXCL of the whole disk fails while anything holds it or a partition, and keeps new mounts away until we close.
-    const UniqueFd loop(::open(device.c_str(), O_RDONLY | O_CLOEXEC | O_EXCL));
-    if (!loop) {
+    UniqueFd loop(::open(device.c_str(), O_RDONLY | O_CLOEXEC | O_EXCL));
+    // A file system may let go of its device a moment after umount has returned.
+    const auto released_by = std::chrono::steady_clock::now() + std::chrono::seconds(2);
+    while (!loop) {
       if (errno != EBUSY) return fail(loop_error("cannot open the loop device", device, errno));
       const std::string users = describe(holders_of(device, views));
-      return fail(Errc::busy,
-                  fmt::format("in use, {} ({}), unmount what is on it first", device,
-                              users.empty() ? "mounted or held by the kernel" : users),
-                  EBUSY);
+      if (!users.empty() || std::chrono::steady_clock::now() >= released_by) {
+        return fail(Errc::busy,
+                    fmt::format("in use, {} ({}), unmount what is on it first", device,
+                                users.empty() ? "mounted or held by the kernel" : users),
+                    EBUSY);
+      }
+      ::poll(nullptr, 0, kPollMs);
+      loop = UniqueFd(::open(device.c_str(), O_RDONLY | O_CLOEXEC | O_EXCL));
     }
     if (::fsync(loop.get()) != 0) {
       unsynced = loop_error("detached, but what was written last is not stored", device, errno);
