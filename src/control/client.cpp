@@ -71,13 +71,12 @@ Result<ReplyLine> ControlClient::next_line(std::chrono::milliseconds timeout) {
 }
 
 Result<nlohmann::ordered_json> ControlClient::status(std::chrono::milliseconds timeout) {
-  if (auto sent = channel_.write_line(encode(Request{Verb::status, {}}), kSendTimeout); !sent) {
-    return fail(cut_off(sent.error()));
-  }
+  // As in ask(): a refusal may be there although the request could not be sent.
+  const auto sent = channel_.write_line(encode(Request{Verb::status, {}}), kSendTimeout);
   nlohmann::ordered_json status;
   for (;;) {
     auto reply = next_line(timeout);
-    if (!reply) return fail(reply.error());
+    if (!reply) return fail(sent ? reply.error() : cut_off(sent.error()));
     if (!reply->status.is_null()) status = std::move(reply->status);
     if (!reply->completion) continue;
     if (!reply->completion->result) return fail(reply->completion->result.error());
