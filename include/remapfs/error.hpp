@@ -66,6 +66,12 @@ using Result = tl::expected<T, Error>;
 }
 [[nodiscard]] inline tl::unexpected<Error> fail(Error error) { return tl::unexpected<Error>(std::move(error)); }
 
+// True for an error that speaks of the place that was accessed rather than of the device or the caller: only these may
+// create entries, and only after a probe of the device.
+[[nodiscard]] inline bool is_media_error(const Error& error) {
+  return error.code == Errc::media || error.code == Errc::timeout;
+}
+
 // The message if there is one, else the kind and errno in words.
 [[nodiscard]] std::string describe(const Error& error);
 

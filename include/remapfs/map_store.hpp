@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -142,10 +143,10 @@ class MapStore {
 
   [[nodiscard]] virtual const VolumeInfo& info() const = 0;
 
-  // Calls visit for every row, ascending by block, and checks all of it: order, ranges, masks, slots owned once, count
+  // Calls visit for all rows, some at a time, ascending by block, and checks all of it: order, ranges, masks, slots owned once, count
   // and digest of the rows, watermark, each row against its tag. Tags without a row are cleared (not when read-only).
   // Called once, before anything else. Errors: corrupt, stale, foreign, device errors; visit's own error is passed on.
-  virtual Result<void> load(const std::function<Result<void>(const RemapRow&)>& visit) = 0;
+  virtual Result<void> load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) = 0;
 
   // The row of one block as committed last. Errors: store.
   virtual Result<std::optional<RemapRow>> find_row(BlockIndex block) = 0;

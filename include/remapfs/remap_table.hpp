@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <type_traits>
 #include <utility>
 
@@ -40,6 +41,12 @@ struct Mapping {
   SectorMask valid_mask = 0;  // the block size's full mask when everything can be read
 
   friend constexpr bool operator==(const Mapping&, const Mapping&) = default;
+};
+
+// A block and its entry.
+struct TableEntry {
+  BlockIndex block;
+  Mapping mapping;
 };
 
 // How a part of a request is to be served.
@@ -107,13 +114,22 @@ class RemapTable {
   // Reservations of several threads add up. Every assign() uses one up if any is outstanding, whoever made it; so
   // either every assign() of a table has its reservation or, as while the map is loaded, none has. Calls of erase() in
   // between change nothing.
-  Result<void> reserve(std::uint64_t count);
+  Result<void> reserve(std::uint64_t count) { return reserve(count, count); }
+  // The same where no more than `partial` of the entries will have a mask that is neither empty nor full; reserve(0, n)
+  // adds n to them. A reservation for ten million entries without such masks takes half the memory.
+  Result<void> reserve(std::uint64_t count, std::uint64_t partial);
   // Gives back reservations that will not be used: the commit failed, or fewer entries were needed.
   void unreserve(std::uint64_t count);
   // Enters or replaces the entry of a block, which must be below block_count; the slot must be below
   // kMaxSlotsPerSpare and the mask within the block size's full mask. Without a reserve() before it, running out of
   // memory ends the program.
-  void assign(BlockIndex block, const Mapping& mapping);
+  void assign(BlockIndex block, const Mapping& mapping) {
+    const TableEntry entry{block, mapping};
+    assign({&entry, 1});
+  }
+  // The same for many, in their order. Cost: several times less an entry than one by one when the table is large, since
+  // memory is asked for ahead of its use.
+  void assign(std::span<const TableEntry> entries);
   // Removes the entry of a block; false if there was none.
   bool erase(BlockIndex block);
 

@@ -16,7 +16,7 @@
 #include "io/device_identity.hpp"
 #include "io/member_check.hpp"
 #include "io/posix_device.hpp"
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 #include "store/create_volume.hpp"
 #include "store/spare_superblocks.hpp"
 

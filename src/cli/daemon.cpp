@@ -30,7 +30,7 @@
 #include "fuse/transport.hpp"
 #include "fuse/volume_disk.hpp"
 #include "io/busy_users.hpp"
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 #include "remapfs/thread_annotations.hpp"
 
 namespace remapfs::cli {

@@ -4,7 +4,7 @@
 #include <functional>
 #include <string>
 
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 #include "remapfs/error.hpp"
 
 namespace remapfs::cli {

@@ -14,7 +14,7 @@
 #include <optional>
 
 #include "io/busy_users.hpp"
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 
 namespace remapfs::cli {
 namespace {

@@ -10,7 +10,7 @@
 
 #include "cli/daemon.hpp"
 #include "cli/daemonize.hpp"
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 
 namespace remapfs::cli {
 

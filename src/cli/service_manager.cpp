@@ -6,7 +6,7 @@
 
 #include <cstddef>
 
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 
 namespace remapfs::cli {
 

@@ -17,7 +17,7 @@
 #include "cli/loop_device.hpp"
 #include "cli/map_view.hpp"
 #include "fuse/mount_point.hpp"
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 #include "store/map_lock.hpp"
 
 extern char** environ;

@@ -15,7 +15,7 @@
 #include "cli/target.hpp"
 #include "cli/verbs.hpp"
 #include "io/posix_device.hpp"
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 #include "remapfs/aligned_buffer.hpp"
 #include "store/map_lock.hpp"
 #include "store/spare_superblocks.hpp"

@@ -39,7 +39,7 @@ Result<ControlClient> ControlClient::connect(std::span<const std::string> paths)
     address.sun_family = AF_UNIX;
     if (path.size() >= sizeof address.sun_path) continue;
     std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-    FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     if (!socket) return fail(Errc::device_other, fmt::format("no socket, {}, free file descriptors", path), errno);
     if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
       if (errno == EACCES || errno == EPERM) {
@@ -50,7 +50,7 @@ Result<ControlClient> ControlClient::connect(std::span<const std::string> paths)
     ucred peer{};
     socklen_t length = sizeof peer;
     if (::getsockopt(socket.get(), SOL_SOCKET, SO_PEERCRED, &peer, &length) != 0) peer.pid = 0;
-    FileDescriptor daemon(static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0)));
+    UniqueFd daemon(static_cast<int>(::syscall(SYS_pidfd_open, peer.pid, 0)));
     return ControlClient(std::move(socket), peer.pid, std::move(daemon));
   }
   return fail(std::move(last));

@@ -37,14 +37,14 @@ class ControlClient {
   bool wait_for_exit(std::chrono::milliseconds timeout);
 
  private:
-  ControlClient(FileDescriptor socket, pid_t daemon_pid, FileDescriptor daemon)
+  ControlClient(UniqueFd socket, pid_t daemon_pid, UniqueFd daemon)
       : channel_(std::move(socket)), daemon_pid_(daemon_pid), daemon_(std::move(daemon)) {}
 
   Result<ReplyLine> next_line(std::chrono::milliseconds timeout);
 
   LineChannel channel_;
   pid_t daemon_pid_;
-  FileDescriptor daemon_;  // pidfd, opened while the daemon was there: its number may be used again later
+  UniqueFd daemon_;  // pidfd, opened while the daemon was there: its number may be used again later
 };
 
 }  // namespace remapfs

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-#include "control/file_descriptor.hpp"
+#include "core/unique_fd.hpp"
 #include "remapfs/error.hpp"
 
 namespace remapfs {
@@ -19,7 +19,7 @@ namespace remapfs {
 // Threads: one at a time, except interrupt_reads().
 class LineChannel {
  public:
-  explicit LineChannel(FileDescriptor socket) : socket_(std::move(socket)) {}
+  explicit LineChannel(UniqueFd socket) : socket_(std::move(socket)) {}
 
   // The next line without its newline; nothing at the end of the stream. Takes at most max_bytes of memory and, all in
   // all, `timeout` of time, however slowly the bytes come.
@@ -37,7 +37,7 @@ class LineChannel {
   [[nodiscard]] int descriptor() const { return socket_.get(); }
 
  private:
-  FileDescriptor socket_;
+  UniqueFd socket_;
   std::string pending_;  // bytes received after the last line given out
 };
 

@@ -33,7 +33,7 @@ Error socket_error(std::string_view what, const std::string& path, std::string_v
 
 // True when something accepts connections at the address.
 bool is_served(const sockaddr_un& address) {
-  const FileDescriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!probe) return false;
   if (::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0) return true;
   return errno == EAGAIN;  // its queue is full: alive
@@ -66,7 +66,7 @@ class SignalsBlocked {
 
 struct ControlServer::Impl {
   struct Connection {
-    explicit Connection(FileDescriptor socket) : channel(std::move(socket)) {}
+    explicit Connection(UniqueFd socket) : channel(std::move(socket)) {}
     LineChannel channel;
     std::atomic<bool> finished = false;
     std::thread thread;
@@ -77,7 +77,7 @@ struct ControlServer::Impl {
   Result<void> listen_at(const std::string& wanted_path);
   void remove_socket_file() const;
   void accept_until_stopped();
-  void admit(FileDescriptor socket);
+  void admit(UniqueFd socket);
   void reap_finished();
   void serve(Connection& connection);
   Completion answer(const Request& request, LineChannel& channel);
@@ -87,8 +87,8 @@ struct ControlServer::Impl {
   const ControlServerOptions options;
   std::string path;
   struct stat socket_file {};  // identity of our socket file, so that only ours is removed
-  FileDescriptor listener;
-  FileDescriptor wake;
+  UniqueFd listener;
+  UniqueFd wake;
   std::atomic<bool> stopping = false;
   std::list<Connection> connections;  // of the accepting thread, then, after its end, of stop()
   std::thread acceptor;
@@ -118,8 +118,8 @@ Result<void> ControlServer::Impl::listen_at(const std::string& wanted_path) {
   }
 
   std::memcpy(address.sun_path, draft.c_str(), draft.size() + 1);
-  listener = FileDescriptor(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  wake = FileDescriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  listener = UniqueFd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  wake = UniqueFd(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!listener || !wake) {
     return fail(socket_error("cannot make the control socket", wanted_path, "free file descriptors", errno));
   }
@@ -147,7 +147,7 @@ void ControlServer::Impl::accept_until_stopped() {
   while (!stopping) {
     pollfd entries[2] = {{listener.get(), POLLIN, 0}, {wake.get(), POLLIN, 0}};
     if (::poll(entries, 2, -1) < 0 || stopping) continue;
-    FileDescriptor socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    UniqueFd socket(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
     if (socket) {
       admit(std::move(socket));
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
@@ -157,9 +157,9 @@ void ControlServer::Impl::accept_until_stopped() {
   }
 }
 
-void ControlServer::Impl::admit(FileDescriptor socket) {
+void ControlServer::Impl::admit(UniqueFd socket) {
   reap_finished();
-  const auto refuse = [&](FileDescriptor refused, Errc code, std::string message) {
+  const auto refuse = [&](UniqueFd refused, Errc code, std::string message) {
     // One line into an empty socket buffer: never blocks.
     LineChannel channel(std::move(refused));
     send(channel, encode(Completion{fail(code, std::move(message)), 0}));

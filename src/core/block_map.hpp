@@ -41,11 +41,16 @@ class BlockMap {
   // Entries. Counts a new one before it can be found and an erased one until it cannot.
   [[nodiscard]] std::uint64_t size() const { return size_.load(std::memory_order_acquire); }
 
+  // Asks for the memory of a block's place. For the changing thread.
+  void prefetch(std::uint64_t block) const {
+    if (const HashLayer* layer = newest()) layer->prefetch(group_hash(block));
+  }
   // Adds `count` to the outstanding reservations and makes sure there is room for all of them. False, with nothing
   // added, if memory is refused.
   [[nodiscard]] bool reserve(std::uint64_t count);
   // Takes up to `count` off the outstanding reservations; may give memory back.
   void unreserve(std::uint64_t count);
+  [[nodiscard]] std::uint64_t reserved() const { return reserved_; }
   // Takes one off them, if there is one, after a put() that used it. Allocates nothing.
   void settle() { reserved_ -= reserved_ == 0 ? 0 : 1; }
   // Enters or replaces. A new key takes room, no matter whose. Allocates nothing while reservations are outstanding.

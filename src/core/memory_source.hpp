@@ -19,7 +19,7 @@ class MemorySource {
   virtual void release(void* memory, std::size_t bytes) noexcept = 0;
 };
 
-// The memory of the process: std::calloc, which leaves fresh large pages untouched.
+// The memory of the process: the heap, and mappings in huge pages, untouched until used, for large arrays.
 [[nodiscard]] MemorySource& process_memory();
 
 }  // namespace remapfs

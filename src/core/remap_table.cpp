@@ -21,6 +21,8 @@ constexpr std::uint64_t kBatch = 256;
 // An erase looks at no more than this many blocks or places to find out whether its region is empty now.
 constexpr std::uint64_t kSweepBlocks = 4096;
 constexpr std::uint64_t kSweepPlaces = 16384;
+// How far ahead of its use an entry's place is asked for: enough lines under way to hide the latency of memory.
+constexpr std::size_t kPrefetched = 16;
 
 }  // namespace
 
@@ -68,6 +70,20 @@ struct RemapTable::Impl {
   std::uint64_t places() const {
     const EpochGuard guard;
     return entries.place_count(guard);
+  }
+
+  void prefetch(BlockIndex block) const REQUIRES(mutex) { entries.prefetch(block.value()); }
+
+  void assign(BlockIndex block, const Mapping& mapping) REQUIRES(mutex) {
+    REMAPFS_INVARIANT(block.value() < block_count);
+    const PackedMapping packed(mapping, geometry.full_mask());
+    filter.mark(filter.region_of(block));
+    if (packed.mask_is_partial()) REMAPFS_INVARIANT(masks.put(block.value(), mapping.valid_mask));
+    REMAPFS_INVARIANT(entries.put(block.value(), packed.word()));
+    if (!packed.mask_is_partial()) masks.erase(block.value());
+    entries.settle();
+    // A reservation for a mask is kept as long as an entry may still come that needs it.
+    if (packed.mask_is_partial() || masks.reserved() > entries.reserved()) masks.settle();
   }
 
   // Takes the mark off the region of an erased block if nothing is left there. A region too large to be looked
@@ -170,10 +186,10 @@ bool RemapTable::visit_runs(ByteRange range, RunVisitor visit, void* visitor) co
   return visit(visitor, run);
 }
 
-Result<void> RemapTable::reserve(std::uint64_t count) {
+Result<void> RemapTable::reserve(std::uint64_t count, std::uint64_t partial) {
   const MutexLock lock(impl_->mutex);
   if (!impl_->entries.reserve(count)) return fail(Errc::no_memory);
-  if (!impl_->masks.reserve(count)) {
+  if (!impl_->masks.reserve(partial)) {
     impl_->entries.unreserve(count);
     return fail(Errc::no_memory);
   }
@@ -186,17 +202,14 @@ void RemapTable::unreserve(std::uint64_t count) {
   impl_->masks.unreserve(count);
 }
 
-void RemapTable::assign(BlockIndex block, const Mapping& mapping) {
+void RemapTable::assign(std::span<const TableEntry> entries) {
   Impl& impl = *impl_;
-  REMAPFS_INVARIANT(block.value() < impl.block_count);
-  const PackedMapping packed(mapping, impl.geometry.full_mask());
   const MutexLock lock(impl.mutex);
-  impl.filter.mark(impl.filter.region_of(block));
-  if (packed.mask_is_partial()) REMAPFS_INVARIANT(impl.masks.put(block.value(), mapping.valid_mask));
-  REMAPFS_INVARIANT(impl.entries.put(block.value(), packed.word()));
-  if (!packed.mask_is_partial()) impl.masks.erase(block.value());
-  impl.entries.settle();
-  impl.masks.settle();
+  for (std::size_t i = 0; i < std::min(kPrefetched, entries.size()); ++i) impl.prefetch(entries[i].block);
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    if (i + kPrefetched < entries.size()) impl.prefetch(entries[i + kPrefetched].block);
+    impl.assign(entries[i].block, entries[i].mapping);
+  }
 }
 
 bool RemapTable::erase(BlockIndex block) {

@@ -47,7 +47,7 @@ std::string last_line(std::string_view text) {
 class CapturedStderr {
  public:
   CapturedStderr() : memory_(::memfd_create("stderr", MFD_CLOEXEC)), saved_(::fcntl(2, F_DUPFD_CLOEXEC, 3)) {
-    if (memory_.valid() && saved_.valid()) ::dup2(memory_.get(), 2);
+    if (memory_ && saved_) ::dup2(memory_.get(), 2);
   }
   ~CapturedStderr() { restore(); }
   CapturedStderr(const CapturedStderr&) = delete;
@@ -56,14 +56,14 @@ class CapturedStderr {
   std::string finish() {
     restore();
     std::string text(4096, '\0');
-    const ssize_t length = memory_.valid() ? ::pread(memory_.get(), text.data(), text.size(), 0) : 0;
+    const ssize_t length = memory_ ? ::pread(memory_.get(), text.data(), text.size(), 0) : 0;
     text.resize(length > 0 ? static_cast<std::size_t>(length) : 0);
     return text;
   }
 
  private:
   void restore() {
-    if (!saved_.valid() || !memory_.valid()) return;
+    if (!saved_ || !memory_) return;
     ::dup2(saved_.get(), 2);
     saved_.reset();
   }
@@ -187,7 +187,7 @@ Result<FuseChannel> mount_fuse(const std::string& mount_point, const MountOption
   CapturedStderr captured;
   UniqueFd descriptor(::fuse_open_channel(path->c_str(), text.c_str()));
   const std::string said = last_line(captured.finish());
-  if (!descriptor.valid()) {
+  if (!descriptor) {
     return fail(root ? Errc::device_other : Errc::permission,
                 *path + ": cannot mount: " + (said.empty() ? "libfuse gives no reason" : said));
   }

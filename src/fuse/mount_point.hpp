@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "fuse/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 #include "remapfs/error.hpp"
 #include "remapfs/units.hpp"
 

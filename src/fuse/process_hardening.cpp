@@ -13,7 +13,7 @@
 #include <cstring>
 #include <string_view>
 
-#include "fuse/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 
 // Linux 5.6; older C libraries lack them.
 #ifndef PR_SET_IO_FLUSHER
@@ -37,7 +37,7 @@ bool may_lock_everything() {
 
 int write_oom_score(int score) {
   const UniqueFd file(::open(kOomScoreFile, O_WRONLY | O_CLOEXEC));
-  if (!file.valid()) return errno;
+  if (!file) return errno;
   const std::string text = std::to_string(score);
   return ::write(file.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) ? 0 : errno;
 }
@@ -45,7 +45,7 @@ int write_oom_score(int score) {
 int read_oom_score() {
   const UniqueFd file(::open(kOomScoreFile, O_RDONLY | O_CLOEXEC));
   std::array<char, 32> text{};
-  const ssize_t length = file.valid() ? ::read(file.get(), text.data(), text.size()) : 0;
+  const ssize_t length = file ? ::read(file.get(), text.data(), text.size()) : 0;
   int score = 0;
   if (length > 0) std::from_chars(text.data(), text.data() + length, score);
   return score;

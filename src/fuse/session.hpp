@@ -11,7 +11,7 @@
 #include <span>
 #include <vector>
 
-#include "fuse/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 #include "remapfs/error.hpp"
 
 namespace remapfs::fuse {

@@ -14,7 +14,7 @@ namespace {
 UniqueFd clone_of(const UniqueFd& channel) {
   UniqueFd clone(::open("/dev/fuse", O_RDWR | O_CLOEXEC));
   auto original = static_cast<std::uint32_t>(channel.get());
-  if (clone.valid() && ::ioctl(clone.get(), FUSE_DEV_IOC_CLONE, &original) != 0) clone.reset();
+  if (clone && ::ioctl(clone.get(), FUSE_DEV_IOC_CLONE, &original) != 0) clone.reset();
   return clone;
 }
 
@@ -26,7 +26,7 @@ Result<TransportDescriptors> clone_descriptors(const UniqueFd& channel, unsigned
   descriptors.cloned = true;
   for (unsigned i = 0; i < count; ++i) {
     UniqueFd clone = clone_of(channel);
-    if (!clone.valid()) {
+    if (!clone) {
       descriptors.cloned = false;
       descriptors.workers.clear();
       break;
@@ -35,7 +35,7 @@ Result<TransportDescriptors> clone_descriptors(const UniqueFd& channel, unsigned
   }
   while (descriptors.workers.size() < count) {
     UniqueFd duplicate(::fcntl(channel.get(), F_DUPFD_CLOEXEC, 3));
-    if (!duplicate.valid()) return fail(Errc::no_memory, "no file descriptors left for workers", errno);
+    if (!duplicate) return fail(Errc::no_memory, "no file descriptors left for workers", errno);
     descriptors.workers.push_back(std::move(duplicate));
   }
   return descriptors;

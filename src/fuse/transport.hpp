@@ -11,7 +11,7 @@
 
 #include "fuse/connection.hpp"
 #include "fuse/engine.hpp"
-#include "fuse/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 #include "remapfs/error.hpp"
 #include "remapfs/units.hpp"
 

@@ -15,7 +15,7 @@
 
 #include "io/errno_class.hpp"
 #include "io/proc_files.hpp"
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 
 namespace remapfs {
 namespace {

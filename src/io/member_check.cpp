@@ -11,7 +11,7 @@
 
 #include "io/errno_class.hpp"
 #include "io/member_extents.hpp"
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 
 namespace remapfs {
 namespace {

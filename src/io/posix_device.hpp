@@ -8,7 +8,7 @@
 
 #include "io/device_identity.hpp"
 #include "io/sysfs.hpp"
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 #include "remapfs/block_device.hpp"
 #include "remapfs/thread_annotations.hpp"
 

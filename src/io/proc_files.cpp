@@ -10,7 +10,7 @@
 #include <filesystem>
 #include <system_error>
 
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 
 namespace remapfs {
 

@@ -18,7 +18,7 @@
 #include <system_error>
 
 #include "remapfs/aligned_buffer.hpp"
-#include "store/file_descriptor.hpp"
+#include "core/unique_fd.hpp"
 #include "store/schema.hpp"
 #include "store/spare_superblocks.hpp"
 #include "store/sql.hpp"
@@ -58,8 +58,8 @@ Result<void> require_free_name(const std::string& path) {
 }
 
 Result<void> sync_path(const std::string& path, int flags) {
-  const FileDescriptor file(::open(path.c_str(), flags | O_CLOEXEC));
-  if (!file.is_open() || ::fsync(file.get()) != 0) return fail(from_errno(path, errno));
+  const UniqueFd file(::open(path.c_str(), flags | O_CLOEXEC));
+  if (!file || ::fsync(file.get()) != 0) return fail(from_errno(path, errno));
   return {};
 }
 
@@ -71,8 +71,8 @@ class TemporaryMap {
     TemporaryMap map;
     map.directory_ = final_path.has_parent_path() ? final_path.parent_path().string() : ".";
     map.path_ = (std::filesystem::path(map.directory_) / ("." + final_path.filename().string() + ".XXXXXX")).string();
-    const FileDescriptor file(::mkostemp(map.path_.data(), O_CLOEXEC));  // mode 0600
-    if (!file.is_open()) {
+    const UniqueFd file(::mkostemp(map.path_.data(), O_CLOEXEC));  // mode 0600
+    if (!file) {
       const int error = errno;
       map.path_.clear();
       return fail(from_errno(path, error));
@@ -155,7 +155,7 @@ Result<VolumeInfo> fill_map(const std::string& path, const CreateSpec& spec, con
 }
 
 Result<void> zero(BlockDevice& device, ByteRange range) {
-  if (auto zeroed = device.zero_range(range); zeroed || is_media(zeroed.error())) return zeroed;
+  if (auto zeroed = device.zero_range(range); zeroed || is_media_error(zeroed.error())) return zeroed;
   auto zeros = AlignedBuffer::allocate(kZeroingBytes);
   if (!zeros) return fail(std::move(zeros.error()));
   for (ByteOffset at = range.begin; at < range.end;) {

@@ -86,7 +86,7 @@ Result<std::unique_ptr<MapWriter>> MapWriter::open(const std::string& path) {
         },
         writer.get());
     // SQLite takes no locks on the log itself, so a descriptor of ours does no harm there.
-    writer->log_ = FileDescriptor(::open((path + "-wal").c_str(), O_RDWR | O_CLOEXEC));
+    writer->log_ = UniqueFd(::open((path + "-wal").c_str(), O_RDWR | O_CLOEXEC));
     return writer;
   });
 }
@@ -212,7 +212,7 @@ Result<void> MapWriter::prepare() {
 // starts again from its beginning, and shows it by a new salt in its header.
 Result<void> MapWriter::reserve_log() {
   struct stat status {};
-  if (!log_.is_open() || ::fstat(log_.get(), &status) != 0) return {};
+  if (!log_ || ::fstat(log_.get(), &status) != 0) return {};
   std::uint64_t salt = 0;
   if (::pread(log_.get(), &salt, sizeof salt, kLogSaltAt) == sizeof salt && salt != log_salt_) {
     log_salt_ = salt;

@@ -11,7 +11,7 @@
 
 #include "remapfs/error.hpp"
 #include "remapfs/map_store.hpp"
-#include "store/file_descriptor.hpp"
+#include "core/unique_fd.hpp"
 
 namespace remapfs::store {
 
@@ -76,7 +76,7 @@ class MapWriter {
     void operator()(Statements* statements) const;
   };
   std::unique_ptr<Statements, StatementsDeleter> statements_;  // before database_ in destruction
-  FileDescriptor log_;
+  UniqueFd log_;
   std::int64_t log_reserved_end_ = 0;
   std::uint64_t log_salt_ = 0;
   int pages_written_before_ = 0;  // counter of the connection when the transaction began

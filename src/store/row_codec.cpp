@@ -30,6 +30,14 @@ std::optional<Cause> parse_cause(std::string_view text) {
   return std::nullopt;
 }
 
+template <std::size_t Count>
+std::uint64_t digest_of(const std::array<std::uint64_t, Count>& numbers) {
+  std::array<std::byte, Count * 8> bytes{};
+  ByteWriter writer(bytes);
+  for (const std::uint64_t number : numbers) writer.u64(number);
+  return XXH3_64bits(bytes.data(), bytes.size());
+}
+
 }  // namespace
 
 std::string_view state_text(EntryState state) {
@@ -43,51 +51,51 @@ std::string_view state_text(EntryState state) {
   return {};
 }
 
-Result<RemapRow> read_row(SQLite::Statement& statement) {
+RowColumns::RowColumns(SQLite::Statement& statement) {
+  constexpr int kColumns = 9;
+  columns_.reserve(kColumns);
+  for (int i = 0; i < kColumns; ++i) columns_.push_back(statement.getColumn(i));
+}
+
+std::uint64_t RowColumns::number(std::size_t column) const {
+  return static_cast<std::uint64_t>(columns_[column].getInt64());
+}
+
+Result<RemapRow> RowColumns::read() const {
   RemapRow row;
-  row.block = BlockIndex(column_u64(statement, 0));
-  const auto state = parse_state(statement.getColumn(1).getText());
-  const auto cause = parse_cause(statement.getColumn(7).getText());
+  row.block = BlockIndex(number(0));
+  const auto state = parse_state(columns_[1].getText());
+  const auto cause = parse_cause(columns_[7].getText());
   if (!state || !cause) {
     return fail(Errc::corrupt, fmt::format("block {}: unknown {}", row.block.value(), state ? "cause" : "state"));
   }
   row.state = *state;
   row.cause = *cause;
   if (row.state == EntryState::remapped) {
-    const std::uint64_t spare = column_u64(statement, 2);
+    const std::uint64_t spare = number(2);
     if (spare == 0 || spare > 255) {
       return fail(Errc::corrupt, fmt::format("block {}: impossible spare {}", row.block.value(), spare));
     }
-    row.where = {static_cast<SpareId>(spare), SlotIndex(column_u64(statement, 3))};
+    row.where = {static_cast<SpareId>(spare), SlotIndex(number(3))};
   }
-  row.valid_mask = column_u64(statement, 4);
-  row.written_mask = column_u64(statement, 5);
-  row.sequence = Sequence(column_u64(statement, 6));
-  row.error_count = column_u64(statement, 8);
+  row.valid_mask = number(4);
+  row.written_mask = number(5);
+  row.sequence = Sequence(number(6));
+  row.error_count = number(8);
   return row;
 }
 
 std::uint64_t row_digest(const RemapRow& row) {
-  std::array<std::byte, 7 * 8> bytes{};
-  ByteWriter writer(bytes);
-  writer.u64(row.block.value());
-  writer.u64(static_cast<std::uint64_t>(row.state));
-  writer.u64(row.where.spare);
-  writer.u64(row.where.slot.value());
-  writer.u64(row.valid_mask);
-  writer.u64(row.written_mask);
-  writer.u64(row.sequence.value());
-  return XXH3_64bits(bytes.data(), bytes.size());
+  return digest_of<7>({row.block.value(), static_cast<std::uint64_t>(row.state), row.where.spare,
+                       row.where.slot.value(), row.valid_mask, row.written_mask, row.sequence.value()});
+}
+
+std::uint64_t index_digest(std::uint64_t spare_id, std::uint64_t slot, std::uint64_t block) {
+  return digest_of<3>({spare_id, slot, block});
 }
 
 std::uint64_t tag_digest(BlockIndex block, Sequence sequence, SectorMask valid, SectorMask written) {
-  std::array<std::byte, 4 * 8> bytes{};
-  ByteWriter writer(bytes);
-  writer.u64(block.value());
-  writer.u64(sequence.value());
-  writer.u64(valid);
-  writer.u64(written);
-  return std::max<std::uint64_t>(XXH3_64bits(bytes.data(), bytes.size()), 1);
+  return std::max<std::uint64_t>(digest_of<4>({block.value(), sequence.value(), valid, written}), 1);
 }
 
 RowRules::RowRules(const VolumeInfo& info, std::vector<Sequence> sequences)

@@ -9,11 +9,6 @@
 
 namespace remapfs::store {
 
-// True for an error that speaks of one place on a device, false for one that speaks of the device.
-[[nodiscard]] constexpr bool is_media(const Error& error) {
-  return error.code == Errc::media || error.code == Errc::timeout;
-}
-
 // What the two superblocks of a device say, each for itself; errors as decode_superblock() and the device give them.
 struct SuperblockCopies {
   std::array<Result<Superblock>, 2> copy{fail(Errc::not_found), fail(Errc::not_found)};

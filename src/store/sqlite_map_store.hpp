@@ -48,7 +48,7 @@ class SqliteMapStore final : public MapStore {
 
   // info().spares[].retired and .missing are complete after load().
   [[nodiscard]] const VolumeInfo& info() const override { return record_.info; }
-  Result<void> load(const std::function<Result<void>(const RemapRow&)>& visit) override;
+  Result<void> load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) override;
   Result<std::optional<RemapRow>> find_row(BlockIndex block) override;
   tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override;
   Result<void> close() override;
@@ -83,8 +83,10 @@ class SqliteMapStore final : public MapStore {
 
   // load.cpp
   Result<void> require_spares();
-  Result<void> quick_check();
-  Result<void> load_rows(const std::function<Result<void>(const RemapRow&)>& visit,
+  [[nodiscard]] tl::unexpected<Error> damaged(const std::string& what) const;
+  Result<void> check_small_tables();
+  Result<void> check_index(std::uint64_t rows_digest);
+  Result<void> load_rows(const std::function<Result<void>(std::span<const RemapRow>)>& visit,
                          std::map<SpareId, SlotHashes>& hashes);
   Result<TagMending> audit_spare(SpareId id, Spare& spare, const SlotHashes& hashes);
   Result<void> begin_writing(std::map<SpareId, TagMending>& mendings);

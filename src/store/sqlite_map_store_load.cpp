@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 
 #include "store/sql.hpp"
 #include "store/sqlite_map_store.hpp"
@@ -11,13 +12,11 @@
 
 namespace remapfs::store {
 
-Result<void> SqliteMapStore::load(const std::function<Result<void>(const RemapRow&)>& visit) {
+Result<void> SqliteMapStore::load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) {
   REMAPFS_INVARIANT(state_ == State::opened);
   state_ = State::failed;  // until everything has been accepted
   if (auto done = require_spares(); !done) return done;
-  if (!record_.info.clean) {
-    if (auto done = quick_check(); !done) return done;
-  }
+  if (auto done = check_small_tables(); !done) return done;
   std::vector<Sequence> sequences;
   for (const SpareRecord& spare : record_.spares) sequences.push_back(spare.sequence);
   rules_.emplace(record_.info, std::move(sequences));
@@ -59,40 +58,82 @@ Result<void> SqliteMapStore::require_spares() {
   return {};
 }
 
-Result<void> SqliteMapStore::quick_check() {
+tl::unexpected<Error> SqliteMapStore::damaged(const std::string& what) const {
+  return fail(Errc::corrupt, fmt::format("{}, {}, run `remapfs check`", lock_.path(), what));
+}
+
+// Everything but the rows, which are read one by one, and their index.
+Result<void> SqliteMapStore::check_small_tables() {
   return sql_guard(lock_.path(), [&]() -> Result<void> {
-    const std::string answer = look_->execAndGet("PRAGMA quick_check(1)").getString();
-    if (answer == "ok") return {};
-    return fail(Errc::corrupt,
-                fmt::format("{}, the database is damaged ({}), run `remapfs check`", lock_.path(), answer));
+    for (const char* table : {"sqlite_schema", "volume", "devices", "retired_slots", "events", "sqlite_sequence"}) {
+      const std::string answer = look_->execAndGet(fmt::format("PRAGMA quick_check({})", table)).getString();
+      if (answer != "ok") return damaged(fmt::format("the database is damaged ({})", answer));
+    }
+    return {};
   });
 }
 
-Result<void> SqliteMapStore::load_rows(const std::function<Result<void>(const RemapRow&)>& visit,
-                                       std::map<SpareId, SlotHashes>& hashes) {
-  const auto damaged = [&](const std::string& what) {
-    return fail(Errc::corrupt, fmt::format("{}, {}, run `remapfs check`", lock_.path(), what));
-  };
+// Reads the whole index and holds it against the digest of what the rows say.
+Result<void> SqliteMapStore::check_index(std::uint64_t rows_digest) {
   return sql_guard(lock_.path(), [&]() -> Result<void> {
-    SQLite::Statement select(*look_, "SELECT " REMAPFS_ROW_COLUMNS " FROM remaps ORDER BY block");
-    std::uint64_t count = 0;
+    SQLite::Statement select(*look_,
+                             "SELECT spare_id, slot, block FROM remaps INDEXED BY sqlite_autoindex_remaps_1 "
+                             "ORDER BY spare_id, slot");
     std::uint64_t digest = 0;
+    if (select.executeStep()) {
+      const std::array<SQLite::Column, 3> columns{select.getColumn(0), select.getColumn(1), select.getColumn(2)};
+      const auto number = [&](std::size_t i) { return static_cast<std::uint64_t>(columns[i].getInt64()); };
+      do digest ^= index_digest(number(0), number(1), number(2));
+      while (select.executeStep());
+    }
+    if (digest != rows_digest) return damaged("the index of the rows does not match them");
+    return {};
+  });
+}
+
+Result<void> SqliteMapStore::load_rows(const std::function<Result<void>(std::span<const RemapRow>)>& visit,
+                                       std::map<SpareId, SlotHashes>& hashes) {
+  // Rows go on in batches: what is done with each of them takes memory all over the place, which is asked for before.
+  constexpr std::size_t kBatch = 1024;
+  std::vector<RemapRow> batch;
+  std::uint64_t count = 0;
+  std::uint64_t digest = 0;
+  std::uint64_t digest_for_index = 0;
+  const auto pass_on = [&]() -> Result<void> {
+    for (const RemapRow& row : batch) {
+      digest ^= row_digest(row);
+      digest_for_index ^= index_digest(row.where.spare, row.where.slot.value(), row.block.value());
+      if (row.state != EntryState::remapped) continue;
+      const std::uint64_t tag = tag_digest(row.block, row.sequence, row.valid_mask, row.written_mask);
+      if (!hashes.at(row.where.spare).set(row.where.slot, tag)) {
+        return damaged(fmt::format("slot {} of spare {} has two owners", row.where.slot.value(), row.where.spare));
+      }
+    }
+    count += batch.size();
+    auto visited = visit(batch);
+    batch.clear();
+    return visited;
+  };
+  auto done = sql_guard(lock_.path(), [&]() -> Result<void> {
+    batch.reserve(kBatch);
+    SQLite::Statement select(*look_, "SELECT " REMAPFS_ROW_COLUMNS " FROM remaps ORDER BY block");
+    std::optional<RowColumns> columns;
     std::optional<BlockIndex> previous;
     while (select.executeStep()) {
-      auto row = read_row(select);
+      if (!columns) columns.emplace(select);
+      auto row = columns->read();
       if (!row) return damaged(row.error().message);
       if (const std::string problem = rules_->problem_of_committed(*row); !problem.empty()) return damaged(problem);
       // The order of a damaged tree is not to be believed.
       if (previous && row->block <= *previous) return damaged("rows are out of order");
       previous = row->block;
-      if (row->state == EntryState::remapped &&
-          !hashes.at(row->where.spare)
-               .set(row->where.slot, tag_digest(row->block, row->sequence, row->valid_mask, row->written_mask))) {
-        return damaged(fmt::format("slot {} of spare {} has two owners", row->where.slot.value(), row->where.spare));
-      }
-      ++count;
-      digest ^= row_digest(*row);
-      if (auto visited = visit(*row); !visited) return visited;
+      if (row->state == EntryState::remapped) hashes.at(row->where.spare).prefetch(row->where.slot);
+      batch.push_back(*row);
+      if (batch.size() < kBatch) continue;
+      if (auto passed = pass_on(); !passed) return passed;
+    }
+    if (!batch.empty()) {
+      if (auto passed = pass_on(); !passed) return passed;
     }
     if (count != record_.row_count) {
       return damaged(fmt::format("{} rows are there, {} should be", count, record_.row_count));
@@ -100,6 +141,7 @@ Result<void> SqliteMapStore::load_rows(const std::function<Result<void>(const Re
     if (digest != record_.row_digest) return damaged("the digest of the rows does not match: they were changed");
     return {};
   });
+  return done ? check_index(digest_for_index) : done;
 }
 
 Result<TagMending> SqliteMapStore::audit_spare(SpareId id, Spare& spare, const SlotHashes& hashes) {

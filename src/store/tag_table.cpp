@@ -56,7 +56,7 @@ Result<void> TagTable::process(Extent& extent, std::uint64_t blocks, Outcome& ou
   if (!image) return fail(std::move(image.error()));
   extent.image = std::move(*image);
   auto read = device_.read_exact(block_offset(Copy::a, extent.first_block), extent.image.span());
-  if (!read && !is_media(read.error())) return read;
+  if (!read && !is_media_error(read.error())) return read;
   for (std::uint64_t block = extent.first_block; block < extent.first_block + blocks; ++block) {
     if (auto filled = fill_block(extent, block, read.has_value()); !filled) return filled;
   }
@@ -88,7 +88,7 @@ Result<void> TagTable::fill_block(Extent& extent, std::uint64_t block, bool a_wa
   bool have_a = !distrusted_[index(Copy::a)].contains(block);
   if (have_a && !a_was_read) {
     auto read = device_.read_exact(block_offset(Copy::a, block), bytes);
-    if (!read && !is_media(read.error())) return read;
+    if (!read && !is_media_error(read.error())) return read;
     have_a = read.has_value();
   }
   if (have_a && all_verify(bytes, block)) return {};
@@ -98,7 +98,7 @@ Result<void> TagTable::fill_block(Extent& extent, std::uint64_t block, bool a_wa
   bool have_b = !distrusted_[index(Copy::b)].contains(block);
   if (have_b) {
     auto read = device_.read_exact(block_offset(Copy::b, block), copy_b->span());
-    if (!read && !is_media(read.error())) return read;
+    if (!read && !is_media_error(read.error())) return read;
     have_b = read.has_value();
   }
   if (have_a && have_b) {
@@ -131,14 +131,14 @@ Result<void> TagTable::write_copy(const Extent& extent, std::uint64_t blocks, Co
     auto written = device_.write_all(block_offset(copy, from), part(from, to));
     if (written) {
       written_well(from, to);
-    } else if (!is_media(written.error())) {
+    } else if (!is_media_error(written.error())) {
       return written;
     } else {
       for (std::uint64_t block = from; block < to; ++block) {
         auto single = device_.write_all(block_offset(copy, block), part(block, block + 1));
         if (single) {
           written_well(block, block + 1);
-        } else if (is_media(single.error())) {
+        } else if (is_media_error(single.error())) {
           failed.insert(block);
           write_failed(copy, block, single.error(), outcome);
         } else {
@@ -208,10 +208,10 @@ Result<void> TagReader::load(std::uint64_t sector) {
   const ByteOffset offset = table_.layout().tags[static_cast<std::size_t>(copy_)] + begin;
   BlockDevice& device = table_.device();
   auto read = device.read_exact(offset, buffer_.first(length));
-  if (!read && !is_media(read.error())) return read;
+  if (!read && !is_media_error(read.error())) return read;
   for (std::uint64_t at = 0; !read && at < length; at += table_.block_bytes()) {
     auto single = device.read_exact(offset + at, buffer_.subspan(at, table_.block_bytes()));
-    if (!single && !is_media(single.error())) return single;
+    if (!single && !is_media_error(single.error())) return single;
     if (!single) unreadable_.insert(at / table_.block_bytes());
   }
   first_sector_ = begin / kSectorSize;

@@ -64,7 +64,7 @@ struct Volume::Impl {
 
   // --- open, close, status (volume.cpp) ---
   Result<void> load();
-  Result<void> accept_row(const RemapRow& row);
+  Result<void> accept_rows(std::span<const RemapRow> rows);
   [[nodiscard]] VolumeStatus status() const;
   [[nodiscard]] Member* member(SpareId id) const { return members[id].get(); }
   template <class Visit>

@@ -9,8 +9,6 @@ constexpr std::chrono::milliseconds kProbeServes{100};
 std::int64_t now_ns() { return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1); }
 }  // namespace
 
-bool is_media_error(const Error& error) { return error.code == Errc::media || error.code == Errc::timeout; }
-
 bool Member::open_breaker() {
   if (breaker_open_.exchange(true, std::memory_order_acq_rel)) return false;
   if (unsynced_writes_.load(std::memory_order_acquire)) lost_writes_.store(true, std::memory_order_release);

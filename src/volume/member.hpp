@@ -16,10 +16,6 @@
 
 namespace remapfs {
 
-// True for errors that speak of the place that was accessed rather than of the device or the caller: only these may
-// create entries, and only after a probe of the device.
-[[nodiscard]] bool is_media_error(const Error& error);
-
 // One device of a volume and what is known of its health.
 //
 // Threads: every member; flags are atomics, since requests look at them without a lock.

@@ -72,10 +72,9 @@ Result<void> Volume::Impl::load() {
     member(spare.id)->slots = std::move(*slots);
   }
   // Room for all rows at once: growing row by row would copy the table again and again.
-  const std::uint64_t rows = std::min(store->info().rows, block_count);  // a damaged map may say anything
-  if (auto room = table->reserve(rows); !room) return room;
-  loading_room = rows;
-  if (auto loaded = store->load([&](const RemapRow& row) { return accept_row(row); }); !loaded) return loaded;
+  loading_room = std::min(store->info().rows, block_count);  // a damaged map may say anything
+  if (auto room = table->reserve(loading_room, 0); !room) return room;
+  if (auto loaded = store->load([&](std::span<const RemapRow> rows) { return accept_rows(rows); }); !loaded) return loaded;
   table->unreserve(loading_room);
   for (const SpareInfo& spare : store->info().spares) {
     for (const SlotIndex slot : spare.retired) member(spare.id)->slots->retire(slot);
@@ -86,23 +85,30 @@ Result<void> Volume::Impl::load() {
   return {};
 }
 
-Result<void> Volume::Impl::accept_row(const RemapRow& row) {
-  if (row.block.value() >= block_count)
-    return fail(Errc::corrupt, fmt::format("block {}: past the end", row.block.value()));
-  if (row.state == EntryState::remapped) {
-    Member* spare = member(row.where.spare);
-    if (spare == nullptr || spare->is_primary() || !spare->slots->mark_used(row.where.slot)) {
-      return fail(Errc::corrupt, fmt::format("block {}: slot {} of spare {} does not exist or has two owners",
-                                             row.block.value(), row.where.slot.value(), row.where.spare));
+Result<void> Volume::Impl::accept_rows(std::span<const RemapRow> rows) {
+  std::vector<TableEntry> entries;
+  entries.reserve(rows.size());
+  std::uint64_t partial = 0;
+  for (const RemapRow& row : rows) {
+    if (row.block.value() >= block_count) {
+      return fail(Errc::corrupt, fmt::format("block {}: past the end", row.block.value()));
     }
+    if (row.state == EntryState::remapped) {
+      Member* spare = member(row.where.spare);
+      if (spare == nullptr || spare->is_primary() || !spare->slots->mark_used(row.where.slot)) {
+        return fail(Errc::corrupt, fmt::format("block {}: slot {} of spare {} does not exist or has two owners",
+                                               row.block.value(), row.where.slot.value(), row.where.spare));
+      }
+    }
+    entries.push_back({row.block, row.mapping()});
+    if (row.valid_mask != 0 && row.valid_mask != geometry.full_mask()) ++partial;
+    count_entry(row.block, row.mapping(), true);
   }
-  if (loading_room == 0) {
-    if (auto room = table->reserve(1); !room) return room;
-  } else {
-    --loading_room;
-  }
-  table->assign(row.block, row.mapping());
-  count_entry(row.block, row.mapping(), true);
+  const std::uint64_t missing = rows.size() - std::min<std::uint64_t>(rows.size(), loading_room);
+  if (auto room = table->reserve(missing, partial); !room) return room;
+  loading_room += missing;
+  table->assign(entries);
+  loading_room -= rows.size();
   return {};
 }
 

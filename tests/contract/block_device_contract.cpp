@@ -16,7 +16,7 @@
 #include <fstream>
 #include <thread>
 
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 #include "support/random.hpp"
 
 namespace remapfs::testing {

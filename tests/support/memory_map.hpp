@@ -39,9 +39,9 @@ class MemoryMapStore final : public MapStore {
 
   [[nodiscard]] const VolumeInfo& info() const override { return map_.info; }
 
-  Result<void> load(const std::function<Result<void>(const RemapRow&)>& visit) override {
+  Result<void> load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) override {
     for (const auto& [block, row] : map_.rows) {
-      if (auto accepted = visit(row); !accepted) return accepted;
+      if (auto accepted = visit({&row, 1}); !accepted) return accepted;
     }
     return {};
   }

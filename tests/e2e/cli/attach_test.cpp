@@ -8,7 +8,7 @@
 
 #include "cli/loop_device.hpp"
 #include "e2e/cli/workspace.hpp"
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 #include "support/loop_device.hpp"
 
 // attach and detach: a real block device over the volume.

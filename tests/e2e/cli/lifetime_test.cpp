@@ -9,7 +9,7 @@
 #include <functional>
 
 #include "e2e/cli/workspace.hpp"
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 
 // How a daemon begins and ends.
 

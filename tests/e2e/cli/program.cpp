@@ -14,7 +14,7 @@
 #include <cerrno>
 #include <csignal>
 
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 
 namespace remapfs::e2e {
 namespace {

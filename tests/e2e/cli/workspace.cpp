@@ -16,7 +16,7 @@
 
 #include "cli/loop_device.hpp"
 #include "cli/mount_entry.hpp"
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 
 namespace remapfs::e2e {
 

@@ -34,7 +34,7 @@ TEST(Contents, RandomRequestsOfOddSizesMatchAPlainByteVector) {
   std::mt19937_64 random(seed);
   const MountedDisk disk(kSize);
   const UniqueFd file = open_file(disk.path(), O_RDWR);
-  ASSERT_TRUE(file.valid());
+  ASSERT_TRUE(file);
   std::vector<std::byte> model(disk.memory().bytes().begin(), disk.memory().bytes().end());
   for (int step = 0; step < 400; ++step) {
     const std::uint64_t offset = random() % kSize;
@@ -72,7 +72,7 @@ TEST(Contents, DdWithAnyBlockSizeCopiesTheDiskInAndOut) {
 TEST(Contents, DirectReadsAndWritesReachTheDiskAsOneRequestOfTheirSize) {
   const MountedDisk disk(kSize);
   const UniqueFd file = open_file(disk.path(), O_RDWR | O_DIRECT);
-  ASSERT_TRUE(file.valid());
+  ASSERT_TRUE(file);
   void* memory = std::aligned_alloc(4096, kMiB);
   const std::span buffer(static_cast<std::byte*>(memory), kMiB);
   EXPECT_EQ(read_at(file, buffer, 4096), static_cast<ssize_t>(kMiB));

@@ -79,7 +79,7 @@ TEST(Lifecycle, UnmountWhileInUseIsBusyAndServingGoesOn) {
   EXPECT_EQ(refused.error().code, Errc::busy);
   EXPECT_TRUE(is_mounted(disk.mount_point()));
   EXPECT_EQ(write_at(file, bytes_of(512, 1), 0), 512);
-  EXPECT_TRUE(open_file(disk.path(), O_RDONLY).valid());
+  EXPECT_TRUE(open_file(disk.path(), O_RDONLY));
   file.reset();
   EXPECT_TRUE(unmount_fuse(disk.mount_point()));
   EXPECT_EQ(disk.wait_for_server(), 0);
@@ -189,7 +189,7 @@ TEST(Lifecycle, UserMountsServesAndUnmountsThroughFusermount) {
     EXPECT_EQ(as_user(kNobody,
                       [&] {
                         UniqueFd file = open_file(disk.path(), O_RDWR);
-                        if (!file.valid()) return 1;
+                        if (!file) return 1;
                         if (write_at(file, bytes_of(4096, 5), 0) != 4096) return 2;
                         if (error_of(::fsync(file.get())) != 0) return 3;
                         const auto busy = unmount_fuse(disk.mount_point());
@@ -207,7 +207,7 @@ TEST(Lifecycle, UserMountIsClosedToOthers) {
   ServeOptions options;
   options.user = kNobody;
   const MountedDisk disk(kSize, options);
-  EXPECT_EQ(as_user(1, [&] { return open_file(disk.path(), O_RDONLY).valid() ? 1 : errno; }), EACCES);
+  EXPECT_EQ(as_user(1, [&] { return open_file(disk.path(), O_RDONLY) ? 1 : errno; }), EACCES);
 }
 
 TEST(Lifecycle, OthersMayLookAtARootMountButNotOpenTheDisk) {
@@ -216,7 +216,7 @@ TEST(Lifecycle, OthersMayLookAtARootMountButNotOpenTheDisk) {
                     [&] {
                       struct stat status {};
                       if (::stat(disk.path().c_str(), &status) != 0) return 1;
-                      return open_file(disk.path(), O_RDONLY).valid() ? 2 : errno;
+                      return open_file(disk.path(), O_RDONLY) ? 2 : errno;
                     }),
             EACCES);
 }

@@ -72,7 +72,7 @@ TEST(Namespace, ShellRedirectionAndOpenWithTruncationChangeNothing) {
     const auto outcome = run(": > \"$1\"", {disk.path()});
     EXPECT_EQ(outcome.status, 0) << outcome.output;
     expect_untouched(disk);
-    EXPECT_TRUE(open_file(disk.path(), O_RDWR | O_TRUNC).valid());
+    EXPECT_TRUE(open_file(disk.path(), O_RDWR | O_TRUNC));
     EXPECT_EQ(error_of(::truncate(disk.path().c_str(), 0)), 0);
     expect_untouched(disk);
   }
@@ -112,7 +112,7 @@ TEST(Namespace, OtherSizesAndTruncationThroughAHandleAreNotPermitted) {
 TEST(Namespace, NothingCanBeCreatedRenamedOrRemoved) {
   const MountedDisk disk(kSize);
   const std::string other = disk.mount_point() + "/other";
-  EXPECT_FALSE(open_file(other, O_RDONLY).valid());
+  EXPECT_FALSE(open_file(other, O_RDONLY));
   EXPECT_EQ(errno, ENOENT);
   EXPECT_LT(::open(other.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600), 0);
   EXPECT_EQ(errno, EPERM);
@@ -148,10 +148,10 @@ TEST(Namespace, ReadOnlyDiskCannotBeOpenedForWriting) {
   const MountedDisk disk(kSize, read_only());
   EXPECT_EQ(status_of(disk.path()).st_mode, S_IFREG | 0400U);
   for (const int flags : {O_RDWR, O_WRONLY, O_WRONLY | O_TRUNC}) {
-    EXPECT_FALSE(open_file(disk.path(), flags).valid());
+    EXPECT_FALSE(open_file(disk.path(), flags));
     EXPECT_EQ(errno, EROFS);
   }
-  EXPECT_TRUE(open_file(disk.path(), O_RDONLY).valid());
+  EXPECT_TRUE(open_file(disk.path(), O_RDONLY));
 }
 
 TEST(Namespace, DiskThatIsReadOnlyUnderAWritableMountRefusesWrites) {
@@ -160,7 +160,7 @@ TEST(Namespace, DiskThatIsReadOnlyUnderAWritableMountRefusesWrites) {
   disk.memory().state().read_only = true;
   EXPECT_EQ(write_at(opened_before, bytes_of(1, 1), 0), -EROFS);
   EXPECT_EQ(error_of(::fallocate(opened_before.get(), 0, 0, 4096)), EROFS);
-  EXPECT_FALSE(open_file(disk.path(), O_RDWR).valid());
+  EXPECT_FALSE(open_file(disk.path(), O_RDWR));
   EXPECT_EQ(errno, EROFS);
   EXPECT_EQ(error_of(::mkdir((disk.mount_point() + "/x").c_str(), 0700)), EROFS);
   expect_untouched(disk);

@@ -25,7 +25,7 @@ Result<void> add_entries(const std::string& map_path, std::uint64_t count,
   auto spare = open_device((*store)->info().spares.front().path);
   if (!spare) return fail(spare.error());
   if (auto attached = (*store)->attach_spare(1, **spare); !attached) return attached;
-  if (auto loaded = (*store)->load([](const RemapRow&) { return Result<void>(); }); !loaded) return loaded;
+  if (auto loaded = (*store)->load([](std::span<const RemapRow>) { return Result<void>(); }); !loaded) return loaded;
 
   MapTransaction transaction;
   transaction.changes.reserve(std::min(count, kEntriesACommit));

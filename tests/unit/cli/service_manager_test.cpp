@@ -7,7 +7,7 @@
 
 #include <array>
 
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 #include "support/temp_dir.hpp"
 
 namespace remapfs::cli {

@@ -37,7 +37,7 @@ class ControlServerTest : public ::testing::Test {
 
   // A connection that speaks whatever the test likes.
   [[nodiscard]] LineChannel raw() const {
-    FileDescriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path_.copy(address.sun_path, sizeof address.sun_path - 1);
@@ -317,7 +317,7 @@ TEST_F(ControlServerTest, LiveDaemonIsNotReplaced) {
 }
 
 TEST_F(ControlServerTest, SomethingElseAtThePathIsLeftAlone) {
-  const FileDescriptor file(::open(path_.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+  const UniqueFd file(::open(path_.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
   ASSERT_TRUE(file);
   const auto started = ControlServer::start(path_, target_);
   ASSERT_FALSE(started);

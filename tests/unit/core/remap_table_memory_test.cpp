@@ -102,6 +102,32 @@ TEST_F(RemapTableMemory, ReservedAssignsNeverAllocateWhateverTheirMasks) {
   }
 }
 
+// As a map is loaded: all entries first, masks as they turn up, entries many at a time.
+TEST_F(RemapTableMemory, ReservationForFewPartialMasksTakesHalfTheMemoryAndHolds) {
+  constexpr std::uint64_t kEntries = 60000;
+  ASSERT_TRUE(table->reserve(kEntries));
+  const std::uint64_t whole = table->memory_bytes();
+  table = RemapTableFactory::create(kBlocks, BlockGeometry(4096), memory).value();
+  ASSERT_TRUE(table->reserve(kEntries, 0));
+  EXPECT_LT(table->memory_bytes(), whole * 6 / 10);
+
+  std::vector<TableEntry> batch;
+  for (std::uint64_t block = 0; block < kEntries; ++block) {
+    batch.push_back({BlockIndex(block), in_slot(block, block % 100 == 0 ? kPartial : kFull)});
+    if (batch.size() < 1000) continue;
+    ASSERT_TRUE(table->reserve(0, 10));
+    const std::uint64_t requests = memory.requests;
+    table->assign(batch);
+    EXPECT_EQ(memory.requests, requests);
+    batch.clear();
+  }
+  EXPECT_EQ(table->size(), kEntries);
+  EXPECT_LT(table->memory_bytes(), whole * 6 / 10);
+  for (std::uint64_t block = 0; block < kEntries; ++block) {
+    ASSERT_EQ(table->find(BlockIndex(block)), in_slot(block, block % 100 == 0 ? kPartial : kFull));
+  }
+}
+
 TEST_F(RemapTableMemory, ReservationsInOverflowLayersHoldToo) {
   for (std::uint64_t block = 0; block < 40; ++block) table->assign(BlockIndex(block), in_slot(block, kPartial));
   memory.largest = kSmallestLayer;
@@ -235,7 +261,7 @@ TEST(RemapTableMemoryDeathTest, AssignWithoutReservationEndsTheProgramWhenNoMemo
         memory.budget = 0;
         for (std::uint64_t block = 0; block < 1000; ++block) table->assign(BlockIndex(block), in_slot(block));
       },
-      "impl.entries.put");
+      "entries.put");
 }
 
 TEST(RemapTableSize, LargeTableHoldsAtMost32BytesAnEntryWhateverItsSize) {

@@ -14,7 +14,7 @@
 #include <fstream>
 #include <functional>
 
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 #include "support/temp_dir.hpp"
 
 namespace remapfs::testing {

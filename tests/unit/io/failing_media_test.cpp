@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "io/posix_device.hpp"
-#include "io/unique_fd.hpp"
+#include "core/unique_fd.hpp"
 #include "remapfs/aligned_buffer.hpp"
 #include "support/loop_device.hpp"
 #include "support/mounted_filesystem.hpp"

@@ -203,6 +203,7 @@ TEST_F(BadMedia, LoadNeverRefusesWhateverSectorsFailAndWheneverPowerGoes) {
     if (avoid.size() > kSlots / 2) {
       // The drive has been given new sectors.
       spare().clear_faults();
+      spare().fail_syncs(0);
       ASSERT_OK(store().close());
       ASSERT_OK(try_open());
       const std::vector<SlotIndex>& retired = store().info().spares[0].retired;

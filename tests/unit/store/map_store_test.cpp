@@ -279,7 +279,7 @@ TEST_F(MapStore, MissingSpareIsRefusedUnlessDegradedAndReadOnly) {
   commit({{put_remapped(1, 1), put_lost(2, 0)}, {}, {}});
   close();
   EXPECT_EQ(SqliteMapStore::open(map_path(), {.degraded = true}).error().code, Errc::invalid);
-  const auto nothing = [](const RemapRow&) -> Result<void> { return {}; };
+  const auto nothing = [](std::span<const RemapRow>) -> Result<void> { return {}; };
   {
     auto store = SqliteMapStore::open(map_path(), {.read_only = true});
     ASSERT_OK(store);
@@ -302,7 +302,7 @@ TEST_F(MapStore, ErrorOfTheVisitorEndsTheLoad) {
   ASSERT_OK(store);
   ASSERT_OK((*store)->attach_spare(1, spare()));
   int calls = 0;
-  const auto stopped = (*store)->load([&](const RemapRow&) -> Result<void> {
+  const auto stopped = (*store)->load([&](std::span<const RemapRow>) -> Result<void> {
     ++calls;
     return fail(Errc::no_memory);
   });

@@ -30,8 +30,8 @@ Result<void> StoreTest::try_open(const OpenOptions& options) {
   auto store = SqliteMapStore::open(map_path_, options);
   if (!store) return fail(std::move(store.error()));
   if (auto attached = (*store)->attach_spare(1, *spare_); !attached) return attached;
-  auto loaded = (*store)->load([&](const RemapRow& row) -> Result<void> {
-    EXPECT_TRUE(rows_.emplace(row.block, row).second);
+  auto loaded = (*store)->load([&](std::span<const RemapRow> rows) -> Result<void> {
+    for (const RemapRow& row : rows) EXPECT_TRUE(rows_.emplace(row.block, row).second);
     return {};
   });
   if (!loaded) return loaded;

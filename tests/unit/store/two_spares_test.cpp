@@ -34,8 +34,8 @@ class TwoSpares : public StoreTest {
     if (!store) return fail(std::move(store.error()));
     if (auto done = (*store)->attach_spare(1, spare()); !done) return done;
     if (auto done = (*store)->attach_spare(2, *second_); !done) return done;
-    auto loaded = (*store)->load([&](const RemapRow& row) -> Result<void> {
-      rows_.emplace(row.block, row);
+    auto loaded = (*store)->load([&](std::span<const RemapRow> rows) -> Result<void> {
+      for (const RemapRow& row : rows) rows_.emplace(row.block, row);
       return {};
     });
     if (loaded) store_ = std::move(*store);
@@ -125,12 +125,12 @@ TEST_F(TwoSpares, OneMissingIsSaidSoAndItsRowsAreStillLoaded) {
   auto store = SqliteMapStore::open(map_path(), {.read_only = true, .degraded = true});
   ASSERT_OK(store);
   ASSERT_OK((*store)->attach_spare(2, *second_));
-  int count = 0;
-  ASSERT_OK((*store)->load([&](const RemapRow&) -> Result<void> {
-    ++count;
+  std::size_t count = 0;
+  ASSERT_OK((*store)->load([&](std::span<const RemapRow> rows) -> Result<void> {
+    count += rows.size();
     return {};
   }));
-  EXPECT_EQ(count, 2);
+  EXPECT_EQ(count, 2U);
   EXPECT_TRUE((*store)->info().spares[0].missing);
   EXPECT_FALSE((*store)->info().spares[1].missing);
 }

@@ -5,24 +5,22 @@
 
 #include <utility>
 
-namespace remapfs::fuse {
+namespace remapfs {
 
-// A file descriptor with one owner, who closes it.
+// Owns a file descriptor and closes it; -1 is none.
 class UniqueFd {
  public:
   UniqueFd() = default;
   explicit UniqueFd(int fd) : fd_(fd) {}
+  ~UniqueFd() { reset(); }
   UniqueFd(UniqueFd&& other) noexcept : fd_(other.release()) {}
   UniqueFd& operator=(UniqueFd&& other) noexcept {
     if (this != &other) reset(other.release());
     return *this;
   }
-  UniqueFd(const UniqueFd&) = delete;
-  UniqueFd& operator=(const UniqueFd&) = delete;
-  ~UniqueFd() { reset(); }
 
   [[nodiscard]] int get() const { return fd_; }
-  [[nodiscard]] bool valid() const { return fd_ >= 0; }
+  [[nodiscard]] explicit operator bool() const { return fd_ >= 0; }
   // Gives the descriptor away.
   [[nodiscard]] int release() { return std::exchange(fd_, -1); }
   void reset(int fd = -1) {
@@ -34,4 +32,4 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-}  // namespace remapfs::fuse
+}  // namespace remapfs
