@@ -18,14 +18,16 @@ namespace remapfs {
 class AlignedBuffer {
  public:
   static constexpr std::size_t kAlignment = 4096;
+  // More is refused without asking for it: a sanitizer's allocator ends the program instead of refusing.
+  static constexpr std::size_t kLargest = std::size_t{1} << 40U;
 
   // An empty buffer: no memory, size 0.
   AlignedBuffer() = default;
 
   // All bytes zero, which also touches every page: a later use cannot run out of memory.
   [[nodiscard]] static Result<AlignedBuffer> allocate(std::size_t size) {
-    // aligned_alloc wants a multiple of the alignment; malloc refuses sizes that round_up() would overflow.
-    if (size > static_cast<std::size_t>(-1) / 2) return fail(Errc::no_memory);
+    if (size > kLargest) return fail(Errc::no_memory);
+    // aligned_alloc wants a multiple of the alignment.
     const std::size_t rounded = round_up(size == 0 ? 1 : size, kAlignment);
     void* memory = std::aligned_alloc(kAlignment, rounded);
     if (memory == nullptr) return fail(Errc::no_memory);

@@ -56,6 +56,8 @@ struct VolumeStatus {
   std::uint64_t read_errors = 0;   // answered to callers
   std::uint64_t write_errors = 0;  // answered to callers
   std::uint64_t relocations = 0;   // blocks
+  std::uint64_t commits = 0;       // of the map
+  std::chrono::nanoseconds longest_commit{0};
   bool table_growth_refused = false;
 };
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
+#include <poll.h>
 
 #include <CLI/CLI.hpp>
 #include <memory>
@@ -20,7 +21,11 @@ using Json = nlohmann::ordered_json;
 struct StatusArguments {
   std::string target;
   bool json = false;
+  bool watch = false;
 };
+
+constexpr int kWatchPauseMs = 2000;
+constexpr const char* kClearScreen = "\x1b[H\x1b[2J";
 
 std::string text_of(const Json& value) {
   if (value.is_null()) return "";
@@ -54,6 +59,9 @@ void print_for_people(const Json& status, std::ostream& out) {
     line("Requests", fmt::format("{} reads, {} writes; {} and {} answered with an error; {} blocks relocated",
                                  text_of(io["reads"]), text_of(io["writes"]), text_of(io["read_errors"]),
                                  text_of(io["write_errors"]), text_of(io["relocations"])));
+    const Json& commits = status["commits"];
+    line("Commits", fmt::format("{}, the longest took {:.1f} ms", text_of(commits["count"]),
+                                commits["longest_us"].get<double>() / 1000));
   }
   Table devices({{"ID", true}, {"ROLE"}, {"PATH"}, {"SLOTS", true}, {"RETIRED", true}, {"NOTE"}}, true);
   for (const Json& device : status["devices"]) {
@@ -63,23 +71,46 @@ void print_for_people(const Json& status, std::ostream& out) {
   out << '\n' << devices.render();
 }
 
+Result<Json> status_of(const Target& target, World& world) {
+  auto daemon = find_daemon(target, world);
+  if (!daemon) return fail(daemon.error());
+  if (*daemon) return (*daemon)->status();
+  const auto report = status_from_map(target.map_path);
+  if (!report) return fail(report.error());
+  return to_json(*report);
+}
+
+std::string dump(const Json& status, int indent) {
+  return status.dump(indent, ' ', false, Json::error_handler_t::replace);
+}
+
+// Until the output is closed or a signal ends the program. The volume may be mounted and unmounted meanwhile.
+int watch(const Target& target, bool json, World& world) {
+  while (world.out) {
+    const auto status = status_of(target, world);
+    if (!status) return report_error(world, status.error());
+    if (json) {
+      world.out << dump(*status, -1) << std::endl;
+    } else {
+      if (world.out_is_terminal) world.out << kClearScreen;
+      print_for_people(*status, world.out);
+      world.out << std::endl;
+    }
+    ::poll(nullptr, 0, kWatchPauseMs);
+  }
+  return kExitDone;
+}
+
 int run_status(const StatusArguments& arguments, World& world) {
   const auto target = resolve_target(arguments.target, world);
   if (!target) return report_error(world, target.error());
-  auto daemon = find_daemon(*target, world);
-  if (!daemon) return report_error(world, daemon.error());
-  Json status;
-  if (*daemon) {
-    status = (*daemon)->status();
-  } else {
-    const auto report = status_from_map(target->map_path);
-    if (!report) return report_error(world, report.error());
-    status = to_json(*report);
-  }
+  if (arguments.watch) return watch(*target, arguments.json, world);
+  const auto status = status_of(*target, world);
+  if (!status) return report_error(world, status.error());
   if (arguments.json) {
-    world.out << status.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+    world.out << dump(*status, 2) << '\n';
   } else {
-    print_for_people(status, world.out);
+    print_for_people(*status, world.out);
   }
   return kExitDone;
 }
@@ -91,6 +122,7 @@ void add_status(CLI::App& program, Invocation& invocation) {
   CLI::App* const verb = program.add_subcommand("status", "Show how a volume is");
   verb->add_option("TARGET", arguments->target, "Map, mount point, or the disk in it")->required();
   verb->add_flag("-J,--json", arguments->json, "As JSON");
+  verb->add_flag("--watch", arguments->watch, "Again every 2 seconds; with -J one object a line");
   verb->footer("The state never changes the exit code.\n\nExample:\n  remapfs status /mnt/old -J | jq .state");
   verb->callback([arguments, &invocation] { invocation.exit_code = run_status(*arguments, invocation.world); });
 }

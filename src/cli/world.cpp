@@ -21,6 +21,7 @@ World World::of_process() {
   const std::string xdg_runtime_dir = environment("XDG_RUNTIME_DIR");
   return {.out = std::cout,
           .err = std::cerr,
+          .out_is_terminal = ::isatty(STDOUT_FILENO) == 1,
           .uid = uid,
           .xdg_runtime_dir = xdg_runtime_dir,
           .notify_socket = environment("NOTIFY_SOCKET"),

@@ -15,6 +15,7 @@ namespace remapfs::cli {
 struct World {
   std::ostream& out;
   std::ostream& err;
+  bool out_is_terminal = false;  // a screen that can be drawn again
   uid_t uid = 0;
   std::string xdg_runtime_dir;  // empty: unset
   std::string notify_socket;    // of the service manager; empty: none

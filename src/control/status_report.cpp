@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/status_report.hpp"
 
+#include <chrono>
+
 namespace remapfs {
 namespace {
 
@@ -58,6 +60,9 @@ Json to_json(const StatusReport& report) {
                       {"relocations", volume.relocations}};
   status["engine"] = text_or_null(report.engine);
   status["reasons"] = volume.reasons;
+  status["commits"] =
+      Json{{"count", volume.commits},
+           {"longest_us", std::chrono::duration_cast<std::chrono::microseconds>(volume.longest_commit).count()}};
   status["map"] = report.info.map_path;
   status["mountpoint"] = or_null(report.mountpoint);
   status["daemon_pid"] = or_null(report.daemon_pid);

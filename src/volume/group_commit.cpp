@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "volume/group_commit.hpp"
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -39,11 +40,15 @@ void GroupCommit::lead(std::vector<Waiting*> group) {
     append(all.retired_slots, one->transaction.retired_slots);
     append(all.events, one->transaction.events);
   }
+  const auto start = std::chrono::steady_clock::now();
   const auto result = store_.commit(all);
+  const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - start;
 
   {
     MutexLock lock(mutex_);
     busy_ = false;
+    ++figures_.commits;
+    figures_.longest = std::max(figures_.longest, took);
     if (!result && result.error().error.code == Errc::commit_unknown) broken_ = true;
     for (Waiting* one : group) {
       one->result = result;
@@ -84,6 +89,11 @@ Result<void> GroupCommit::close() {
   while (busy_) turn_.wait(lock);
   closed_ = true;
   return store_.close();
+}
+
+GroupCommit::Figures GroupCommit::figures() const {
+  MutexLock lock(mutex_);
+  return figures_;
 }
 
 bool GroupCommit::broken() const {

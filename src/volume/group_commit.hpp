@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <vector>
 
@@ -34,6 +36,13 @@ class GroupCommit {
   // A commit's outcome is unknown: the map is written no more.
   [[nodiscard]] bool broken() const;
 
+  // Commits of the store so far, and the longest of them: every relocation waits for one.
+  struct Figures {
+    std::uint64_t commits = 0;
+    std::chrono::nanoseconds longest{0};
+  };
+  [[nodiscard]] Figures figures() const;
+
  private:
   struct Waiting {
     MapTransaction transaction;
@@ -50,6 +59,7 @@ class GroupCommit {
   bool closed_ GUARDED_BY(mutex_) = false;
   bool broken_ GUARDED_BY(mutex_) = false;
   std::vector<Waiting*> queue_ GUARDED_BY(mutex_);
+  Figures figures_ GUARDED_BY(mutex_);
 };
 
 }  // namespace remapfs

@@ -74,7 +74,8 @@ Result<void> Volume::Impl::load() {
   // Room for all rows at once: growing row by row would copy the table again and again.
   loading_room = std::min(store->info().rows, block_count);  // a damaged map may say anything
   if (auto room = table->reserve(loading_room, 0); !room) return room;
-  if (auto loaded = store->load([&](std::span<const RemapRow> rows) { return accept_rows(rows); }); !loaded) return loaded;
+  if (auto loaded = store->load([&](std::span<const RemapRow> rows) { return accept_rows(rows); }); !loaded)
+    return loaded;
   table->unreserve(loading_room);
   for (const SpareInfo& spare : store->info().spares) {
     for (const SlotIndex slot : spare.retired) member(spare.id)->slots->retire(slot);
@@ -146,6 +147,9 @@ VolumeStatus Volume::Impl::status() const {
     now.read_errors += line.read_errors.load(std::memory_order_relaxed);
     now.write_errors += line.write_errors.load(std::memory_order_relaxed);
   }
+  const GroupCommit::Figures figures = commits.figures();
+  now.commits = figures.commits;
+  now.longest_commit = figures.longest;
   now.table_growth_refused = table->growth_refused();
 
   const auto because = [&](VolumeState state, std::string reason) {

@@ -32,7 +32,12 @@ clean_up() {
   stop_reader
   mountpoint -q "$files" && timeout 60 umount "$files"
   if [ -e "$map" ]; then
-    remapfs detach "$map" > "$work/cleanup.log" 2>&1 || remapfs unmount --force "$map" >> "$work/cleanup.log" 2>&1
+    # A test that failed may have left users of the volume who are about to go.
+    for _ in 1 2 3 4 5; do
+      remapfs detach "$map" > "$work/cleanup.log" 2>&1 && break
+      sleep 1
+    done
+    remapfs unmount --force "$map" >> "$work/cleanup.log" 2>&1
   fi
   if mountpoint -q "$work/volume"; then timeout 20 umount -l "$work/volume"; fi
   if mountpoint -q "$work/failing"; then faulty_disk unmount "$work/failing"; fi
@@ -87,11 +92,20 @@ stop_reader() {
   reader=
 }
 
+# check_commits: some were made since the mount, and none waited a second, least of all for a reader. Before detach.
+check_commits() {
+  local count longest
+  count=$(status_of commits.count)
+  longest=$(status_of commits.longest_us)
+  echo "commits: $count, the longest $longest us"
+  [ "$count" -ge "$1" ] || fail "only $count commits while the reader ran"
+  [ "$longest" -lt 1000000 ] || fail "a commit took $longest us"
+}
+
 check_reader() {
   stop_reader
   [ ! -s "$work/reader.errors" ] || fail "the reader of the live map: $(head -n 3 "$work/reader.errors")"
   [ "$(wc -l < "$work/reader.rounds")" -ge 5 ] || fail "the reader of the live map hardly ran"
-  # No commit may wait for readers: the longest is kept by the store.
   echo "reader: $(wc -l < "$work/reader.rounds") rounds without an error"
 }
 

@@ -9,25 +9,23 @@
 #include <vector>
 
 #include "support/random.hpp"
+#include "support/sqlite_backend.hpp"
 #include "support/volume_rig.hpp"
 
 // A volume against a plain vector of bytes, under a million random operations: requests, faults that come and go on
-// both devices, the operator's verbs, remounts.
+// both devices, the operator's verbs, remounts. Once with the map in memory, and once with the real store, which is
+// killed now and then, whose tags meet the spare's faults too.
 
 namespace remapfs::testing {
 namespace {
 
-struct ModelOptions {
-  RigOptions rig;
-  std::uint64_t operations = 0;
-};
-
 class Model {
  public:
-  Model(const ModelOptions& options, std::uint64_t seed)
-      : rig_(options.rig),
+  Model(const RigOptions& options, std::uint64_t seed, std::unique_ptr<MapBackend> backend)
+      : first_faulty_on_spare_(backend ? 0 : VolumeRig::kFirstSlot),
+        rig_(options, std::move(backend)),
         random_(seed),
-        size_(options.rig.disk_bytes),
+        size_(options.disk_bytes),
         bytes_(size_),
         uncertain_(size_ / kSectorSize),
         was_bad_(size_ / kSectorSize) {
@@ -45,6 +43,7 @@ class Model {
     if (dice < 930) return remove_primary_fault();
     if (dice < 934) return toggle_spare_faults();
     if (dice < 998) return operator_verb();
+    if (random_.one_in(2)) rig_.kill();
     rig_.remount();
   }
 
@@ -207,8 +206,8 @@ class Model {
       return;
     }
     const std::uint64_t first =
-        VolumeRig::kFirstSlot / kSectorSize +
-        random_.below((rig_.spare().geometry().size.value() - VolumeRig::kFirstSlot) / kSectorSize - 64);
+        first_faulty_on_spare_ / kSectorSize +
+        random_.below((rig_.spare().geometry().size.value() - first_faulty_on_spare_) / kSectorSize - 64);
     FaultRule rule;
     rule.range = {ByteOffset(first * kSectorSize), ByteOffset((first + random_.between(1, 40)) * kSectorSize)};
     rule.on = static_cast<FaultRule::On>(random_.below(3));
@@ -248,6 +247,7 @@ class Model {
     ASSERT_TRUE(code == Errc::lost || code == Errc::media || code == Errc::no_space) << describe(result.error());
   }
 
+  const std::uint64_t first_faulty_on_spare_;
   VolumeRig rig_;
   Random random_;
   std::uint64_t size_;
@@ -260,38 +260,51 @@ class Model {
   std::uint64_t version_ = 0;
 };
 
-class VolumeModel : public ::testing::TestWithParam<RigOptions> {};
+class VolumeModel : public ::testing::TestWithParam<RigOptions> {
+ protected:
+  static std::uint64_t in_soak(std::uint64_t factor) {
+    const char* soak = std::getenv("REMAPFS_TEST_SOAK");
+    return soak != nullptr && *soak == '1' ? factor : 1;
+  }
+
+  static void run(std::uint64_t operations, std::unique_ptr<MapBackend> backend) {
+    const std::uint64_t seed = test_seed();
+    SCOPED_TRACE(seed_message(seed));
+    Model model(GetParam(), seed, std::move(backend));
+    for (std::uint64_t i = 0; i < operations; ++i) {
+      SCOPED_TRACE(i);
+      model.step();
+      if (HasFatalFailure()) return;
+      if (i % 50000 == 49999 || i == operations - 1) {
+        model.check_everything();
+        if (HasFatalFailure()) return;
+      }
+    }
+    const MemoryMap& map = model.rig().map;
+    std::printf("operations=%llu entries=%zu retired=%zu\n", static_cast<unsigned long long>(operations),
+                map.rows.size(), map.retired.size());
+    EXPECT_EQ(model.rig().volume->status().remapped_blocks,
+              static_cast<std::uint64_t>(std::count_if(map.rows.begin(), map.rows.end(), [](const auto& row) {
+                return row.second.state == EntryState::remapped;
+              })));
+  }
+};
 
 // A million operations over the four volumes; REMAPFS_TEST_SOAK=1 makes it ten times as many.
-TEST_P(VolumeModel, AgreesWithPlainBytes) {
-  const std::uint64_t seed = test_seed();
-  SCOPED_TRACE(seed_message(seed));
-  const char* soak = std::getenv("REMAPFS_TEST_SOAK");
-  const std::uint64_t operations = soak != nullptr && *soak == '1' ? 2500000 : 250000;
-  Model model({GetParam(), operations}, seed);
-  for (std::uint64_t i = 0; i < operations; ++i) {
-    SCOPED_TRACE(i);
-    model.step();
-    if (HasFatalFailure()) return;
-    if (i % 50000 == 49999) {
-      model.check_everything();
-      if (HasFatalFailure()) return;
-    }
-  }
-  const VolumeStatus status = model.rig().volume->status();
-  std::printf("operations=%llu entries=%zu retired=%zu\n", static_cast<unsigned long long>(operations),
-              model.rig().map.rows.size(), model.rig().map.retired.size());
-  EXPECT_EQ(status.remapped_blocks, static_cast<std::uint64_t>(std::count_if(
-                                        model.rig().map.rows.begin(), model.rig().map.rows.end(),
-                                        [](const auto& row) { return row.second.state == EntryState::remapped; })));
-}
+TEST_P(VolumeModel, AgreesWithPlainBytes) { run(250000 * in_soak(10), nullptr); }
 
-INSTANTIATE_TEST_SUITE_P(
-    Volumes, VolumeModel,
-    ::testing::Values(RigOptions{.disk_bytes = (2U << 20U) + 512, .block_size = 4096, .slots = 400},
-                      RigOptions{.disk_bytes = 1U << 20U, .block_size = 512, .slots = 2000, .punches_cheaply = true},
-                      RigOptions{.disk_bytes = (4U << 20U) + 1536, .block_size = 32768, .slots = 120, .spares = 2},
-                      RigOptions{.disk_bytes = (2U << 20U), .block_size = 8192, .slots = 200, .logical_block = 4096}));
+class VolumeModelOnSqlite : public VolumeModel {};
+
+// A million over three volumes; ten times as many in the soak run.
+TEST_P(VolumeModelOnSqlite, AgreesWithPlainBytes) { run(350000 * in_soak(10), std::make_unique<SqliteBackend>()); }
+
+constexpr RigOptions kOddEnd{.disk_bytes = (2U << 20U) + 512, .block_size = 4096, .slots = 400};
+constexpr RigOptions kSmallBlocks{.disk_bytes = 1U << 20U, .block_size = 512, .slots = 2000, .punches_cheaply = true};
+constexpr RigOptions kTwoSpares{.disk_bytes = (4U << 20U) + 1536, .block_size = 32768, .slots = 120, .spares = 2};
+constexpr RigOptions k4Kn{.disk_bytes = (2U << 20U), .block_size = 8192, .slots = 200, .logical_block = 4096};
+
+INSTANTIATE_TEST_SUITE_P(Volumes, VolumeModel, ::testing::Values(kOddEnd, kSmallBlocks, kTwoSpares, k4Kn));
+INSTANTIATE_TEST_SUITE_P(Volumes, VolumeModelOnSqlite, ::testing::Values(kOddEnd, kSmallBlocks, k4Kn));
 
 }  // namespace
 }  // namespace remapfs::testing

@@ -20,6 +20,42 @@ struct MemoryMap {
   std::map<std::uint64_t, RemapRow> rows;
   std::set<SlotAddress> retired;
   std::vector<Event> events;
+
+  // What a commit does, if it is one that a volume may ask for.
+  void apply(const MapTransaction& transaction) {
+    for (const MapChange& change : transaction.changes) {
+      RemapRow row = change.row;
+      row.block = change.block;
+      const auto old = rows.find(change.block.value());
+      if (old != rows.end()) {
+        row.error_count += old->second.error_count;
+        const bool left = old->second.state == EntryState::remapped &&
+                          (change.kind == MapChange::Kind::erase || row.where != old->second.where ||
+                           row.state != EntryState::remapped);
+        REMAPFS_INVARIANT(left == change.vacated.has_value());
+        REMAPFS_INVARIANT(!left || *change.vacated == old->second.where);
+      }
+      // A sector is valid in a slot only if it was written there.
+      REMAPFS_INVARIANT(row.state != EntryState::remapped || (row.valid_mask & ~row.written_mask) == 0);
+      if (change.kind == MapChange::Kind::erase) {
+        rows.erase(change.block.value());
+      } else {
+        rows[change.block.value()] = row;
+      }
+    }
+    retired.insert(transaction.retired_slots.begin(), transaction.retired_slots.end());
+    events.insert(events.end(), transaction.events.begin(), transaction.events.end());
+  }
+
+  // No slot has two owners or is used although it was retired.
+  void check_owners() const {
+    std::set<SlotAddress> owned;
+    for (const auto& [block, row] : rows) {
+      if (row.state != EntryState::remapped) continue;
+      REMAPFS_INVARIANT(owned.insert(row.where).second);
+      REMAPFS_INVARIANT(!retired.contains(row.where));
+    }
+  }
 };
 
 // A MapStore over a MemoryMap that checks its caller and fails on command. It syncs the spares where the real one
@@ -59,12 +95,12 @@ class MemoryMapStore final : public MapStore {
     if (!failures.empty()) {
       CommitFailure failure = failures.front();
       failures.pop_front();
-      if (failure.error.code == Errc::commit_unknown && apply_unknown) apply(transaction);
+      if (failure.error.code == Errc::commit_unknown && apply_unknown) map_.apply(transaction);
       return tl::unexpected<CommitFailure>(failure);
     }
     if (auto failed = sync_spares_of(transaction)) return tl::unexpected<CommitFailure>(*failed);
-    apply(transaction);
-    check_owners();
+    map_.apply(transaction);
+    if (map_.rows.size() <= 4096 || commits_ % 64 == 0) map_.check_owners();
     return CommitReport{};
   }
 
@@ -94,41 +130,6 @@ class MemoryMapStore final : public MapStore {
       if (!synced) return CommitFailure{synced.error(), {}, id};
     }
     return std::nullopt;
-  }
-
-  void apply(const MapTransaction& transaction) {
-    for (const MapChange& change : transaction.changes) {
-      RemapRow row = change.row;
-      row.block = change.block;
-      const auto old = map_.rows.find(change.block.value());
-      if (old != map_.rows.end()) {
-        row.error_count += old->second.error_count;
-        const bool left = old->second.state == EntryState::remapped &&
-                          (change.kind == MapChange::Kind::erase || row.where != old->second.where ||
-                           row.state != EntryState::remapped);
-        REMAPFS_INVARIANT(left == change.vacated.has_value());
-        REMAPFS_INVARIANT(!left || *change.vacated == old->second.where);
-      }
-      // A sector is valid in a slot only if it was written there.
-      REMAPFS_INVARIANT(row.state != EntryState::remapped || (row.valid_mask & ~row.written_mask) == 0);
-      if (change.kind == MapChange::Kind::erase) {
-        map_.rows.erase(change.block.value());
-      } else {
-        map_.rows[change.block.value()] = row;
-      }
-    }
-    map_.retired.insert(transaction.retired_slots.begin(), transaction.retired_slots.end());
-    map_.events.insert(map_.events.end(), transaction.events.begin(), transaction.events.end());
-  }
-
-  void check_owners() const {
-    if (map_.rows.size() > 4096 && commits_ % 64 != 0) return;
-    std::set<SlotAddress> owned;
-    for (const auto& [block, row] : map_.rows) {
-      if (row.state != EntryState::remapped) continue;
-      REMAPFS_INVARIANT(owned.insert(row.where).second);
-      REMAPFS_INVARIANT(!map_.retired.contains(row.where));
-    }
   }
 
   MemoryMap& map_;

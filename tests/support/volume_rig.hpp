@@ -43,12 +43,24 @@ struct RigOptions {
   bool punches_cheaply = false;
 };
 
-// A volume on simulated disks and a map in memory, which can be unmounted and mounted again.
+// Keeps the map of a rig that is not to be kept in memory alone. `map` mirrors what is committed.
+class MapBackend {
+ public:
+  virtual ~MapBackend() = default;
+  // Makes the map; fills map.info.
+  virtual void create(const RigOptions& options, MemoryMap& map, FakeDisk& spare) = 0;
+  virtual Result<std::unique_ptr<MapStore>> open(MemoryMap& map, FakeDisk& spare) = 0;
+  // The store that is open now will not be closed in order.
+  virtual void abandon() = 0;
+};
+
+// A volume on simulated disks and a map in memory, unless it is given a backend. Can be unmounted and mounted again.
 class VolumeRig {
  public:
   static constexpr std::uint64_t kFirstSlot = 64 << 10;
 
-  explicit VolumeRig(const RigOptions& options = {}) : options_(options) {
+  explicit VolumeRig(const RigOptions& options = {}, std::unique_ptr<MapBackend> backend = nullptr)
+      : options_(options), backend_(std::move(backend)) {
     DeviceGeometry geometry;
     geometry.logical_block = options.logical_block;
     geometry.physical_block = options.logical_block;
@@ -61,10 +73,13 @@ class VolumeRig {
     geometry.punches_cheaply = false;
     for (int i = 1; i <= options.spares; ++i) {
       const auto id = static_cast<SpareId>(i);
-      const ByteCount size(kFirstSlot + options.slots * options.block_size + 4096);
+      // A backend puts its own tables in front of the slots.
+      const std::uint64_t tables = backend_ ? 3U << 20U : 0;
+      const ByteCount size(kFirstSlot + tables + options.slots * options.block_size + 4096);
       spares.push_back(std::make_unique<FakeDisk>(size, geometry, "spare"));
       map.info.spares.push_back({id, "spare", "uuid", options.slots, ByteOffset(kFirstSlot), {}, false});
     }
+    if (backend_) backend_->create(options_, map, spare());
     mount();
   }
 
@@ -77,15 +92,22 @@ class VolumeRig {
     volume.reset();
     VolumeParts parts;
     parts.primary = std::make_unique<BorrowedDevice>(*primary);
+    if (backend_) {
+      auto opened = backend_->open(map, spare());
+      if (!opened) return fail(opened.error());
+      parts.store = std::move(*opened);
+    }
     MemoryMapStore::Spares devices;
     for (std::size_t i = 0; i < spares.size(); ++i) {
       const auto id = static_cast<SpareId>(i + 1);
       parts.spares[id] = std::make_unique<BorrowedDevice>(*spares[i]);
       devices[id] = spares[i].get();
     }
-    auto made = std::make_unique<MemoryMapStore>(map, std::move(devices));
-    store = made.get();
-    parts.store = std::move(made);
+    if (!backend_) {
+      auto made = std::make_unique<MemoryMapStore>(map, std::move(devices));
+      store = made.get();
+      parts.store = std::move(made);
+    }
     auto opened = Volume::open(std::move(parts), std::move(volume_options));
     if (!opened) return fail(opened.error());
     volume = std::move(*opened);
@@ -96,6 +118,11 @@ class VolumeRig {
   void unmount() {
     if (!volume) return;
     ASSERT_TRUE(volume->close());
+    volume.reset();
+  }
+  // As after kill -9: nothing is closed. With a backend only; the map in memory has nothing to be closed.
+  void kill() {
+    if (backend_) backend_->abandon();
     volume.reset();
   }
   void remount() {
@@ -127,11 +154,12 @@ class VolumeRig {
   std::unique_ptr<FakeDisk> primary;
   std::vector<std::unique_ptr<FakeDisk>> spares;
   MemoryMap map;
-  MemoryMapStore* store = nullptr;
+  MemoryMapStore* store = nullptr;  // without a backend
   std::unique_ptr<Volume> volume;
 
  private:
   RigOptions options_;
+  std::unique_ptr<MapBackend> backend_;
 };
 
 // Bytes that differ from sector to sector and from `version` to version.

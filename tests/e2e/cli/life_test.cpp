@@ -3,7 +3,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
+#include <functional>
 
 #include "e2e/cli/workspace.hpp"
 
@@ -209,6 +211,57 @@ TEST_F(CliLife, ClosedPipeEndsAList) {
   ASSERT_EQ(remapfs({"mark-lost", map_, "0-3999"}).exit_code, 0);
   const Ran ran = run_program({"sh", "-c", REMAPFS_PROGRAM " list \"$0\" -J | head -n 1", map_});
   EXPECT_EQ(ran.out, "{\n");
+}
+
+// The lines of a file that a program writes to while the test goes on, once `done` says that there are enough.
+std::vector<Json> lines_until(const std::string& path, const std::function<bool(const std::vector<Json>&)>& done) {
+  std::vector<Json> lines;
+  for (int i = 0; i < 300 && !done(lines); ++i) {
+    ::usleep(100'000);
+    lines.clear();
+    std::ifstream file(path);
+    // The last line may be on its way.
+    for (std::string line; std::getline(file, line) && !file.eof();) lines.push_back(Json::parse(line, nullptr, false));
+  }
+  return lines;
+}
+
+TEST_F(CliLife, EventsAreFollowedAsTheyCome) {
+  create();
+  mount();
+  const std::string out = dir_ / "events";
+  const Running follower(
+      {"sh", "-c", std::string("exec ") + REMAPFS_PROGRAM + " events " + map_ + " --follow -J > " + out});
+  const auto has = [](const std::string& kind, std::uint64_t block) {
+    return [=](const std::vector<Json>& lines) {
+      return std::any_of(lines.begin(), lines.end(),
+                         [&](const Json& line) { return line["kind"] == kind && line["block"] == block; });
+    };
+  };
+  for (const std::uint64_t block : {5U, 9U}) {
+    ASSERT_EQ(remapfs({"add", map_, std::to_string(block)}).exit_code, 0);
+    EXPECT_TRUE(has("relocated", block)(lines_until(out, has("relocated", block)))) << "block " << block;
+  }
+  const auto lines = lines_until(out, has("relocated", 9));
+  for (std::size_t i = 1; i < lines.size(); ++i) EXPECT_GT(lines[i]["id"], lines[i - 1]["id"]) << "each event once";
+}
+
+TEST_F(CliLife, StatusIsWatchedThroughMountAndUnmount) {
+  create();
+  const std::string out = dir_ / "statuses";
+  const Running watcher(
+      {"sh", "-c", std::string("exec ") + REMAPFS_PROGRAM + " status " + map_ + " --watch -J > " + out});
+  for (const bool mounted : {false, true, false}) {
+    const auto reached = [&](const std::vector<Json>& lines) {
+      return !lines.empty() && lines.back()["mounted"] == mounted;
+    };
+    EXPECT_TRUE(reached(lines_until(out, reached))) << mounted;
+    if (status(map_)["mounted"] == false) {
+      mount();
+    } else {
+      unmount();
+    }
+  }
 }
 
 TEST_F(CliLife, ResumeOfAHealthyVolumeIsNothing) {

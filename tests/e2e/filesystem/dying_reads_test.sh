@@ -50,6 +50,7 @@ for v in $(seq "$victims"); do
 done
 sync
 checksum "$work/sums"
+check_commits 5
 umount "$files"
 detach
 attach

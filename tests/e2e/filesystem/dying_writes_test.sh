@@ -21,7 +21,7 @@ checksum "$work/sums"
 remapped=$(status_of remapped_blocks)
 [ "$remapped" -ge 20 ] || fail "only $remapped blocks were remapped: the faults did not meet the writes"
 [ "$(status_of lost_sectors)" = 0 ] || fail "write errors lost sectors"
-check_reader
+check_commits 5
 
 umount "$files"
 detach
@@ -30,6 +30,7 @@ check_filesystem "$fs"
 mount "$loop" "$files"
 (cd "$files" && sha256sum --quiet -c "$work/sums") || fail "a file is not what was written"
 [ "$(status_of remapped_blocks)" -ge "$remapped" ] || fail "remapped blocks were forgotten"
+check_reader
 umount "$files"
 detach
 remapfs check "$map" > "$work/check.log" || fail "check: $(cat "$work/check.log")"

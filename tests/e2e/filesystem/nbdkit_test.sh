@@ -62,6 +62,7 @@ rm "$files/fill"
 sync
 remapped=$(status_of remapped_blocks)
 [ "$remapped" -ge 10 ] || fail "only $remapped blocks were remapped"
+check_commits 5
 umount "$files"
 detach
 attach

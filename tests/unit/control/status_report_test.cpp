@@ -71,6 +71,12 @@ TEST(StatusReport, UnknownIsNullAndDevicesAreListed) {
   EXPECT_EQ(status["engine"], "blocking");
   EXPECT_EQ(status["volume"]["label"], "old disk");
   EXPECT_EQ(status["mounted"], true);
+
+  report.volume.commits = 5;
+  report.volume.longest_commit = std::chrono::microseconds(1234567);
+  status = to_json(report);
+  EXPECT_EQ(status["commits"]["count"], 5);
+  EXPECT_EQ(status["commits"]["longest_us"], 1234567);
 }
 
 TEST(StatusReport, EveryStateHasItsName) {
