@@ -13,10 +13,10 @@
 
 #include "cli/output.hpp"
 #include "cli/target.hpp"
+#include "core/unique_fd.hpp"
 #include "io/device_identity.hpp"
 #include "io/member_check.hpp"
 #include "io/posix_device.hpp"
-#include "core/unique_fd.hpp"
 #include "store/create_volume.hpp"
 #include "store/spare_superblocks.hpp"
 

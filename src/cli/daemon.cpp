@@ -23,6 +23,7 @@
 #include "cli/service_manager.hpp"
 #include "control/server.hpp"
 #include "control/volume_target.hpp"
+#include "core/unique_fd.hpp"
 #include "fuse/mount_point.hpp"
 #include "fuse/mount_table.hpp"
 #include "fuse/operations.hpp"
@@ -30,7 +31,6 @@
 #include "fuse/transport.hpp"
 #include "fuse/volume_disk.hpp"
 #include "io/busy_users.hpp"
-#include "core/unique_fd.hpp"
 #include "remapfs/thread_annotations.hpp"
 
 namespace remapfs::cli {
@@ -154,6 +154,8 @@ class Service {
   Result<void> try_unmount();
   [[nodiscard]] bool mount_is_ours() const;
   void handle_signals();
+  // Errors: interrupted, when a signal has come that ends the service before it began.
+  Result<void> go_on();
 
   const ServiceSpec& spec_;
   const World& world_;
@@ -192,9 +194,11 @@ Result<void> Service::start() {
   if (!assembled) return fail(assembled.error());
   assembled_ = std::move(*assembled);
 
+  auto started = go_on();
   // Whoever sees the mount finds the control socket.
-  auto started = start_control();
+  if (started) started = start_control();
   if (started) started = start_transport();
+  if (started) started = go_on();
   if (!started) {
     undo_start();
     return started;
@@ -205,6 +209,12 @@ Result<void> Service::start() {
   log_info(fmt::format("{} serves {} ({}, {})", spec_.map_path, channel_.mount_point, assembled_.volume->info().uuid,
                        transport_->info().describe()));
   return {};
+}
+
+Result<void> Service::go_on() {
+  pollfd signals{signals_.get(), POLLIN, 0};
+  if (::poll(&signals, 1, 0) <= 0) return {};
+  return fail(Errc::interrupted, fmt::format("interrupted, {}, mount it again", spec_.map_path));
 }
 
 Result<void> Service::start_transport() {

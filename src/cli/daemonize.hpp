@@ -25,7 +25,8 @@ class Readiness {
 
 // Runs `serve` in a child process of its own session, with / as its directory and its standard streams at /dev/null,
 // and waits until it is ready. The child ends with the value that serve returns; an error of serve is what we return.
-// Errors: what the child said has failed; failed when it died without a word; no_memory.
+// Ctrl-C, SIGTERM or SIGHUP while it waits are passed on to the child as SIGTERM, and its end is waited for.
+// Errors: what the child said has failed; interrupted; failed when it died without a word; no_memory.
 // Threads: none may have been started.
 Result<void> start_in_background(const std::function<Result<int>(Readiness&)>& serve);
 

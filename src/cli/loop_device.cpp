@@ -13,8 +13,8 @@
 #include <cstring>
 #include <optional>
 
-#include "io/busy_users.hpp"
 #include "core/unique_fd.hpp"
+#include "io/busy_users.hpp"
 
 namespace remapfs::cli {
 namespace {

@@ -16,8 +16,8 @@
 
 #include "cli/loop_device.hpp"
 #include "cli/map_view.hpp"
-#include "fuse/mount_point.hpp"
 #include "core/unique_fd.hpp"
+#include "fuse/mount_point.hpp"
 #include "store/map_lock.hpp"
 
 extern char** environ;

@@ -10,6 +10,7 @@
 #include <ostream>
 #include <string>
 
+#include "cli/held_signals.hpp"
 #include "cli/loop_device.hpp"
 #include "cli/map_view.hpp"
 #include "cli/mount_request.hpp"
@@ -68,13 +69,19 @@ Result<Daemon> mount_for_attach(const Target& target, const AttachArguments& arg
   return std::move(**daemon);
 }
 
-int attach_loop_device(const Daemon& daemon, const AttachArguments& arguments, bool mounted_here, World& world) {
+Result<LoopAttachment> make_loop_device(const Daemon& daemon, const AttachArguments& arguments, HeldSignals& signals) {
+  if (signals.take()) return fail(Errc::interrupted, fmt::format("interrupted, {}, attach it again", arguments.map));
   const auto disk = open_served_disk(daemon.mount_point());
-  Result<LoopAttachment> attachment =
-      disk ? attach_loop(*disk, {.sector_size = sector_size_of(daemon.status()),
-                                 .read_only = arguments.read_only || daemon.status().value("read_only", false),
-                                 .scan_partitions = arguments.scan_partitions})
-           : Result<LoopAttachment>(tl::unexpect, disk.error());
+  if (!disk) return fail(disk.error());
+  const nlohmann::ordered_json status = daemon.status();
+  return attach_loop(*disk, {.sector_size = sector_size_of(status),
+                             .read_only = arguments.read_only || status.value("read_only", false),
+                             .scan_partitions = arguments.scan_partitions});
+}
+
+int attach_loop_device(const Daemon& daemon, const AttachArguments& arguments, bool mounted_here, World& world,
+                       HeldSignals& signals) {
+  const auto attachment = make_loop_device(daemon, arguments, signals);
   if (!attachment) {
     if (mounted_here) std::ignore = unmount_in_order(daemon);
     return report_error(world, attachment.error());
@@ -87,6 +94,7 @@ int attach_loop_device(const Daemon& daemon, const AttachArguments& arguments, b
 }
 
 int run_attach(const AttachArguments& arguments, World& world) {
+  HeldSignals signals;  // all of it or nothing
   const auto target = resolve_target(arguments.map, world);
   if (!target) return report_error(world, target.error());
   auto found = find_daemon(*target, world);
@@ -95,13 +103,13 @@ int run_attach(const AttachArguments& arguments, World& world) {
     const Daemon& daemon = **found;
     const auto loops = loops_over({daemon.mount_point(), daemon.mount_point() + "/disk"}, world.views);
     report_note(world, fmt::format("{} already, {}", loops.empty() ? "mounted" : "attached", daemon.mount_point()));
-    if (loops.empty()) return attach_loop_device(daemon, arguments, false, world);
+    if (loops.empty()) return attach_loop_device(daemon, arguments, false, world, signals);
     world.out << loops.front() << '\n';
     return kExitDone;
   }
   const auto daemon = mount_for_attach(*target, arguments, world);
   if (!daemon) return report_error(world, daemon.error(), kExitMount);
-  return attach_loop_device(*daemon, arguments, true, world);
+  return attach_loop_device(*daemon, arguments, true, world, signals);
 }
 
 }  // namespace

@@ -4,11 +4,13 @@
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <csignal>
+#include <thread>
 
 #include "cli/loop_device.hpp"
-#include "e2e/cli/workspace.hpp"
 #include "core/unique_fd.hpp"
+#include "e2e/cli/workspace.hpp"
 #include "support/loop_device.hpp"
 
 // attach and detach: a real block device over the volume.
@@ -173,6 +175,35 @@ TEST_F(CliAttach, OtherLoopDevicesAreNotTouched) {
   expect_one_error(remapfs({"detach", other.path()}), 2, "not a loop device over a volume");
   EXPECT_TRUE(cli::file_below_loop(other.path()));
   expect_one_error(remapfs({"detach", "/dev/loop-control"}), 2, "not a loop device");
+}
+
+// Interrupted at any moment, it has either attached or left nothing.
+TEST_F(CliAttach, CtrlCLeavesAllOrNothing) {
+  create();
+  const auto start = std::chrono::steady_clock::now();
+  ASSERT_EQ(remapfs({"attach", map_}).exit_code, 0);
+  const auto took = std::chrono::steady_clock::now() - start;
+  ASSERT_EQ(remapfs({"detach", map_}).exit_code, 0);
+  constexpr int kRounds = 30;
+  int attached = 0;
+  for (int i = 0; i < kRounds; ++i) {
+    Running attach({REMAPFS_PROGRAM, "attach", map_});
+    std::this_thread::sleep_for(took * i / kRounds);
+    ::kill(attach.pid(), SIGINT);
+    attach.wait();
+    const bool mounted = status(map_)["mounted"];
+    const Ran loops = run_program({"losetup", "-n", "-O", "NAME,BACK-FILE"});
+    const bool looped = loops.out.find("/run/remapfs/") != std::string::npos;
+    EXPECT_EQ(mounted, looped) << "round " << i << ": " << loops.out;
+    if (!mounted) {
+      EXPECT_NE(run_program({"pgrep", "-f", "attach " + map_}).exit_code, 0) << "round " << i << ": a daemon lives";
+      continue;
+    }
+    ++attached;
+    ASSERT_EQ(remapfs({"detach", map_}).exit_code, 0);
+  }
+  EXPECT_LT(attached, kRounds) << "never interrupted";
+  EXPECT_EQ(remapfs({"check", map_}).exit_code, 0);
 }
 
 TEST_F(CliAttach, FailedMountLeavesNothing) {

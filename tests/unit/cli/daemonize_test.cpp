@@ -5,8 +5,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <csignal>
 #include <fstream>
 
 #include "support/temp_dir.hpp"
@@ -45,6 +48,37 @@ TEST(Daemonize, ChildThatDiesSilentlyIsAnError) {
   const auto started = start_in_background([](Readiness&) -> Result<int> { ::_exit(3); });
   ASSERT_FALSE(started);
   EXPECT_THAT(started.error().message, HasSubstr("died"));
+}
+
+// Ctrl-C while a mount takes its time: whoever sees the command end sees the daemon gone.
+TEST(Daemonize, InterruptedStartEndsTheChildFirst) {
+  const remapfs::testing::TempDir dir;
+  const std::string fifo = dir / "fifo";
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
+    const pid_t command = ::fork();
+    if (command == 0) {
+      const auto started = start_in_background([&](Readiness&) -> Result<int> {
+        sigset_t term;
+        sigemptyset(&term);
+        sigaddset(&term, SIGTERM);
+        ::sigprocmask(SIG_BLOCK, &term, nullptr);
+        std::ofstream(fifo) << ::getpid();
+        int got = 0;
+        ::sigwait(&term, &got);
+        ::usleep(100'000);  // undoing takes a while
+        return fail(Errc::interrupted, "as told");
+      });
+      ::_exit(!started && started.error().code == Errc::interrupted ? 0 : 1);
+    }
+    pid_t child = 0;
+    std::ifstream(fifo) >> child;
+    ASSERT_EQ(::kill(command, signal), 0);
+    int status = 0;
+    ASSERT_EQ(::waitpid(command, &status, 0), command);
+    EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << "signal " << signal << ", status " << status;
+    EXPECT_TRUE(::kill(child, 0) != 0 && errno == ESRCH) << "signal " << signal << ": the child lives";
+  }
 }
 
 TEST(Daemonize, ChildHoldsNoneOfTheParentsStreams) {

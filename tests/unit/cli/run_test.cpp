@@ -64,7 +64,7 @@ TEST(Run, WrongUseIsExitCode1AndOneLine) {
       {"/a/map", "/mnt", "-o", "frobnicate"},
       {"status"},
       {"status", "a", "b"},
-      {"status", "a", "--watch"},
+      {"status", "a", "--whim"},
       {"list", "a", "-o", "block,frobnicate"},
       {"add", "map"},
       {"add", "map", "x"},
