@@ -127,7 +127,7 @@ struct VolumeInfo {
   std::string primary_identity;
   std::vector<SpareInfo> spares;
   std::uint64_t rows = 0;  // of `remaps` when the map was opened
-  bool clean = false;  // the last user closed it in order
+  bool clean = false;      // the last user closed it in order
 };
 
 // The durable map: rows in the map file and tags on the spares, kept as one.
@@ -143,9 +143,10 @@ class MapStore {
 
   [[nodiscard]] virtual const VolumeInfo& info() const = 0;
 
-  // Calls visit for all rows, some at a time, ascending by block, and checks all of it: order, ranges, masks, slots owned once, count
-  // and digest of the rows, watermark, each row against its tag. Tags without a row are cleared (not when read-only).
-  // Called once, before anything else. Errors: corrupt, stale, foreign, device errors; visit's own error is passed on.
+  // Calls visit for all rows, some at a time, ascending by block, and checks all of it: order, ranges, masks, slots
+  // owned once, count and digest of the rows, watermark, each row against its tag. Tags without a row are cleared (not
+  // when read-only). Called once, before anything else. Errors: corrupt, stale, foreign, device errors; visit's own
+  // error is passed on.
   virtual Result<void> load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) = 0;
 
   // The row of one block as committed last. Errors: store.

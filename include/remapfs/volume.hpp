@@ -14,6 +14,7 @@
 #include "remapfs/block_device.hpp"
 #include "remapfs/error.hpp"
 #include "remapfs/map_store.hpp"
+#include "remapfs/member_device.hpp"
 #include "remapfs/remap_table.hpp"
 #include "remapfs/units.hpp"
 
@@ -21,9 +22,9 @@ namespace remapfs {
 
 // The devices and the map a volume is made of. The volume owns them from open() on.
 struct VolumeParts {
-  std::unique_ptr<BlockDevice> primary;
-  std::map<SpareId, std::unique_ptr<BlockDevice>> spares;  // a missing spare (degraded) has no entry
-  std::unique_ptr<MapStore> store;                         // opened, spares attached, not yet loaded
+  std::unique_ptr<MemberDevice> primary;
+  std::map<SpareId, std::unique_ptr<MemberDevice>> spares;  // a missing spare (degraded) has no entry
+  std::unique_ptr<MapStore> store;                          // opened, these spares attached, not yet loaded
 };
 
 // What requests do while a breaker is open.

@@ -24,8 +24,8 @@ Error about(const Error& error, std::string_view role, const std::string& path) 
           fmt::format("cannot use the {}, {} ({}), check the device", role, path, describe(error))};
 }
 
-Result<std::unique_ptr<BlockDevice>> open_member(const std::string& path, std::string_view role,
-                                                 const AssembleOptions& options) {
+Result<std::unique_ptr<MemberDevice>> open_member(const std::string& path, std::string_view role,
+                                                  const AssembleOptions& options) {
   if (auto unused = check_unused(path, options.views); !unused) return fail(about(unused.error(), role, path));
   DeviceOptions how;
   how.read_only = options.read_only;
@@ -33,7 +33,7 @@ Result<std::unique_ptr<BlockDevice>> open_member(const std::string& path, std::s
   how.views = options.views;
   auto device = open_device(path, how);
   if (!device) return fail(about(device.error(), role, path));
-  return device;
+  return std::make_unique<MemberDevice>(std::move(*device));
 }
 
 Result<void> check_primary(const VolumeInfo& info, const BlockDevice& primary, const KernelViews& views) {

@@ -52,7 +52,13 @@ class Printer {
       return;
     }
     // A retest has done its work whatever it found; clearing what still cannot be read has not.
-    if (*report.result == Outcome::still_bad && verb_ == Verb::clear_lost) failed_ = true;
+    if (*report.result == Outcome::still_bad && verb_ == Verb::clear_lost) {
+      failed_ = true;
+      report_error(
+          world_, Error{Errc::media, 0,
+                        fmt::format("block {}: {}, rewrite it", report.block.value(), wording(verb_, *report.result))});
+      return;
+    }
     world_.out << fmt::format("block {}: {}\n", report.block.value(), wording(verb_, *report.result));
   }
 

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -38,6 +39,8 @@ namespace {
 
 constexpr const char* kMountEvent = "mount";
 constexpr const char* kUnmountEvent = "unmount";
+// A connection whose last mount is gone ends at once, unless it is in use where we cannot see it.
+constexpr int kUnmountPatienceMs = 5000;
 // All stacks are resident under mlockall; the default of 8 MiB each would be most of the daemon.
 constexpr std::size_t kThreadStackBytes = std::size_t{1} << 20U;
 
@@ -121,7 +124,7 @@ void limit_thread_stacks() {
   ::pthread_attr_destroy(&attributes);
 }
 
-nlohmann::ordered_json transport_figures(const fuse::TransportInfo& info) {
+nlohmann::ordered_json transport_figures(const fuse::TransportInfo& info, std::optional<unsigned> connection) {
   return {{"workers", info.workers},
           {"cloned_descriptors", info.cloned},
           {"protocol", fmt::format("{}.{}", info.init.protocol_major, info.init.protocol_minor)},
@@ -130,7 +133,8 @@ nlohmann::ordered_json transport_figures(const fuse::TransportInfo& info) {
           {"max_readahead", info.init.max_readahead},
           {"max_background", info.limits.max_background},
           {"congestion_threshold", info.limits.congestion_threshold},
-          {"limits_confirmed", info.limits.confirmed}};
+          {"limits_confirmed", info.limits.confirmed},
+          {"connection", connection ? nlohmann::ordered_json(*connection) : nlohmann::ordered_json(nullptr)}};
 }
 
 // One mount from its start to its end.
@@ -152,7 +156,8 @@ class Service {
   void record(std::string kind, std::string detail);
   // Takes the mount away. Errors: busy, naming the users.
   Result<void> try_unmount();
-  [[nodiscard]] bool mount_is_ours() const;
+  // Where the volume is mounted now, as far as this mount namespace sees: empty when it is not.
+  [[nodiscard]] std::vector<fuse::MountEntry> our_mounts() const;
   void handle_signals();
   // Errors: interrupted, when a signal has come that ends the service before it began.
   Result<void> go_on();
@@ -234,6 +239,13 @@ Result<void> Service::start_transport() {
   fuse::OperationsOptions look;
   look.root = channel_.root;
   look.block_size = assembled_.volume->block_geometry().block_size();
+  // Who may open the primary may open the disk.
+  struct stat primary {};
+  if (spec_.settings.allow_other && ::stat(assembled_.volume->info().primary_path.c_str(), &primary) == 0) {
+    look.uid = primary.st_uid;
+    look.gid = primary.st_gid;
+    look.mode = primary.st_mode & 0777U;
+  }
   operations_.emplace(*disk_, look);
   fuse::TransportOptions options;
   options.connection = channel_.connection;
@@ -274,7 +286,7 @@ void Service::describe_status(StatusReport& report) const {
   report.mountpoint = channel_.mount_point;
   report.daemon_pid = ::getpid();
   report.engine = transport_->info().engine;
-  report.transport = transport_figures(transport_->info());
+  report.transport = transport_figures(transport_->info(), channel_.connection);
   report.hardening = hardening_.lines;
   report.primary = assembled_.primary;
 }
@@ -292,16 +304,31 @@ void Service::record(std::string kind, std::string detail) {
   if (!recorded) log_warning(fmt::format("history not written: {}", describe(recorded.error())));
 }
 
-// False when somebody else has taken the mount away, and perhaps mounted something of their own in its place.
-bool Service::mount_is_ours() const {
-  const auto entry = fuse::find_mount(channel_.mount_point);
-  if (!entry || !*entry) return false;
-  return !channel_.connection || (*entry)->device_minor == *channel_.connection;
+std::vector<fuse::MountEntry> Service::our_mounts() const {
+  if (!channel_.connection) {
+    const auto entry = fuse::find_mount(channel_.mount_point);
+    return entry && *entry ? std::vector{**entry} : std::vector<fuse::MountEntry>{};
+  }
+  auto mounts = fuse::mounts_of_device(0, *channel_.connection);
+  return mounts ? std::move(*mounts) : std::vector<fuse::MountEntry>{};
 }
 
 Result<void> Service::try_unmount() {
-  if (mounted_ && !mount_is_ours()) mounted_ = false;
+  const auto mounts = our_mounts();
+  mounted_ = !mounts.empty();  // somebody else may have taken it away
   if (!mounted_) return {};
+  if (mounts.size() > 1) {
+    return fail(Errc::busy, fmt::format("mounted in a second place, {}, unmount that first", mounts.back().mount_point),
+                EBUSY);
+  }
+  channel_.mount_point = mounts.front().mount_point;  // a folder above it may have been renamed
+  const auto on_top = fuse::find_mount(channel_.mount_point);
+  if (on_top && *on_top && (*on_top)->device_minor != mounts.front().device_minor) {
+    return fail(Errc::busy,
+                fmt::format("something is mounted over it, {} ({}), unmount that first", channel_.mount_point,
+                            (*on_top)->source),
+                EBUSY);
+  }
   auto unmounted = fuse::unmount_fuse(channel_.mount_point);
   // Somebody else took it away (perhaps lazily): what is left are the users of open files, whom we serve to the end.
   if (unmounted || unmounted.error().code == Errc::not_found) {
@@ -335,14 +362,29 @@ void Service::run() {
     ended = true;
     requests_.wake();
   });
+  pollfd entries[3] = {
+      {signals_.get(), POLLIN, 0}, {requests_.descriptor(), POLLIN, 0}, {channel_.descriptor.get(), 0, 0}};
   while (!ended) {
-    pollfd entries[2] = {{signals_.get(), POLLIN, 0}, {requests_.descriptor(), POLLIN, 0}};
-    ::poll(entries, 2, -1);
+    const int ready = ::poll(entries, 3, requests_.any() ? kUnmountPatienceMs : -1);
     requests_.clear_wake();
     handle_signals();
+    if ((entries[2].revents & POLLERR) != 0) {
+      // The connection has ended: nobody waits any more for those who wait for a device.
+      assembled_.volume->interrupt_waits();
+      entries[2].fd = -1;
+    }
     if (!requests_.any()) continue;
     // Success is answered at the very end, when the map is closed.
-    if (const auto unmounted = try_unmount(); !unmounted) requests_.answer_all(fail(unmounted.error()));
+    if (const auto unmounted = try_unmount(); !unmounted) {
+      requests_.answer_all(fail(unmounted.error()));
+    } else if (ready == 0) {
+      requests_.answer_all(fail(
+          Errc::busy,
+          fmt::format("unmounted here but still in use, {} (in another mount namespace, or files open in a mount that "
+                      "was taken away lazily), end that or use --force",
+                      channel_.mount_point),
+          EBUSY));
+    }
   }
   waiter.join();
 }
@@ -351,7 +393,7 @@ Result<void> Service::finish() {
   target_->detach();
   transport_.reset();
   channel_.descriptor.reset();
-  if (mounted_ && mount_is_ours()) {
+  if (mounted_ && !our_mounts().empty()) {
     // The connection was aborted, or serving broke down: what is left answers errors only.
     if (const auto unmounted = fuse::unmount_fuse(channel_.mount_point); !unmounted) {
       log_error(fmt::format("cannot unmount: {}", describe(unmounted.error())));

@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
@@ -30,18 +31,31 @@ constexpr auto kAnswerPatience = std::chrono::minutes(10);
 constexpr auto kExitPatience = std::chrono::seconds(30);
 constexpr int kPollMs = 20;
 
-// "0:47" -> the number under /sys/fs/fuse/connections, which is the minor device number of the mount.
-std::string abort_file(const MountEntry& mount, const World& world) {
-  const std::size_t colon = mount.device.find(':');
-  if (colon == std::string::npos) return {};
-  return fmt::format("{}/fs/fuse/connections/{}/abort", world.views.sys, mount.device.substr(colon + 1));
+// Every request that waits, and every later one, is answered with an error by the kernel. False when it cannot be told.
+bool break_connection(const std::string& number, const World& world) {
+  const std::string path = fmt::format("{}/fs/fuse/connections/{}/abort", world.views.sys, number);
+  const UniqueFd file(::open(path.c_str(), O_WRONLY | O_CLOEXEC));
+  return file && ::write(file.get(), "1", 1) == 1;
 }
 
-// Every request that waits, and every later one, is answered with an error by the kernel.
-void break_connection(const MountEntry& mount, const World& world) {
-  const UniqueFd file(::open(abort_file(mount, world).c_str(), O_WRONLY | O_CLOEXEC));
-  if (file) [[maybe_unused]]
-    const ssize_t written = ::write(file.get(), "1", 1);
+// "0:47" -> the number of the connection, which is the minor device number of the mount.
+std::string connection_of(const MountEntry& mount) {
+  const std::size_t colon = mount.device.find(':');
+  return colon == std::string::npos ? "" : mount.device.substr(colon + 1);
+}
+
+std::string connection_of(const Daemon& daemon) {
+  const auto transport = daemon.status().find("transport");
+  return transport == daemon.status().end() ? "" : transport->value("connection", nlohmann::ordered_json()).dump();
+}
+
+// Where it is mounted, as far as we see.
+std::optional<MountEntry> mount_of_connection(const std::string& connection, const World& world) {
+  std::optional<MountEntry> found;
+  for (MountEntry& mount : all_mounts(world.views)) {
+    if (mount.is_ours() && connection_of(mount) == connection) found = std::move(mount);
+  }
+  return found;
 }
 
 Result<void> detach_as_user(const std::string& mount_point) {
@@ -98,7 +112,14 @@ Result<void> unmount_by_force(const MountEntry& mount, const World& world) {
                 fmt::format("a loop device is attached, {} ({}), run remapfs detach or losetup --detach first",
                             mount.mount_point, fmt::join(loops, ", ")));
   }
-  break_connection(mount, world);
+  const auto mounts = all_mounts(world.views);
+  const auto on_top = std::find_if(mounts.rbegin(), mounts.rend(),
+                                   [&](const MountEntry& entry) { return entry.mount_point == mount.mount_point; });
+  if (on_top != mounts.rend() && on_top->device != mount.device) {
+    return fail(Errc::busy, fmt::format("something is mounted over it, {} ({}), unmount that first", mount.mount_point,
+                                        on_top->source));
+  }
+  break_connection(connection_of(mount), world);
   if (world.uid != 0) return detach_as_user(mount.mount_point);
   if (::umount2(mount.mount_point.c_str(), MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW) != 0) {
     return fail(Errc::device_other,
@@ -126,19 +147,25 @@ Result<Outcome> unmount(const Target& target, bool force, const World& world) {
     return wait_until_closed(target.map_path);
   }
 
-  // The mount of a live daemon may be out of our sight, in another mount namespace.
-  if (!target.mount) return fail(unmounted.error());
   std::optional<ControlClient> watcher;
   if (daemon) {
     if (auto client = (*daemon)->connect()) watcher.emplace(std::move(*client));
   }
-  if (auto forced = unmount_by_force(*target.mount, world); !forced) return fail(forced.error());
+  // What the daemon was asked above may have taken the mount away from here, and left it in another mount namespace.
+  const std::string connection = daemon ? connection_of(**daemon) : connection_of(*target.mount);
+  auto entry = mount_of_connection(connection, world);
+  if (!entry && !break_connection(connection, world)) return daemon ? fail(unmounted.error()) : fail(daemon.error());
+  const std::string mount_point = entry ? entry->mount_point : "";
+  // Bind mounts go with it.
+  for (; entry; entry = mount_of_connection(connection, world)) {
+    if (auto forced = unmount_by_force(*entry, world); !forced) return fail(forced.error());
+  }
   if (watcher && !watcher->wait_for_exit(kExitPatience)) {
     return fail(Errc::timeout,
                 fmt::format("unmounted, but the daemon has not ended, process {}, look at the system log",
                             watcher->daemon_pid()));
   }
-  remove_default_mount_point(target.mount->mount_point, world);
+  remove_default_mount_point(mount_point, world);
   if (const auto info = read_map_info(target.map_path)) {
     ControlClient::remove_stale_socket(socket_path(world.place, info->uuid));
   }

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -18,6 +19,7 @@
 #include "cli/reach.hpp"
 #include "cli/unmounting.hpp"
 #include "cli/verbs.hpp"
+#include "core/unique_fd.hpp"
 
 namespace remapfs::cli {
 namespace {
@@ -47,6 +49,24 @@ Result<std::string> make_default_mount_point(const std::string& map_path, const 
                 fmt::format("cannot make the mount point, {} ({}), name another", path, std::strerror(errno)), errno);
   }
   return path;
+}
+
+// One at a time: whoever comes second finds what the first has made. The lock is the process's own, not the daemon's.
+Result<UniqueFd> wait_for_turn(const std::string& map_path, const World& world) {
+  const auto info = read_map_info(map_path);
+  if (!info) return fail(info.error());
+  if (auto prepared = prepare_runtime_directory(world.place); !prepared) return fail(prepared.error());
+  const std::string path = world.place.directory + "/" + info->uuid + ".attach";
+  UniqueFd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  struct flock whole {};
+  whole.l_type = F_WRLCK;
+  if (!lock || ::fcntl(lock.get(), F_SETLKW, &whole) != 0) {
+    return fail(
+        Errc::device_other,
+        fmt::format("cannot wait for other commands, {} ({}), check that directory", path, std::strerror(errno)),
+        errno);
+  }
+  return lock;
 }
 
 // Mounts what is not mounted yet. Errors come with the exit code of a failed mount.
@@ -97,11 +117,19 @@ int run_attach(const AttachArguments& arguments, World& world) {
   HeldSignals signals;  // all of it or nothing
   const auto target = resolve_target(arguments.map, world);
   if (!target) return report_error(world, target.error());
+  const auto turn = wait_for_turn(target->map_path, world);
+  if (!turn) return report_error(world, turn.error(), kExitMount);
   auto found = find_daemon(*target, world);
   if (!found) return report_error(world, found.error());
   if (*found) {
     const Daemon& daemon = **found;
     const auto loops = loops_over({daemon.mount_point(), daemon.mount_point() + "/disk"}, world.views);
+    if (arguments.read_only && !daemon.status().value("read_only", false)) {
+      return report_error(world, Error{Errc::busy, EBUSY,
+                                       fmt::format("mounted for writing already, {}, detach it first to attach it "
+                                                   "read-only",
+                                                   daemon.mount_point())});
+    }
     report_note(world, fmt::format("{} already, {}", loops.empty() ? "mounted" : "attached", daemon.mount_point()));
     if (loops.empty()) return attach_loop_device(daemon, arguments, false, world, signals);
     world.out << loops.front() << '\n';

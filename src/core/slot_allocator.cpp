@@ -127,7 +127,8 @@ bool SlotAllocator::mark_used(SlotIndex slot) {
 void SlotAllocator::release(SlotIndex slot) {
   const MutexLock lock(mutex_);
   REMAPFS_INVARIANT(slot.value() < total_);
-  REMAPFS_INVARIANT(!free_.contains(slot.value()) && !retired_[slot.value()]);
+  REMAPFS_INVARIANT(!free_.contains(slot.value()));
+  if (retired_[slot.value()]) return;
   free_.insert(slot.value());
   ++free_count_;
 }

@@ -62,7 +62,7 @@ class SlotAllocator {
   // While a map is loaded: takes this slot. False, with nothing changed, if it is used, retired or no slot of the
   // spare. Allocation goes on after the highest slot marked.
   [[nodiscard]] bool mark_used(SlotIndex slot);
-  // Makes a used slot free. Any other is a broken invariant.
+  // Makes a used slot free, unless it was retired while it was used. Any other is a broken invariant.
   void release(SlotIndex slot);
   // Takes a free or used slot out of service for good. False if it is retired already or no slot of the spare.
   bool retire(SlotIndex slot);

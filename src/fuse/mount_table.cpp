@@ -66,6 +66,19 @@ Errc kind_of(int error) {
   }
 }
 
+// The lines of the table, in its order, that are wanted.
+template <class Wanted>
+Result<std::vector<MountEntry>> select_mounts(Wanted&& wanted) {
+  std::ifstream table(kMountInfo);
+  if (!table) return fail(Errc::not_found, std::string(kMountInfo) + ": cannot be read; is /proc mounted?", errno);
+  std::vector<MountEntry> found;
+  for (std::string line; std::getline(table, line);) {
+    auto entry = parse_mount_line(line);
+    if (entry && wanted(*entry)) found.push_back(std::move(*entry));
+  }
+  return found;
+}
+
 }  // namespace
 
 std::optional<MountEntry> parse_mount_line(std::string_view line) {
@@ -84,15 +97,16 @@ std::optional<MountEntry> parse_mount_line(std::string_view line) {
 }
 
 Result<std::optional<MountEntry>> find_mount(const std::string& canonical_path) {
-  std::ifstream table(kMountInfo);
-  if (!table) return fail(Errc::not_found, std::string(kMountInfo) + ": cannot be read; is /proc mounted?", errno);
-  std::optional<MountEntry> found;
+  auto found = select_mounts([&](const MountEntry& entry) { return entry.mount_point == canonical_path; });
+  if (!found) return fail(std::move(found.error()));
   // Later lines cover earlier ones.
-  for (std::string line; std::getline(table, line);) {
-    auto entry = parse_mount_line(line);
-    if (entry && entry->mount_point == canonical_path) found = std::move(entry);
-  }
-  return found;
+  return found->empty() ? std::nullopt : std::optional(std::move(found->back()));
+}
+
+Result<std::vector<MountEntry>> mounts_of_device(unsigned device_major, unsigned device_minor) {
+  return select_mounts([&](const MountEntry& entry) {
+    return entry.device_major == device_major && entry.device_minor == device_minor;
+  });
 }
 
 Result<std::string> canonical_mount_point(const std::string& path) {

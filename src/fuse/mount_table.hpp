@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "remapfs/error.hpp"
 
@@ -24,6 +25,10 @@ struct MountEntry {
 // The mount on top at this place, if any. Never touches the mounted file system, which may hang or be dead.
 // Errors: not_found when /proc cannot be read.
 [[nodiscard]] Result<std::optional<MountEntry>> find_mount(const std::string& canonical_path);
+
+// Every mount of a file system, by its device, that this mount namespace sees, the oldest first: where it was mounted
+// (under the name that place has now), and bind mounts of it. Errors: as above.
+[[nodiscard]] Result<std::vector<MountEntry>> mounts_of_device(unsigned device_major, unsigned device_minor);
 
 // The absolute path without symbolic links, "." and "..". Works for a mount point whose file system is dead: then only
 // the folder above it is resolved. Errors: not_found, permission, invalid (not a path at all), with a message.

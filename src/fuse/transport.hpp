@@ -9,9 +9,9 @@
 #include <string>
 #include <vector>
 
+#include "core/unique_fd.hpp"
 #include "fuse/connection.hpp"
 #include "fuse/engine.hpp"
-#include "core/unique_fd.hpp"
 #include "remapfs/error.hpp"
 #include "remapfs/units.hpp"
 

@@ -13,9 +13,9 @@
 #include <string_view>
 #include <utility>
 
+#include "core/unique_fd.hpp"
 #include "io/errno_class.hpp"
 #include "io/proc_files.hpp"
-#include "core/unique_fd.hpp"
 
 namespace remapfs {
 namespace {

@@ -9,9 +9,9 @@
 #include <cstring>
 #include <memory>
 
+#include "core/unique_fd.hpp"
 #include "io/errno_class.hpp"
 #include "io/member_extents.hpp"
-#include "core/unique_fd.hpp"
 
 namespace remapfs {
 namespace {

@@ -6,9 +6,9 @@
 #include <memory>
 #include <string>
 
+#include "core/unique_fd.hpp"
 #include "io/device_identity.hpp"
 #include "io/sysfs.hpp"
-#include "core/unique_fd.hpp"
 #include "remapfs/block_device.hpp"
 #include "remapfs/thread_annotations.hpp"
 

@@ -17,8 +17,8 @@
 #include <filesystem>
 #include <system_error>
 
-#include "remapfs/aligned_buffer.hpp"
 #include "core/unique_fd.hpp"
+#include "remapfs/aligned_buffer.hpp"
 #include "store/schema.hpp"
 #include "store/spare_superblocks.hpp"
 #include "store/sql.hpp"

@@ -9,9 +9,9 @@
 #include <string>
 #include <string_view>
 
+#include "core/unique_fd.hpp"
 #include "remapfs/error.hpp"
 #include "remapfs/map_store.hpp"
-#include "core/unique_fd.hpp"
 
 namespace remapfs::store {
 

@@ -100,7 +100,7 @@ Result<void> compare_watermark(Sequence watermark, Sequence map_sequence, bool m
     return fail(
         Errc::stale,
         fmt::format("{}, the map is older than spare {} (map at {}, spare at {}): an earlier copy of the map was "
-                    "put back; bring back the latest map, or rebuild it with `remapfs recover`",
+                    "put back; bring back the latest map",
                     map_path, device, map_sequence.value(), watermark.value()));
   }
   if (!map_clean && watermark + 1 == map_sequence) return {};

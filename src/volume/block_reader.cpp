@@ -23,7 +23,8 @@ SectorReading read_sectors(const BlockPlace& place, SectorMask wanted, std::span
   SectorReading reading;
   const std::uint32_t logical = place.device->geometry().logical_block;
   const unsigned unit = std::max(1U, logical / static_cast<unsigned>(kSectorSize));
-  const SectorMask inside = BlockGeometry::mask_of(0, (place.size + kSectorSize - 1) / kSectorSize);
+  const SectorMask there = BlockGeometry::mask_of(0, (place.size + kSectorSize - 1) / kSectorSize);
+  const SectorMask inside = BlockGeometry::mask_of(0, (place.used + kSectorSize - 1) / kSectorSize);
   // Sectors past the end of the disk need no reading.
   reading.good = wanted & ~inside;
 
@@ -35,7 +36,7 @@ SectorReading read_sectors(const BlockPlace& place, SectorMask wanted, std::span
 
   const auto read_unit = [&](unsigned first, int tries_left) {
     const unsigned last = first + unit;
-    const SectorMask mask = BlockGeometry::mask_of(first, last) & inside;
+    const SectorMask mask = BlockGeometry::mask_of(first, last) & there;
     while (tries_left > 0) {
       if (deadline.passed()) {
         reading.deadline_passed = true;
@@ -59,7 +60,7 @@ SectorReading read_sectors(const BlockPlace& place, SectorMask wanted, std::span
     reading.bad |= mask;
   };
 
-  for_each_group(widen(wanted & inside, logical) & inside, [&](unsigned first, unsigned last) {
+  for_each_group(widen(wanted & inside, logical) & there, [&](unsigned first, unsigned last) {
     if (reading.fatal || reading.deadline_passed) return;
     const auto whole = read_piece(first, last);
     if (whole) {
@@ -76,6 +77,8 @@ SectorReading read_sectors(const BlockPlace& place, SectorMask wanted, std::span
     const int tries = last - first <= unit ? kTriesPerSector - 1 : kTriesPerSector;
     for (unsigned at = first; at < last && !reading.fatal && !reading.deadline_passed; at += unit) read_unit(at, tries);
   });
+  // Nobody's data is past the end of the disk, and none can be lost there.
+  reading.bad &= inside;
   return reading;
 }
 

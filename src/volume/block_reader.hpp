@@ -16,7 +16,8 @@ namespace remapfs {
 struct BlockPlace {
   BlockDevice* device = nullptr;
   ByteOffset begin;        // on the device
-  std::uint64_t size = 0;  // bytes of the block inside the disk: less than a block only for a partial last block
+  std::uint64_t size = 0;  // bytes there: less than a block only for a partial last block on the primary
+  std::uint64_t used = 0;  // bytes of the block inside the disk: less than a block only for a partial last block
 };
 
 // What came back from reading some sectors of a block.

@@ -15,9 +15,12 @@ struct RunList {
 };
 }  // namespace
 
+bool Volume::Impl::end_aligned(ByteOffset end) const {
+  return is_aligned(end.value(), io_alignment) || (end.value() == size.value() && odd_end_fits);
+}
+
 bool Volume::Impl::io_aligned(ByteRange range, const void* memory) const {
-  const bool end_aligned = is_aligned(range.end.value(), io_alignment) || range.end.value() == size.value();
-  return is_aligned(range.begin.value(), io_alignment) && end_aligned &&
+  return is_aligned(range.begin.value(), io_alignment) && end_aligned(range.end) &&
          is_aligned(reinterpret_cast<std::uintptr_t>(memory), memory_alignment);
 }
 
@@ -26,7 +29,7 @@ template <class Access>
 std::optional<Volume::Impl::Trouble> Volume::Impl::serve_runs(ByteRange range, const Deadline& deadline, bool write,
                                                               Access&& access) {
   auto pass = gate.enter(geometry.blocks_touching(range), deadline);
-  if (!pass) return Trouble{range, false, std::move(pass).error()};
+  if (!pass) return Trouble{range, {}, std::move(pass).error()};
 
   while (!range.empty()) {
     RunList list;
@@ -36,26 +39,26 @@ std::optional<Volume::Impl::Trouble> Volume::Impl::serve_runs(ByteRange range, c
     });
     for (std::size_t i = 0; i < list.count; ++i) {
       const Run& run = list.runs[i];
-      if (run.kind == RunKind::attention) return Trouble{run.range, false, {}};
+      if (run.kind == RunKind::attention) return Trouble{run.range, {}, {}};
       Member* target = member(run.kind == RunKind::slot ? run.first_slot.spare : SpareId{0});
       if (target->missing() || target->breaker_open()) {
-        return Trouble{run.range, false, Error{target->missing() ? Errc::device_gone : Errc::suspended, 0, {}}};
+        return Trouble{run.range, {}, Error{target->missing() ? Errc::device_gone : Errc::suspended, 0, {}}};
       }
       const ByteOffset at = run.kind == RunKind::slot
                                 ? slot_offset(run.first_slot) + geometry.offset_in_block(run.range.begin)
                                 : run.range.begin;
       const Result<void> done = access(*target, at, run.range);
       if (!done) {
-        if (is_media_error(done.error())) return Trouble{run.range, true, {}};
+        if (is_media_error(done.error())) return Trouble{run.range, FailedAccess{target, at}, {}};
         if (done.error().code == Errc::device_gone) {
           open_breaker(*target, done.error());
-          return Trouble{run.range, false, Error{Errc::suspended, 0, {}}};
+          return Trouble{run.range, {}, Error{Errc::suspended, 0, {}}};
         }
-        return Trouble{run.range, false, done.error()};
+        return Trouble{run.range, {}, done.error()};
       }
       thread_local unsigned sampled = 0;
       if ((sampled++ & 63U) == 0) target->note_good(at);
-      if (write) target->note_write();
+      if (write) target->device().note_write();
       range.begin = run.range.end;
     }
   }
@@ -84,7 +87,7 @@ Result<void> Volume::Impl::read_request(ByteRange range, std::byte* out, const D
     if (!trouble) break;
     if (trouble->fatal) return fail(*trouble->fatal);
     std::byte* place = out + distance(range.begin, trouble->range.begin).value();
-    if (auto slow = slow_read(trouble->range, place, deadline, trouble->media); !slow) {
+    if (auto slow = slow_read(trouble->range, place, deadline, trouble->failed); !slow) {
       // The rest is still read after a lost sector, so that one request finds all that is lost in it.
       if (slow.error().code != Errc::lost) return slow;
       first_error = std::move(slow).error();
@@ -96,11 +99,12 @@ Result<void> Volume::Impl::read_request(ByteRange range, std::byte* out, const D
 }
 
 Result<void> Volume::Impl::read_unaligned(ByteRange range, std::byte* out, const Deadline& deadline) {
+  const ByteRange wide{ByteOffset(round_down(range.begin.value(), io_alignment)),
+                       ByteOffset(std::min(round_up(range.end.value(), io_alignment), size.value()))};
+  if (!end_aligned(wide.end)) return slow_read(range, out, deadline, {});
   std::optional<Trouble> trouble;
   {
     const auto scratch = scratches->take();
-    const ByteRange wide{ByteOffset(round_down(range.begin.value(), io_alignment)),
-                         ByteOffset(std::min(round_up(range.end.value(), io_alignment), size.value()))};
     trouble = fast_read(wide, scratch.main().data(), deadline);
     if (!trouble) {
       std::memcpy(out, scratch.main().data() + distance(wide.begin, range.begin).value(), range.size().value());
@@ -109,7 +113,7 @@ Result<void> Volume::Impl::read_unaligned(ByteRange range, std::byte* out, const
   }
   if (trouble->fatal) return fail(*trouble->fatal);
   // The slow road reads exactly what was asked for: a lost neighbour must not fail the request.
-  return slow_read(range, out, deadline, trouble->media);
+  return slow_read(range, out, deadline, trouble->failed);
 }
 
 // Ends that are off the grid are read-modify-write under the hold of their block, as wide as the block: no block is
@@ -117,7 +121,7 @@ Result<void> Volume::Impl::read_unaligned(ByteRange range, std::byte* out, const
 ByteRange Volume::Impl::aligned_blocks(ByteRange range) const {
   ByteRange middle = range;
   if (!is_aligned(range.begin.value(), io_alignment)) middle.begin = geometry.end_of(geometry.block_of(range.begin));
-  if (!is_aligned(range.end.value(), io_alignment) && range.end.value() != size.value()) {
+  if (!end_aligned(range.end)) {
     middle.end = geometry.begin_of(geometry.block_of(range.end));
   }
   return middle;
@@ -127,12 +131,12 @@ Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data,
   const auto data_at = [&](ByteOffset at) { return data + distance(range.begin, at).value(); };
 
   const ByteRange middle = aligned_blocks(range);
-  if (middle.empty()) return slow_write(range, data, deadline, false);
+  if (middle.empty()) return slow_write(range, data, deadline, {});
   if (range.begin < middle.begin) {
-    if (auto head = slow_write({range.begin, middle.begin}, data, deadline, false); !head) return head;
+    if (auto head = slow_write({range.begin, middle.begin}, data, deadline, {}); !head) return head;
   }
   if (middle.end < range.end) {
-    if (auto tail = slow_write({middle.end, range.end}, data_at(middle.end), deadline, false); !tail) return tail;
+    if (auto tail = slow_write({middle.end, range.end}, data_at(middle.end), deadline, {}); !tail) return tail;
   }
 
   for (ByteRange rest = middle; !rest.empty();) {
@@ -146,7 +150,7 @@ Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data,
     }
     if (!trouble) break;
     if (trouble->fatal) return fail(*trouble->fatal);
-    if (auto slow = slow_write(trouble->range, data_at(trouble->range.begin), deadline, trouble->media); !slow) {
+    if (auto slow = slow_write(trouble->range, data_at(trouble->range.begin), deadline, trouble->failed); !slow) {
       return slow;
     }
     rest.begin = trouble->range.end;

@@ -5,28 +5,32 @@
 
 namespace remapfs {
 
-Result<void> Volume::Impl::sync_member(Member& member) {
-  if (member.missing()) return {};
-  if (member.breaker_open()) return fail(Errc::suspended);
-  if (member.take_lost_writes()) {
-    tell({"writes-lost", std::nullopt,
-          fmt::format("{} vanished with acknowledged writes that no flush covered", member.device().name())});
-    return fail(Errc::failed);
-  }
-  auto synced = member.sync();
-  if (synced || synced.error().code == Errc::failed) return synced;
-  // Remembered before anybody hears of it: the kernel reports a lost write once, we report it until somebody acts.
-  sync_failed_on(member, synced.error());
+// What a sync said, remembered by the device already, for those who look at the volume.
+Result<void> Volume::Impl::after_sync(Member& member, const Result<void>& synced) {
+  if (synced) return {};
+  if (synced.error().code != Errc::failed) sync_failed_on(member, synced.error());
   if (synced.error().code == Errc::device_gone) open_breaker(member, synced.error());
   return fail(Errc::failed);
 }
 
+Result<void> Volume::Impl::flush_member(Member& member) {
+  if (member.missing()) return {};
+  if (member.breaker_open()) return fail(Errc::suspended);
+  bool lost = false;
+  const auto flushed = member.device().flush(lost);
+  if (!lost) return after_sync(member, flushed);
+  tell({"writes-lost", std::nullopt,
+        fmt::format("{} vanished with acknowledged writes that no flush covered", member.device().name())});
+  return flushed;
+}
+
 Result<void> Volume::Impl::flush() {
   return retry_after_resume([&](const Deadline&) {
-    // All of them are synced whatever becomes of one.
-    Result<void> answer = sync_member(*member(0));
+    // All of them are synced whatever becomes of one. What failed will not be said again: it outranks what may wait.
+    Result<void> answer = flush_member(*member(0));
     for_each_spare([&](Member& spare) {
-      if (auto synced = sync_member(spare); !synced && answer) answer = std::move(synced);
+      auto flushed = flush_member(spare);
+      if (!flushed && (answer || answer.error().code == Errc::suspended)) answer = std::move(flushed);
     });
     return answer;
   });
@@ -58,13 +62,14 @@ Result<Outcome> Volume::Impl::resume() {
                                                  member->device().name()));
           continue;
         }
-        member->close_breaker();
       }
-      was_bad = was_bad || member->sync_failed();
-      member->clear_sync_failed();
+      if (member->trust_again()) was_bad = true;
     }
   }
-  { MutexLock lock(resume_mutex); }
+  {
+    MutexLock lock(resume_mutex);
+    ++resumes;
+  }
   resumed.notify_all();
   if (!answer) return fail(std::move(answer).error());
   if (was_bad) static_cast<void>(record({"resumed", std::nullopt, ""}));

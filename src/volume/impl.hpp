@@ -45,6 +45,20 @@ struct HeldBlock {
   SectorMask valid = 0;
 
   [[nodiscard]] bool has_slot() const { return mapping && mapping->state == EntryState::remapped; }
+  // All of it on its device, for probes to keep away from.
+  [[nodiscard]] ByteRange on_device() const { return {place.begin, place.begin + place.size}; }
+};
+
+// Where on a device an access failed that was not about a block's entry.
+struct FailedAccess {
+  const Member* member = nullptr;
+  ByteOffset at;
+
+  // True when that was where the block has its data now: it may have moved since.
+  [[nodiscard]] bool hit(const HeldBlock& held) const {
+    const ByteRange place = held.on_device();
+    return member == held.member && place.begin <= at && at < place.end;
+  }
 };
 
 // The part of a block that a request wants.
@@ -85,14 +99,15 @@ struct Volume::Impl {
   // Serves from `range` what needs no care; returns the part that does, or nothing when all is done.
   struct Trouble {
     ByteRange range;
-    bool media = false;          // an access failed there, rather than an entry asking for care
-    std::optional<Error> fatal;  // the request cannot go on
+    std::optional<FailedAccess> failed;  // an access failed there, rather than an entry asking for care
+    std::optional<Error> fatal;          // the request cannot go on
   };
   std::optional<Trouble> fast_read(ByteRange range, std::byte* out, const Deadline& deadline);
   std::optional<Trouble> fast_write(ByteRange range, const std::byte* data, const Deadline& deadline);
   template <class Access>
   std::optional<Trouble> serve_runs(ByteRange range, const Deadline& deadline, bool write, Access&& access);
   [[nodiscard]] bool io_aligned(ByteRange range, const void* memory) const;
+  [[nodiscard]] bool end_aligned(ByteOffset end) const;
   // What is left of the range without blocks whose part is off the devices' grid; may be empty or reversed.
   [[nodiscard]] ByteRange aligned_blocks(ByteRange range) const;
   Result<void> read_unaligned(ByteRange range, std::byte* out, const Deadline& deadline);
@@ -100,12 +115,21 @@ struct Volume::Impl {
   Result<void> retry_after_resume(Body&& body);
 
   // --- the slow road (slow_read.cpp, slow_write.cpp) ---
-  Result<void> slow_read(ByteRange range, std::byte* out, const Deadline& deadline, bool access_failed);
+  // failed: the access that was tried, in the range.
+  Result<void> slow_read(ByteRange range, std::byte* out, const Deadline& deadline,
+                         const std::optional<FailedAccess>& failed);
   // data == nullptr writes zeros.
-  Result<void> slow_write(ByteRange range, const std::byte* data, const Deadline& deadline, bool access_failed);
-  Result<void> write_in_place(const HeldBlock& held, BlockPart part, const std::byte* data, std::span<std::byte> buffer,
-                              const Deadline& deadline);
-  Result<void> write_to_new_slot(const HeldBlock& held, BlockPart part, const std::byte* data,
+  Result<void> slow_write(ByteRange range, const std::byte* data, const Deadline& deadline,
+                          const std::optional<FailedAccess>& failed);
+  struct InPlace {
+    Result<void> result;
+    bool edge_failed = false;  // reading the rest of a logical block, rather than writing
+    SectorMask good = 0;       // sectors around the part whose bytes are in the buffer now
+  };
+  InPlace write_in_place(const HeldBlock& held, BlockPart part, const std::byte* data, std::span<std::byte> buffer,
+                         const Deadline& deadline);
+  // good: sectors that are in the buffer. They are not read again: a failed write may have ruined them.
+  Result<void> write_to_new_slot(const HeldBlock& held, BlockPart part, const std::byte* data, SectorMask good,
                                  std::span<std::byte> buffer, std::span<std::byte> aside, const Deadline& deadline,
                                  Cause cause, Batch& batch);
   // Runs step(held, part, offset in the range, buffer, aside, batch) over the blocks of a range, in batches under one
@@ -143,22 +167,27 @@ struct Volume::Impl {
 
   // --- health (probes.cpp) ---
   // Success: the error speaks of a sector and entries may be made. Otherwise the answer for the caller, with the
-  // breaker open if the device is broken. `held`: the block at fault, which the caller holds.
-  Result<void> confirm_media(Member& member, const Error& error, bool write, BlockRange held,
+  // breaker open if the device is broken. `fault`: where on the device, held by the caller.
+  Result<void> confirm_media(Member& member, const Error& error, bool write, ByteRange fault,
                              std::span<std::byte> aside);
+  // nothing_to_try: the device has no other place that could be asked.
   enum class Probe : std::uint8_t { works, broken, nothing_to_try };
-  [[nodiscard]] Probe probe_reads(Member& member, BlockRange held, std::span<std::byte> buffer);
-  [[nodiscard]] Probe probe_primary_writes(BlockRange held, std::span<std::byte> buffer);
+  [[nodiscard]] Probe probe_reads(Member& member, ByteRange fault, std::span<std::byte> buffer);
+  [[nodiscard]] Probe probe_primary_writes(ByteRange fault, std::span<std::byte> buffer);
+  template <class Try>
+  [[nodiscard]] Probe probe_places(Member& member, ByteRange fault, Try&& try_place);
   [[nodiscard]] Probe probe_spare_writes(Member& spare, std::span<std::byte> buffer);
   void open_breaker(Member& member, const Error& error);
   void sync_failed_on(Member& member, const Error& error);
   void seed_good_places(Member& member);
-  Result<void> wait_for_resume();
-  [[nodiscard]] bool any_breaker_open() const;
+  [[nodiscard]] std::uint64_t resumes_so_far();
+  // Until there has been another resume than the first `seen`.
+  Result<void> wait_for_resume(std::uint64_t seen);
 
   // --- flush and resume (flush.cpp) ---
   Result<void> flush();
-  Result<void> sync_member(Member& member);
+  Result<void> flush_member(Member& member);
+  Result<void> after_sync(Member& member, const Result<void>& synced);
   Result<Outcome> resume();
 
   // --- zeroing and seeking (zero.cpp) ---
@@ -187,16 +216,18 @@ struct Volume::Impl {
   std::array<std::unique_ptr<Member>, 256> members;  // [0] is the primary
   std::uint32_t io_alignment = 512;                  // of offsets and lengths that go down unchanged
   std::uint32_t memory_alignment = 512;
+  bool odd_end_fits = true;  // an access may end at the end of the disk, whichever member it goes to
 
   std::unique_ptr<RemapTable> table;
   std::unique_ptr<ScratchPool> scratches;
   BlockGate gate;
 
-  std::uint64_t loading_room = 0;            // reservations of the table that load() has not used yet
+  std::uint64_t loading_room = 0;          // reservations of the table that load() has not used yet
   std::atomic<bool> commit_failed{false};  // a commit's outcome is unknown
   Mutex resume_mutex;
   std::condition_variable_any resumed;
   bool closing GUARDED_BY(resume_mutex) = false;
+  std::uint64_t resumes GUARDED_BY(resume_mutex) = 0;  // attempts, whether every device came back or not
   bool closed = false;
 
   std::atomic<std::uint64_t> remapped_blocks{0};
@@ -278,9 +309,10 @@ Result<void> Volume::Impl::for_each_held_block(ByteRange range, const Deadline& 
 template <class Body>
 Result<void> Volume::Impl::retry_after_resume(Body&& body) {
   for (;;) {
+    const std::uint64_t seen = options.on_loss == OnLoss::fail ? 0 : resumes_so_far();
     Result<void> result = body(Deadline(options.request_budget));
     if (result || result.error().code != Errc::suspended || options.on_loss == OnLoss::fail) return result;
-    if (auto go_on = wait_for_resume(); !go_on) return result;
+    if (auto go_on = wait_for_resume(seen); !go_on) return result;
   }
 }
 

@@ -46,12 +46,11 @@ Result<Outcome> Volume::Impl::add(BlockIndex block) {
 
         const auto buffer = scratch.main().first(geometry.block_size());
         const SectorReading reading = read_sectors(held.place, held.valid, buffer, deadline);
-        const BlockRange around{block, block + 1};
         if (reading.fatal) {
-          return fail(confirm_media(*held.member, *reading.fatal, false, around, scratch.aside()).error());
+          return fail(confirm_media(*held.member, *reading.fatal, false, held.on_device(), scratch.aside()).error());
         }
         if (reading.bad != 0) {
-          auto media = confirm_media(*held.member, *reading.media, false, around, scratch.aside());
+          auto media = confirm_media(*held.member, *reading.media, false, held.on_device(), scratch.aside());
           if (!media) return fail(std::move(media).error());
           stage_lost(held, reading.bad, Cause::read_error, batch);
           return fail(Errc::lost, fmt::format("block {}: cannot be read, recorded as lost", block.value()));
@@ -80,8 +79,8 @@ Result<void> Volume::Impl::copy_back(const HeldBlock& held, const ScratchPool::S
   }
 
   const ByteOffset at = geometry.begin_of(held.block);
-  const auto data = content.first(held.place.size);
-  const auto check = scratch.main().subspan(kMaxBlockSize, held.place.size);
+  const auto data = content.first(held.place.used);
+  const auto check = scratch.main().subspan(kMaxBlockSize, held.place.used);
   const auto primary_failed = [&](const Error& error) {
     if (error.code == Errc::device_gone) open_breaker(primary, error);
     return fail(error.code,
@@ -89,9 +88,9 @@ Result<void> Volume::Impl::copy_back(const HeldBlock& held, const ScratchPool::S
                 error.os_errno);
   };
   if (auto written = primary.device().write_all(at, data); !written) return primary_failed(written.error());
-  primary.note_write();
-  if (auto synced = sync_member(primary); !synced) return primary_failed(synced.error());
-  primary.device().drop_cache({at, at + held.place.size});
+  primary.device().note_write();
+  if (auto synced = after_sync(primary, primary.device().sync()); !synced) return primary_failed(synced.error());
+  primary.device().drop_cache({at, at + held.place.used});
   if (auto read = primary.device().read_exact(at, check); !read) return primary_failed(read.error());
   if (std::memcmp(data.data(), check.data(), data.size()) != 0) {
     return fail(Errc::media,
@@ -148,14 +147,13 @@ Result<Outcome> Volume::Impl::retest(BlockIndex block, bool lost_only) {
         const SectorMask wanted = lost_only ? hopeful : hopeful | held.valid;
         const auto buffer = scratch.main().first(geometry.block_size());
         const SectorReading reading = read_sectors(held.place, wanted, buffer, deadline);
-        const BlockRange around{block, block + 1};
         if (reading.fatal) {
-          return fail(confirm_media(*held.member, *reading.fatal, false, around, scratch.aside()).error());
+          return fail(confirm_media(*held.member, *reading.fatal, false, held.on_device(), scratch.aside()).error());
         }
         const SectorMask newly_bad = reading.bad & held.valid;
         const SectorMask revived = reading.good & hopeful;
         if (newly_bad != 0) {
-          auto media = confirm_media(*held.member, *reading.media, false, around, scratch.aside());
+          auto media = confirm_media(*held.member, *reading.media, false, held.on_device(), scratch.aside());
           if (!media) return fail(std::move(media).error());
           stage_lost(held, newly_bad, held.has_slot() ? Cause::slot_error : Cause::read_error, batch);
           return Outcome::still_bad;

@@ -12,12 +12,13 @@ namespace remapfs {
 
 namespace {
 constexpr std::size_t kPlacesToTry = 3;
+constexpr std::size_t kOtherPlaces = 16;
 // A probe may hold a second block beside the one at fault, but must not wait for its other users for long: two
 // requests that probe each other's block would wait for each other.
 constexpr std::chrono::milliseconds kProbeHold{50};
 }  // namespace
 
-Result<void> Volume::Impl::confirm_media(Member& member, const Error& error, bool write, BlockRange held,
+Result<void> Volume::Impl::confirm_media(Member& member, const Error& error, bool write, ByteRange fault,
                                          std::span<std::byte> aside) {
   if (member.breaker_open()) return fail(Errc::suspended);
   if (error.code == Errc::device_gone) {
@@ -27,56 +28,69 @@ Result<void> Volume::Impl::confirm_media(Member& member, const Error& error, boo
   if (!is_media_error(error)) return fail(error);
   if (member.probed_recently(write)) return {};
 
-  const auto probe = [&](bool writing) {
-    if (!writing) return probe_reads(member, held, aside);
-    return member.is_primary() ? probe_primary_writes(held, aside) : probe_spare_writes(member, aside);
-  };
-  if (probe(write) == Probe::broken) {
+  Probe probe = Probe::nothing_to_try;
+  if (write) probe = member.is_primary() ? probe_primary_writes(fault, aside) : probe_spare_writes(member, aside);
+  // Where no other block could be written (all are remapped, say), reads have to speak for the device.
+  const bool only_reads = probe == Probe::nothing_to_try;
+  if (only_reads) probe = probe_reads(member, fault, aside);
+  if (probe == Probe::broken) {
     open_breaker(member, error);
     return fail(Errc::suspended);
   }
-  member.note_probe(write);
+  // A device without any other place to ask has only this one to be judged by: nothing follows for later errors.
+  if (probe == Probe::works && !(write && only_reads)) member.note_probe(write);
   return {};
 }
 
-Volume::Impl::Probe Volume::Impl::probe_reads(Member& member, BlockRange held, std::span<std::byte> buffer) {
-  BlockDevice& device = member.device();
-  const std::uint32_t length = device.geometry().logical_block;
-  std::vector<std::uint64_t> tried;
-  for (std::size_t i = 0; i < Member::kGoodPlaces && tried.size() < kPlacesToTry; ++i) {
-    const auto place = member.good_place(i);
-    if (!place) continue;
-    const BlockIndex block = geometry.block_of(*place);
-    if (member.is_primary() && held.contains(block)) continue;
-    if (std::find(tried.begin(), tried.end(), block.value()) != tried.end()) continue;
-    tried.push_back(block.value());
-    const ByteOffset at(round_down(place->value(), length));
-    device.drop_cache({at, at + length});
-    const std::uint64_t rest = device.geometry().size.value() - at.value();
-    if (device.read_exact(at, buffer.first(std::min<std::uint64_t>(length, rest)))) return Probe::works;
+// Asks places away from the fault until one works: up to three that worked before; if there are not so many, others
+// all over the device too.
+template <class Try>
+Volume::Impl::Probe Volume::Impl::probe_places(Member& member, ByteRange fault, Try&& try_place) {
+  const std::uint64_t length = std::max<std::uint64_t>(member.device().geometry().logical_block, kSectorSize);
+  const std::uint64_t end =
+      round_down(member.is_primary() ? size.value() : member.device().geometry().size.value(), length);
+  std::array<std::uint64_t, kPlacesToTry + kOtherPlaces> tried{};
+  std::size_t count = 0;
+  const auto works = [&](ByteOffset place) {
+    const ByteOffset at(round_down(place.value(), length));
+    if (at.value() + length > end) return false;
+    const std::uint64_t block = geometry.block_of(at).value();  // of a spare: a stretch as long as a block
+    if (fault.begin < at + length && at < fault.end) return false;
+    if (std::find(tried.begin(), tried.begin() + count, block) != tried.begin() + count) return false;
+    // What has an entry is no measure of the primary: it may have failed there already.
+    if (member.is_primary() && table->find(geometry.block_of(at))) return false;
+    const std::optional<bool> worked = try_place(at, length);
+    if (worked) tried[count++] = block;
+    return worked.value_or(false);
+  };
+  for (std::size_t i = 0; i < Member::kKnownPlaces && count < kPlacesToTry; ++i) {
+    if (const auto place = member.known_place(i); place && works(*place)) return Probe::works;
   }
-  return tried.empty() ? Probe::nothing_to_try : Probe::broken;
+  if (count == kPlacesToTry) return Probe::broken;
+  for (std::size_t i = 0; i < kOtherPlaces && count < tried.size(); ++i) {
+    if (works(ByteOffset(end / kOtherPlaces * i))) return Probe::works;
+  }
+  return count == 0 ? Probe::nothing_to_try : Probe::broken;
 }
 
-Volume::Impl::Probe Volume::Impl::probe_primary_writes(BlockRange held, std::span<std::byte> buffer) {
-  Member& primary = *member(0);
-  BlockDevice& device = primary.device();
-  const std::uint32_t length = device.geometry().logical_block;
-  std::vector<std::uint64_t> tried;
-  for (std::size_t i = 0; i < Member::kGoodPlaces && tried.size() < kPlacesToTry; ++i) {
-    const auto place = primary.good_place(i);
-    if (!place) continue;
-    const BlockIndex block = geometry.block_of(*place);
-    if (held.contains(block) || table->find(block)) continue;
-    if (std::find(tried.begin(), tried.end(), block.value()) != tried.end()) continue;
+Volume::Impl::Probe Volume::Impl::probe_reads(Member& member, ByteRange fault, std::span<std::byte> buffer) {
+  BlockDevice& device = member.device();
+  return probe_places(member, fault, [&](ByteOffset at, std::uint64_t length) -> std::optional<bool> {
+    device.drop_cache({at, at + length});
+    return device.read_exact(at, buffer.first(length)).has_value();
+  });
+}
+
+Volume::Impl::Probe Volume::Impl::probe_primary_writes(ByteRange fault, std::span<std::byte> buffer) {
+  BlockDevice& device = member(0)->device();
+  return probe_places(*member(0), fault, [&](ByteOffset at, std::uint64_t length) -> std::optional<bool> {
+    const BlockIndex block = geometry.block_of(at);
     const auto hold = gate.exclude({block, block + 1}, Deadline(kProbeHold));
-    if (!hold) continue;
-    const ByteOffset at(round_down(place->value(), length));
-    const auto bytes = buffer.first(std::min<std::uint64_t>(length, size.value() - at.value()));
-    tried.push_back(block.value());
-    if (device.read_exact(at, bytes) && device.write_all(at, bytes)) return Probe::works;
-  }
-  return tried.empty() ? Probe::nothing_to_try : Probe::broken;
+    // Its entry may have come before the hold.
+    if (!hold || table->find(block)) return std::nullopt;
+    const auto bytes = buffer.first(length);
+    return device.read_exact(at, bytes) && device.write_all(at, bytes);
+  });
 }
 
 Volume::Impl::Probe Volume::Impl::probe_spare_writes(Member& spare, std::span<std::byte> buffer) {
@@ -103,7 +117,7 @@ void Volume::Impl::open_breaker(Member& member, const Error& error) {
 }
 
 void Volume::Impl::sync_failed_on(Member& member, const Error& error) {
-  if (!member.set_sync_failed()) return;
+  if (!member.announce_sync_failure()) return;
   static_cast<void>(record({"sync-failed", std::nullopt,
                             fmt::format("{}: {}; every flush fails until `remapfs resume` or remount",
                                         member.device().name(), describe(error))}));
@@ -114,22 +128,22 @@ void Volume::Impl::seed_good_places(Member& member) {
   const std::uint64_t length = std::max<std::uint64_t>(device.geometry().logical_block, 4096);
   const std::uint64_t end = member.is_primary() ? size.value() : device.geometry().size.value();
   const auto scratch = scratches->take();
-  for (std::size_t i = 0; i < Member::kGoodPlaces; ++i) {
-    const ByteOffset at(round_down(end / Member::kGoodPlaces * i + end / Member::kGoodPlaces / 2, length));
+  for (std::size_t i = 0; i < Member::kSeeds; ++i) {
+    const ByteOffset at(round_down(end / Member::kSeeds * i + end / Member::kSeeds / 2, length));
     if (at.value() + length > end) continue;
     if (member.is_primary() && table->find(geometry.block_of(at))) continue;
-    if (device.read_exact(at, scratch.main().first(length))) member.note_good(at);
+    if (device.read_exact(at, scratch.main().first(length))) member.seed(i, at);
   }
 }
 
-bool Volume::Impl::any_breaker_open() const {
-  return std::any_of(members.begin(), members.end(),
-                     [](const auto& member) { return member && member->breaker_open(); });
+std::uint64_t Volume::Impl::resumes_so_far() {
+  MutexLock lock(resume_mutex);
+  return resumes;
 }
 
-Result<void> Volume::Impl::wait_for_resume() {
+Result<void> Volume::Impl::wait_for_resume(std::uint64_t seen) {
   MutexLock lock(resume_mutex);
-  while (!closing && any_breaker_open()) resumed.wait(lock);
+  while (!closing && resumes == seen) resumed.wait(lock);
   if (closing) return fail(Errc::interrupted);
   return {};
 }

@@ -9,23 +9,24 @@
 
 namespace remapfs {
 
-Result<void> Volume::Impl::slow_read(ByteRange range, std::byte* out, const Deadline& deadline, bool access_failed) {
+Result<void> Volume::Impl::slow_read(ByteRange range, std::byte* out, const Deadline& deadline,
+                                     const std::optional<FailedAccess>& failed) {
   // When the access that failed lay in one block, that block is weak even if it can be read now. In a longer one
   // nothing says which block it was, unless it fails again.
-  const bool blame = access_failed && geometry.blocks_touching(range).size() == 1;
+  const bool one_block = geometry.blocks_touching(range).size() == 1;
   return for_each_held_block(
       range, deadline,
       [&](const HeldBlock& held, BlockPart part, std::uint64_t at, std::span<std::byte> buffer,
           std::span<std::byte> aside, Batch& batch) -> Result<void> {
-        const BlockRange around{held.block, held.block + 1};
         const SectorMask wanted = part.touched();
         if ((wanted & ~held.valid) != 0) return fail(Errc::lost);
 
         const SectorReading reading = read_sectors(held.place, wanted, buffer, deadline);
-        if (reading.fatal) return confirm_media(*held.member, *reading.fatal, false, around, aside);
+        if (reading.fatal) return confirm_media(*held.member, *reading.fatal, false, held.on_device(), aside);
         const SectorMask bad = reading.bad & held.valid;
         if (bad != 0) {
-          if (auto media = confirm_media(*held.member, *reading.media, false, around, aside); !media) return media;
+          if (auto media = confirm_media(*held.member, *reading.media, false, held.on_device(), aside); !media)
+            return media;
           if (!options.read_only) {
             stage_lost(held, bad, held.has_slot() ? Cause::slot_error : Cause::read_error, batch);
           }
@@ -34,10 +35,11 @@ Result<void> Volume::Impl::slow_read(ByteRange range, std::byte* out, const Dead
         if (reading.deadline_passed) return fail(Errc::deadline);
         std::memcpy(out + at, buffer.data() + part.begin, part.size());
 
+        const bool blame = failed && one_block && failed->hit(held);
         if ((reading.retried || blame) && !options.read_only) {
           const Error error = reading.media.value_or(Error{Errc::media, 0, {}});
           // The caller has its data whatever becomes of the block now.
-          if (confirm_media(*held.member, error, false, around, aside)) {
+          if (confirm_media(*held.member, error, false, held.on_device(), aside)) {
             const SectorMask good = reading.good & held.valid;
             if (!stage_relocation(held, good, buffer, aside, deadline, Cause::weak_read, batch))
               stage_weak(held, batch);

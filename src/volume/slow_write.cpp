@@ -19,9 +19,9 @@ void overlay(std::span<std::byte> buffer, BlockPart part, const std::byte* data)
 }  // namespace
 
 Result<void> Volume::Impl::slow_write(ByteRange range, const std::byte* data, const Deadline& deadline,
-                                      bool access_failed) {
+                                      const std::optional<FailedAccess>& failed) {
   // A write that failed inside one block is not tried there again. In a longer one the block is found by trying.
-  const bool failed_here = access_failed && geometry.blocks_touching(range).size() == 1;
+  const bool one_block = geometry.blocks_touching(range).size() == 1;
   return for_each_held_block(
       range, deadline,
       [&](const HeldBlock& held, BlockPart part, std::uint64_t at, std::span<std::byte> buffer,
@@ -37,29 +37,35 @@ Result<void> Volume::Impl::slow_write(ByteRange range, const std::byte* data, co
         const bool can_stay = (changed & ~(held.valid | part.covered())) == 0 && (held.has_slot() || revived == 0);
 
         Cause cause = revived != 0 ? Cause::rewritten : Cause::write_error;
+        SectorMask good = 0;
         if (can_stay) {
-          Result<void> written = failed_here ? fail(Errc::media) : write_in_place(held, part, from, buffer, deadline);
-          if (written) {
-            held.member->note_write();
+          const bool failed_here = failed && one_block && failed->hit(held);
+          const InPlace tried =
+              failed_here ? InPlace{fail(Errc::media)} : write_in_place(held, part, from, buffer, deadline);
+          if (tried.result) {
+            held.member->device().note_write();
             if (revived != 0) stage_revived(held, part.touched(), Cause::rewritten, batch);
             return {};
           }
-          if (written.error().code == Errc::deadline) return written;
-          if (written.error().code == Errc::lost) {
-            cause = Cause::read_error;  // of the rest of a logical block that the write covers in part
-          } else {
-            auto media = confirm_media(*held.member, written.error(), true, {held.block, held.block + 1}, aside);
-            if (!media) return media;
-            if (held.has_slot()) cause = Cause::slot_error;
+          const Error& error = tried.result.error();
+          if (error.code == Errc::deadline) return tried.result;
+          auto media = confirm_media(*held.member, error, !tried.edge_failed, held.on_device(), aside);
+          if (!media) return media;
+          if (held.has_slot()) {
+            cause = Cause::slot_error;
+          } else if (tried.edge_failed) {
+            cause = Cause::read_error;
           }
+          good = tried.good & held.valid;
         }
-        return write_to_new_slot(held, part, from, buffer, aside, deadline, cause, batch);
+        return write_to_new_slot(held, part, from, good, buffer, aside, deadline, cause, batch);
       },
       /*settle_matters=*/true);
 }
 
-Result<void> Volume::Impl::write_in_place(const HeldBlock& held, BlockPart part, const std::byte* data,
-                                          std::span<std::byte> buffer, const Deadline& deadline) {
+Volume::Impl::InPlace Volume::Impl::write_in_place(const HeldBlock& held, BlockPart part, const std::byte* data,
+                                                   std::span<std::byte> buffer, const Deadline& deadline) {
+  InPlace done;
   const std::uint32_t logical = held.place.device->geometry().logical_block;
   const std::uint64_t begin = round_down(part.begin, logical);
   const std::uint64_t end = std::min(round_up(part.end, logical), held.place.size);
@@ -69,25 +75,30 @@ Result<void> Volume::Impl::write_in_place(const HeldBlock& held, BlockPart part,
   if (end > part.end) edges |= BlockGeometry::sectors_touching(round_down(part.end, logical), end);
   if (edges != 0) {
     const SectorReading reading = read_sectors(held.place, edges, buffer, deadline);
-    if (reading.fatal) return fail(*reading.fatal);
-    if (reading.bad != 0) return fail(Errc::lost);
-    if (reading.deadline_passed) return fail(Errc::deadline);
+    done.good = reading.good;
+    if (reading.fatal || reading.bad != 0 || reading.deadline_passed) {
+      done.edge_failed = true;
+      done.result = fail(reading.fatal      ? *reading.fatal
+                         : reading.bad != 0 ? *reading.media
+                                            : Error{Errc::deadline, 0, {}});
+      return done;
+    }
   }
   overlay(buffer, part, data);
-  return held.place.device->write_all(held.place.begin + begin, buffer.subspan(begin, end - begin));
+  done.result = held.place.device->write_all(held.place.begin + begin, buffer.subspan(begin, end - begin));
+  return done;
 }
 
 Result<void> Volume::Impl::write_to_new_slot(const HeldBlock& held, BlockPart part, const std::byte* data,
-                                             std::span<std::byte> buffer, std::span<std::byte> aside,
+                                             SectorMask good, std::span<std::byte> buffer, std::span<std::byte> aside,
                                              const Deadline& deadline, Cause cause, Batch& batch) {
-  const SectorMask salvage = held.valid & ~part.covered();
+  const SectorMask salvage = held.valid & ~part.covered() & ~good;
   const SectorReading reading = read_sectors(held.place, salvage, buffer, deadline);
-  const BlockRange around{held.block, held.block + 1};
-  if (reading.fatal) return confirm_media(*held.member, *reading.fatal, false, around, aside);
+  if (reading.fatal) return confirm_media(*held.member, *reading.fatal, false, held.on_device(), aside);
   if (reading.deadline_passed) return fail(Errc::deadline);
   const SectorMask bad = reading.bad & salvage;
   if (bad != 0) {
-    if (auto media = confirm_media(*held.member, *reading.media, false, around, aside); !media) return media;
+    if (auto media = confirm_media(*held.member, *reading.media, false, held.on_device(), aside); !media) return media;
     if ((bad & part.touched()) != 0) {
       // Less than a whole sector was written over a sector whose rest is gone.
       stage_lost(held, bad, held.has_slot() ? Cause::slot_error : Cause::read_error, batch);

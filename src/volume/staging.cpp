@@ -33,7 +33,7 @@ Result<HeldBlock> Volume::Impl::look_up(BlockIndex block) {
   if (held.member->missing()) return fail(Errc::device_gone);
   if (held.member->breaker_open()) return fail(Errc::suspended);
   held.place = {&held.member->device(), held.has_slot() ? slot_offset(held.mapping->where) : geometry.begin_of(block),
-                bytes_of(block)};
+                held.has_slot() ? geometry.block_size() : bytes_of(block), bytes_of(block)};
   return held;
 }
 
@@ -57,12 +57,13 @@ Result<SlotAddress> Volume::Impl::write_slot(std::span<const std::byte> content,
       const auto slot = spare.slots->try_allocate();
       if (!slot) break;
       const SlotAddress where{info.id, *slot};
-      const auto written = spare.device().write_all(slot_offset(where), content);
+      const ByteOffset at = slot_offset(where);
+      const auto written = spare.device().write_all(at, content);
       if (written) {
-        spare.note_write();
+        spare.device().note_write();
         return where;
       }
-      if (!confirm_media(spare, written.error(), true, {}, aside)) {
+      if (!confirm_media(spare, written.error(), true, {at, at + geometry.block_size()}, aside)) {
         spare.slots->release(*slot);
         reason = spare.breaker_open() ? Errc::suspended : written.error().code;
         break;
@@ -77,7 +78,7 @@ Result<SlotAddress> Volume::Impl::write_slot(std::span<const std::byte> content,
 
 std::span<const std::byte> Volume::Impl::block_content(const HeldBlock& held, SectorMask valid,
                                                        std::span<std::byte> buffer) const {
-  const SectorMask inside = BlockGeometry::mask_of(0, held.place.size / kSectorSize);
+  const SectorMask inside = BlockGeometry::mask_of(0, held.place.used / kSectorSize);
   for_each_group(geometry.full_mask() & ~(valid & inside), [&](unsigned first, unsigned last) {
     std::memset(buffer.data() + first * kSectorSize, 0, (last - first) * kSectorSize);
   });
@@ -88,11 +89,11 @@ Result<void> Volume::Impl::stage_relocation(const HeldBlock& held, SectorMask go
                                             std::span<std::byte> aside, const Deadline& deadline, Cause cause,
                                             Batch& batch) {
   const SectorReading rest = read_sectors(held.place, held.valid & ~good, buffer, deadline);
-  if (rest.fatal) return confirm_media(*held.member, *rest.fatal, false, {held.block, held.block + 1}, aside);
+  if (rest.fatal) return confirm_media(*held.member, *rest.fatal, false, held.on_device(), aside);
   if (rest.deadline_passed) return fail(Errc::deadline);
   const SectorMask bad = rest.bad & held.valid & ~good;
   if (bad != 0) {
-    if (auto media = confirm_media(*held.member, *rest.media, false, {held.block, held.block + 1}, aside); !media) {
+    if (auto media = confirm_media(*held.member, *rest.media, false, held.on_device(), aside); !media) {
       return media;
     }
   }
@@ -182,6 +183,12 @@ Result<void> Volume::Impl::settle(Batch& batch, std::span<std::byte> aside) {
     }
 
     const CommitFailure& failure = committed.error();
+    if (failure.sync_failed) sync_failed_on(*member(*failure.sync_failed), failure.error);
+    if (failure.error.code == Errc::commit_unknown) {
+      // Some of it may be durable: the slots are not used again and the blocks answer nothing until remount.
+      poison(batch);
+      return fail(Errc::failed);
+    }
     if (!failure.bad_slots.empty()) {
       // Another batch of the same group may be the one with the bad slot: then this one just goes again.
       auto replaced = replace_bad_slots(batch, failure.bad_slots, aside);
@@ -190,15 +197,8 @@ Result<void> Volume::Impl::settle(Batch& batch, std::span<std::byte> aside) {
       give_back_slots(batch);
       return replaced;
     }
-    if (failure.error.code == Errc::commit_unknown) {
-      // Some of it may be durable: the slots are not used again and the blocks answer nothing until remount.
-      poison(batch);
-      return fail(Errc::failed);
-    }
     table->unreserve(batch.entries.size());
-    if (failure.sync_failed) {
-      sync_failed_on(*member(*failure.sync_failed), failure.error);
-    } else if (failure.error.code == Errc::device_gone) {
+    if (!failure.sync_failed && failure.error.code == Errc::device_gone) {
       for (const Batch::Entry& entry : batch.entries) {
         const SpareId spare = entry.change.row.where.spare;
         if (spare != 0) static_cast<void>(confirm_media(*member(spare), failure.error, true, {}, aside));
@@ -222,10 +222,10 @@ Result<void> Volume::Impl::replace_bad_slots(Batch& batch, const std::vector<Slo
       continue;
     }
     if (!contains(bad, *slot)) continue;
-    auto other = write_slot(entry.slot_content, aside, batch);
-    if (!other) return fail(std::move(other).error());
     member(slot->spare)->slots->retire(slot->slot);
     batch.retired.push_back(*slot);
+    auto other = write_slot(entry.slot_content, aside, batch);
+    if (!other) return fail(std::move(other).error());
     entry.change.row.where = *other;
   }
   return {};

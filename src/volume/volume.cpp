@@ -51,6 +51,10 @@ Result<void> Volume::Impl::load() {
     io_alignment = std::max(io_alignment, device.logical_block);
     memory_alignment = std::max(memory_alignment, device.memory_alignment);
   }
+  odd_end_fits = std::all_of(store->info().spares.begin(), store->info().spares.end(), [&](const SpareInfo& info) {
+    const Member& spare = *member(info.id);
+    return spare.missing() || is_aligned(size.value(), spare.device().geometry().logical_block);
+  });
   if (member(0)->missing()) return fail(Errc::invalid, "the primary is missing");
   const std::uint64_t primary_size = member(0)->device().geometry().size.value();
   if (primary_size != size.value()) {

@@ -26,17 +26,17 @@ Result<void> Volume::Impl::zero_checked(ByteRange range, bool punch) {
 
 Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch, const Deadline& deadline) {
   // Written as data are: parts off the grid, slots, and whatever asks for care.
-  const auto write_zeros = [&](ByteRange part, bool access_failed) -> Result<void> {
+  const auto write_zeros = [&](ByteRange part, const std::optional<FailedAccess>& failed) -> Result<void> {
     for (ByteOffset at = part.begin; at < part.end; at += kMaxRequestSize) {
       const ByteRange some{at, std::min(part.end, at + kMaxRequestSize)};
-      if (auto written = slow_write(some, nullptr, deadline, access_failed); !written) return written;
+      if (auto written = slow_write(some, nullptr, deadline, failed); !written) return written;
     }
     return {};
   };
 
   for (ByteOffset at = range.begin; at < range.end;) {
     std::optional<Run> first;
-    bool access_failed = false;
+    std::optional<FailedAccess> failed;
     {
       auto pass = gate.enter(geometry.blocks_touching({at, range.end}), deadline);
       if (!pass) return fail(std::move(pass).error());
@@ -54,7 +54,7 @@ Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch, const Deadlin
         } else if (!whole.empty()) {
           const auto done = punch ? primary.device().punch_hole(whole) : primary.device().zero_range(whole);
           if (done) {
-            primary.note_write();
+            primary.device().note_write();
             at = whole.end;
             continue;
           }
@@ -63,12 +63,12 @@ Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch, const Deadlin
             return fail(Errc::suspended);
           }
           if (!is_media_error(done.error())) return done;
-          access_failed = true;
+          failed = FailedAccess{&primary, whole.begin};
           first->range.end = std::min(whole.end, whole.begin + kMaxRequestSize);
         }
       }
     }
-    if (auto written = write_zeros(first->range, access_failed); !written) return written;
+    if (auto written = write_zeros(first->range, failed); !written) return written;
     at = first->range.end;
   }
   return {};

@@ -96,6 +96,8 @@ class MemoryMapStore final : public MapStore {
       CommitFailure failure = failures.front();
       failures.pop_front();
       if (failure.error.code == Errc::commit_unknown && apply_unknown) map_.apply(transaction);
+      // Let the spare fail it.
+      if (failure.sync_failed) REMAPFS_INVARIANT(!spares_.at(*failure.sync_failed)->sync());
       return tl::unexpected<CommitFailure>(failure);
     }
     if (auto failed = sync_spares_of(transaction)) return tl::unexpected<CommitFailure>(*failed);

@@ -93,7 +93,7 @@ class SqliteBackend final : public MapBackend {
     map.info = *created;
   }
 
-  Result<std::unique_ptr<MapStore>> open(MemoryMap& map, FakeDisk& spare) override {
+  Result<std::unique_ptr<MapStore>> open(MemoryMap& map, BlockDevice& spare) override {
     abandoned_ = false;
     auto real = store::SqliteMapStore::open(path_, {});
     if (!real) return fail(real.error());

@@ -39,6 +39,7 @@ struct RigOptions {
   std::uint64_t block_size = 4096;
   std::uint64_t slots = 256;
   std::uint32_t logical_block = 512;
+  std::uint32_t spare_logical_block = 0;  // 0: as the primary's
   int spares = 1;
   bool punches_cheaply = false;
 };
@@ -49,7 +50,7 @@ class MapBackend {
   virtual ~MapBackend() = default;
   // Makes the map; fills map.info.
   virtual void create(const RigOptions& options, MemoryMap& map, FakeDisk& spare) = 0;
-  virtual Result<std::unique_ptr<MapStore>> open(MemoryMap& map, FakeDisk& spare) = 0;
+  virtual Result<std::unique_ptr<MapStore>> open(MemoryMap& map, BlockDevice& spare) = 0;
   // The store that is open now will not be closed in order.
   virtual void abandon() = 0;
 };
@@ -71,6 +72,10 @@ class VolumeRig {
     map.info.block_size = options.block_size;
     map.info.size = ByteCount(options.disk_bytes);
     geometry.punches_cheaply = false;
+    if (options.spare_logical_block != 0) {
+      geometry.logical_block = options.spare_logical_block;
+      geometry.physical_block = options.spare_logical_block;
+    }
     for (int i = 1; i <= options.spares; ++i) {
       const auto id = static_cast<SpareId>(i);
       // A backend puts its own tables in front of the slots.
@@ -91,19 +96,18 @@ class VolumeRig {
   Result<void> try_mount(VolumeOptions volume_options) {
     volume.reset();
     VolumeParts parts;
-    parts.primary = std::make_unique<BorrowedDevice>(*primary);
-    if (backend_) {
-      auto opened = backend_->open(map, spare());
-      if (!opened) return fail(opened.error());
-      parts.store = std::move(*opened);
-    }
+    parts.primary = std::make_unique<MemberDevice>(std::make_unique<BorrowedDevice>(*primary));
     MemoryMapStore::Spares devices;
     for (std::size_t i = 0; i < spares.size(); ++i) {
       const auto id = static_cast<SpareId>(i + 1);
-      parts.spares[id] = std::make_unique<BorrowedDevice>(*spares[i]);
-      devices[id] = spares[i].get();
+      parts.spares[id] = std::make_unique<MemberDevice>(std::make_unique<BorrowedDevice>(*spares[i]));
+      devices[id] = parts.spares[id].get();
     }
-    if (!backend_) {
+    if (backend_) {
+      auto opened = backend_->open(map, *parts.spares.at(1));
+      if (!opened) return fail(opened.error());
+      parts.store = std::move(*opened);
+    } else {
       auto made = std::make_unique<MemoryMapStore>(map, std::move(devices));
       store = made.get();
       parts.store = std::move(made);

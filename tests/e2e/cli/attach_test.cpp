@@ -6,7 +6,10 @@
 
 #include <chrono>
 #include <csignal>
+#include <memory>
+#include <set>
 #include <thread>
+#include <vector>
 
 #include "cli/loop_device.hpp"
 #include "core/unique_fd.hpp"
@@ -175,6 +178,30 @@ TEST_F(CliAttach, OtherLoopDevicesAreNotTouched) {
   expect_one_error(remapfs({"detach", other.path()}), 2, "not a loop device over a volume");
   EXPECT_TRUE(cli::file_below_loop(other.path()));
   expect_one_error(remapfs({"detach", "/dev/loop-control"}), 2, "not a loop device");
+}
+
+TEST_F(CliAttach, SeveralAtOnceMakeOneDevice) {
+  create();
+  std::vector<std::unique_ptr<Running>> commands;
+  for (int i = 0; i < 4; ++i) {
+    const std::string out = dir_ / ("out" + std::to_string(i));
+    commands.push_back(std::make_unique<Running>(std::vector<std::string>{
+        "sh", "-c", std::string("exec ") + REMAPFS_PROGRAM + " attach " + map_ + " > " + out}));
+  }
+  std::set<std::string> devices;
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(commands[static_cast<std::size_t>(i)]->wait(), 0);
+    devices.insert(run_program({"cat", dir_ / ("out" + std::to_string(i))}).out);
+  }
+  EXPECT_EQ(devices.size(), 1U);
+  EXPECT_EQ(remapfs({"detach", map_}).exit_code, 0);
+}
+
+TEST_F(CliAttach, ReadOnlyIsNotServedByAWritableMount) {
+  create();
+  const std::string loop = attach({});
+  expect_one_error(remapfs({"attach", map_, "--read-only"}), 2, "for writing");
+  EXPECT_EQ(remapfs({"detach", loop}).exit_code, 0);
 }
 
 // Interrupted at any moment, it has either attached or left nothing.

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <poll.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include <csignal>
+#include <filesystem>
 #include <functional>
 
-#include "e2e/cli/workspace.hpp"
 #include "core/unique_fd.hpp"
+#include "e2e/cli/workspace.hpp"
 
 // How a daemon begins and ends.
 
@@ -124,6 +126,74 @@ TEST_F(CliLifetime, ForceEndsAMountWhoseUserDoesNotLetGo) {
   EXPECT_EQ(::pread(held.get(), &byte, 1, 0), -1);
   EXPECT_EQ(read_bytes(primary_, 0, 12), "acknowledged");
   EXPECT_EQ(remapfs({"check", map_}).out, "clean\n");
+}
+
+// A mount that somebody else sees too does not go away with ours: it is said, not waited for.
+TEST_F(CliLifetime, MountInAnotherNamespaceIsNamedAndForceEndsIt) {
+  const Running elsewhere({"unshare", "-m", "sleep", "300"});
+  ASSERT_TRUE(eventually([&] {
+    return run_program({"grep", "-q", " " + mnt_ + " ", fmt::format("/proc/{}/mountinfo", elsewhere.pid())})
+                   .exit_code == 0 &&
+           std::filesystem::read_symlink(fmt::format("/proc/{}/ns/mnt", elsewhere.pid())) !=
+               std::filesystem::read_symlink("/proc/self/ns/mnt");
+  }));
+  for (int i = 0; i < 2; ++i) {
+    expect_one_error(remapfs({"unmount", map_}, {.timeout = 20s}), 2, "another mount namespace");
+    EXPECT_FALSE(mounted());
+  }
+  EXPECT_EQ(remapfs({"unmount", map_, "--force"}, {.timeout = 20s}).exit_code, 0);
+  EXPECT_TRUE(ends_within(daemon_, 5s));
+  EXPECT_EQ(remapfs({"check", map_}).out, "clean\n");
+}
+
+TEST_F(CliLifetime, MountInASecondPlaceOrUnderAnotherIsNotHalfUnmounted) {
+  const std::string second = dir_ / "second";
+  std::filesystem::create_directory(second);
+  ASSERT_EQ(run_program({"mount", "--bind", mnt_, second}).exit_code, 0);
+  expect_one_error(remapfs({"unmount", map_}, {.timeout = 20s}), 2, second);
+  EXPECT_TRUE(mounted());
+  ASSERT_EQ(run_program({"umount", second}).exit_code, 0);
+
+  ASSERT_EQ(run_program({"mount", "-t", "tmpfs", "over", mnt_}).exit_code, 0);
+  expect_one_error(remapfs({"unmount", map_}, {.timeout = 20s}), 2, "over");
+  expect_one_error(remapfs({"unmount", map_, "--force"}, {.timeout = 20s}), 2, "over");
+  ASSERT_EQ(run_program({"umount", mnt_}).exit_code, 0);
+  unmount();
+  EXPECT_TRUE(ends_within(daemon_, 0s));
+}
+
+TEST_F(CliLifetime, MountPointBelowARenamedFolderIsFound) {
+  const std::string parent = dir_ / "parent";
+  std::filesystem::create_directories(parent + "/mnt");
+  unmount();
+  ASSERT_EQ(remapfs({"mount", map_, parent + "/mnt"}).exit_code, 0);
+  std::filesystem::rename(parent, dir_ / "renamed");
+  EXPECT_EQ(remapfs({"unmount", map_}, {.timeout = 20s}).exit_code, 0);
+  EXPECT_EQ(status(map_)["mounted"], false);
+}
+
+TEST_F(CliLifetime, RequestThatWaitsForADeviceDoesNotOutliveAForcedUnmount) {
+  unmount();
+  const std::string failing = dir_ / "failing";
+  std::filesystem::create_directory(failing);
+  ASSERT_EQ(run_program({REMAPFS_FAULTY_DISK, "mount", primary_, failing}).exit_code, 0);
+  const std::string map = dir_ / "waiting.map";
+  ASSERT_EQ(remapfs({"create", map, "--primary", failing + "/disk", "--spare", dir_ / "other", "--spare-size", "2M"})
+                .exit_code,
+            0);
+  ASSERT_EQ(remapfs({"mount", map, mnt_, "-o", "on-loss=wait"}).exit_code, 0);
+  ASSERT_EQ(run_program({REMAPFS_FAULTY_DISK, "gone", failing, "on"}).exit_code, 0);
+  {
+    const Running reader({"dd", "if=" + disk_, "of=/dev/null", "bs=4096", "count=1"});
+    ASSERT_TRUE(eventually([&] { return status(map)["state"] == "suspended"; }));
+    const pid_t process = status(map)["daemon_pid"];
+    EXPECT_EQ(remapfs({"unmount", map, "--force"}, {.timeout = 40s}).exit_code, 0);
+    EXPECT_TRUE(ends_within(process, 5s));
+  }
+  ASSERT_EQ(run_program({REMAPFS_FAULTY_DISK, "gone", failing, "off"}).exit_code, 0);
+  EXPECT_EQ(remapfs({"mount", map, mnt_}).exit_code, 0);
+  EXPECT_EQ(remapfs({"unmount", map}).exit_code, 0);
+  EXPECT_EQ(run_program({REMAPFS_FAULTY_DISK, "unmount", failing}).exit_code, 0);
 }
 
 TEST_F(CliLifetime, AbortedConnectionEndsTheDaemonInOrder) {

@@ -77,6 +77,26 @@ TEST_F(CliUser, LoopDevicesNeedRootAndNothingIsLeft) {
   EXPECT_EQ(nlohmann::json::parse(as_user({"status", map_, "-J"}).out, nullptr, false)["mounted"], false);
 }
 
+TEST_F(CliUser, AllowOtherLetsThoseInWhoMayOpenThePrimary) {
+  const std::string primary = dir_ / "shared";
+  const std::string map = dir_ / "shared.map";
+  write_bytes(primary, 0, std::string(1 << 20U, 'x'));
+  ASSERT_EQ(
+      remapfs({"create", map, "--primary", primary, "--spare", dir_ / "shared.spare", "--spare-size", "2M"}).exit_code,
+      0);
+  ASSERT_EQ(::chmod(dir_.path().c_str(), 0755), 0);
+  const std::string place = dir_ / "shared.mnt";
+  ASSERT_EQ(::mkdir(place.c_str(), 0755), 0);
+  RunOptions other;
+  other.user = 65534;
+  for (const mode_t mode : {0666, 0600}) {
+    ASSERT_EQ(::chmod(primary.c_str(), mode), 0);
+    ASSERT_EQ(remapfs({"mount", map, place, "-o", "allow_other"}).exit_code, 0);
+    EXPECT_EQ(run_program({"head", "-c", "3", place + "/disk"}, other).out, mode == 0666 ? "xxx" : "");
+    ASSERT_EQ(remapfs({"unmount", map}).exit_code, 0);
+  }
+}
+
 TEST_F(CliUser, SomebodyElsesMapIsAPermissionError) {
   create_as_user();
   ASSERT_EQ(::chown(map_.c_str(), 0, 0), 0);

@@ -14,8 +14,8 @@
 #include <fstream>
 #include <vector>
 
-#include "io/posix_device.hpp"
 #include "core/unique_fd.hpp"
+#include "io/posix_device.hpp"
 #include "remapfs/aligned_buffer.hpp"
 #include "support/loop_device.hpp"
 #include "support/mounted_filesystem.hpp"

@@ -138,6 +138,80 @@ TEST_F(Breaker, FlushedDeviceThatVanishedFlushesAgainAfterResume) {
   EXPECT_TRUE(rig.volume->flush());
 }
 
+// The flush that has to tell of lost writes is the application's, not one of ours.
+TEST_F(Breaker, RemovalDoesNotTakeTheWordOfLostWrites) {
+  ASSERT_EQ(*rig.volume->add(BlockIndex(5)), Outcome::done);
+  ASSERT_TRUE(rig.write(0, pattern(0, 4096, 1)));
+  rig.primary->set_outage(Outage::gone);
+  EXPECT_FALSE(rig.read(65536, 4096));
+  rig.primary->set_outage(Outage::none);
+  ASSERT_TRUE(rig.volume->resume());
+  EXPECT_TRUE(rig.volume->remove(BlockIndex(5)));
+  EXPECT_FALSE(rig.volume->flush());
+  EXPECT_TRUE(rig.volume->flush());
+}
+
+// Whatever else happened at the same time: writes that were acknowledged and never synced are missed.
+TEST_F(Breaker, WritesAcknowledgedAsTheBreakerOpensAreMissedToo) {
+  rig.primary->set_before([&](const FakeOperation& operation) {
+    if (operation.kind != FakeOperation::Kind::write) return;
+    rig.primary->set_before(nullptr);
+    // The device vanishes for another request, whose answer comes before this write's.
+    std::thread other([&] {
+      rig.primary->set_outage(Outage::gone);
+      EXPECT_FALSE(rig.read(1 << 20, 4096));
+      rig.primary->set_outage(Outage::none);
+    });
+    other.join();
+  });
+  ASSERT_TRUE(rig.write(0, pattern(0, 4096, 1)));
+  ASSERT_EQ(rig.volume->status().state, VolumeState::suspended);
+  ASSERT_TRUE(rig.volume->resume());
+  EXPECT_FALSE(rig.volume->flush());
+}
+
+TEST(BreakerOfTwo, LostWritesOfASpareAreToldThoughThePrimaryIsStillAway) {
+  VolumeRig rig;
+  VolumeOptions options;
+  options.on_loss = OnLoss::wait;
+  rig.unmount();
+  rig.mount(options);
+  ASSERT_EQ(*rig.volume->add(BlockIndex(5)), Outcome::done);
+  ASSERT_TRUE(rig.write(5 * 4096, pattern(5 * 4096, 4096, 1)));
+  rig.spare().set_outage(Outage::gone);
+  rig.primary->set_outage(Outage::gone);
+  std::thread reader([&] { EXPECT_TRUE(rig.read(5 * 4096, 4096)); });
+  std::thread other([&] { EXPECT_TRUE(rig.read(65536, 4096)); });
+  while (rig.volume->status().reasons.size() < 2) std::this_thread::yield();
+  rig.spare().set_outage(Outage::none);
+  EXPECT_FALSE(rig.volume->resume()) << "the primary is still away";
+  reader.join();
+  EXPECT_FALSE(rig.volume->flush()) << "what the slot lost was never told";
+  rig.primary->set_outage(Outage::none);
+  EXPECT_TRUE(rig.volume->resume());
+  other.join();
+}
+
+// Everything that was used lately is the place at fault: others have to be asked.
+TEST_F(Breaker, HotBlockOnADeviceThatFailsEverywhereMapsNothing) {
+  for (std::uint64_t i = 0; i < 2000; ++i) ASSERT_TRUE(rig.write(5 * 4096, pattern(0, 4096, i)));
+  rig.primary->set_outage(Outage::failing);
+  for (const std::uint64_t block : {5U, 900U, 901U}) {
+    EXPECT_EQ(rig.write(block * 4096, pattern(0, 4096, 1)).error().code, Errc::suspended) << block;
+  }
+  expect_suspended_without_entries();
+}
+
+TEST_F(Breaker, HotSlotThatGoesBadDoesNotSuspendItsSpare) {
+  ASSERT_EQ(*rig.volume->add(BlockIndex(5)), Outcome::done);
+  ASSERT_EQ(*rig.volume->add(BlockIndex(6)), Outcome::done);
+  for (std::uint64_t i = 0; i < 2000; ++i) ASSERT_TRUE(rig.write(5 * 4096, pattern(0, 4096, i)));
+  rig.spare().add_bad_sectors(VolumeRig::kFirstSlot / 512, 8);
+  EXPECT_EQ(rig.read(5 * 4096, 4096).error().code, Errc::lost);
+  EXPECT_TRUE(rig.read(6 * 4096, 4096));
+  EXPECT_NE(rig.volume->status().state, VolumeState::suspended);
+}
+
 TEST_F(Breaker, RequestsWaitForResumeWhenAsked) {
   VolumeOptions options;
   options.on_loss = OnLoss::wait;

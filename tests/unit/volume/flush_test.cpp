@@ -1,5 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
 
 #include "support/volume_rig.hpp"
 
@@ -80,6 +84,36 @@ TEST(VolumeFlush, SyncThatFailsInsideACommitIsStickyAndAcknowledgesNothing) {
   EXPECT_EQ(rig.volume->status().state, VolumeState::failed);
   EXPECT_FALSE(rig.volume->flush());
   EXPECT_EQ(rig.volume->status().slots_free, 256U) << "the slot is given back";
+}
+
+// The kernel tells only one of several syncs: whoever comes second must not be told that all is well.
+TEST(VolumeFlush, OfTwoFlushesAtOnceBothHearOfTheFailure) {
+  VolumeRig rig;
+  ASSERT_TRUE(rig.write(0, pattern(0, 4096, 1)));
+  std::atomic<int> syncs{0};
+  rig.primary->set_before([&](const FakeOperation& operation) {
+    if (operation.kind == FakeOperation::Kind::sync && syncs++ == 0) ::usleep(100'000);
+  });
+  rig.primary->fail_syncs(1);
+  Result<void> first;
+  std::thread other([&] { first = rig.volume->flush(); });
+  while (syncs == 0) std::this_thread::yield();
+  EXPECT_FALSE(rig.volume->flush());
+  other.join();
+  EXPECT_FALSE(first);
+}
+
+// After the rows are durable the spare is synced once more; when that fails, the outcome is unknown and the failure
+// stays all the same.
+TEST(VolumeFlush, SyncThatFailsAtTheEndOfACommitIsSticky) {
+  VolumeRig rig;
+  ASSERT_EQ(*rig.volume->add(BlockIndex(5)), Outcome::done);
+  ASSERT_TRUE(rig.write(5 * 4096, pattern(5 * 4096, 4096, 1)));
+  rig.spare().fail_syncs(1);
+  rig.store->failures.push_back({Error{Errc::commit_unknown, EIO, {}}, {}, SpareId{1}});
+  EXPECT_FALSE(rig.volume->add(BlockIndex(6)));
+  EXPECT_FALSE(rig.volume->flush());
+  EXPECT_FALSE(rig.volume->flush());
 }
 
 }  // namespace

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include <thread>
 
 #include "support/volume_rig.hpp"
@@ -121,6 +123,43 @@ TEST_F(Requests, SectorWrittenOverADeadLogicalBlockRevivesAlone) {
   EXPECT_EQ(big.read(82 * 512, 512).error().code, Errc::lost);
   ASSERT_TRUE(big.row(10));
   EXPECT_EQ(big.row(10)->valid_mask, 0x02U);
+}
+
+// A write that fails may ruin what lies around it. What was read before, to be written with it, is all there is.
+TEST(RequestsOn4Kn, NeighboursOfAFailedWriteAreSavedFromMemory) {
+  VolumeRig rig({.logical_block = 4096});
+  const auto old = pattern(40960, 4096, 1);
+  ASSERT_TRUE(rig.write(40960, old));
+  rig.primary->add_bad_sectors(80, 8, FaultRule::On::write);
+  rig.primary->set_before([&](const FakeOperation& operation) {
+    if (operation.kind != FakeOperation::Kind::write || operation.range.begin != ByteOffset(40960)) return;
+    rig.primary->set_before(nullptr);
+    rig.primary->add_bad_sectors(80, 8, FaultRule::On::read);
+  });
+  ASSERT_TRUE(rig.write(40960 + 512, pattern(0, 512, 2)));
+  auto expected = old;
+  const auto fresh = pattern(0, 512, 2);
+  std::copy(fresh.begin(), fresh.end(), expected.begin() + 512);
+  EXPECT_EQ(*rig.read(40960, 4096), expected);
+  EXPECT_EQ(rig.volume->status().lost_sectors, 0U);
+}
+
+// The same on a disk with sectors of 512 bytes, for a request that covers a sector in part.
+TEST(RequestsOn512, RestOfAHalfCoveredSectorIsSavedFromMemory) {
+  VolumeRig rig;
+  const auto old = pattern(40960, 4096, 1);
+  ASSERT_TRUE(rig.write(40960, old));
+  rig.primary->add_bad_sectors(80, 1, FaultRule::On::write);
+  rig.primary->set_before([&](const FakeOperation& operation) {
+    if (operation.kind != FakeOperation::Kind::write || operation.range.begin != ByteOffset(40960)) return;
+    rig.primary->set_before(nullptr);
+    rig.primary->add_bad_sectors(80, 1, FaultRule::On::read);
+  });
+  ASSERT_TRUE(rig.write(40960 + 100, pattern(0, 50, 2)));
+  auto expected = old;
+  const auto fresh = pattern(0, 50, 2);
+  std::copy(fresh.begin(), fresh.end(), expected.begin() + 100);
+  EXPECT_EQ(*rig.read(40960, 4096), expected);
 }
 
 }  // namespace

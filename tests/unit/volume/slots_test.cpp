@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include "support/volume_rig.hpp"
 
@@ -136,6 +141,80 @@ TEST(Slots, SecondSpareServesWhenTheFirstIsFull) {
   EXPECT_EQ(rig.row(10)->where.spare, 1);
   EXPECT_EQ(rig.row(11)->where.spare, 2);
   EXPECT_EQ(*rig.read(80 * 512, 8192), data);
+}
+
+// One bad block, met by many at once: the first moves it, and nobody blames the slot that it moved to.
+TEST(Slots, RequestsThatMeetOneBadBlockAtOnceTakeOneSlot) {
+  for (const bool writing : {true, false}) {
+    SCOPED_TRACE(writing);
+    VolumeRig rig({.block_size = 32768, .slots = 64});
+    const auto rule = FaultRule{.range = {ByteOffset(32768), ByteOffset(65536)},
+                                .on = writing ? FaultRule::On::write : FaultRule::On::read,
+                                .lasts = writing ? FaultRule::Lasts::always : FaultRule::Lasts::times,
+                                .times = 8};
+    rig.primary->add_fault(rule);
+    // All eight are at the device before the first of them fails.
+    std::atomic<int> arrived{0};
+    rig.primary->set_before([&](const FakeOperation& operation) {
+      if (operation.range.begin < ByteOffset(32768) || operation.range.begin >= ByteOffset(65536)) return;
+      ++arrived;
+      for (int i = 0; i < 1000 && arrived < 8; ++i) ::usleep(1000);
+    });
+    std::vector<std::thread> threads;
+    for (std::uint64_t i = 0; i < 8; ++i) {
+      threads.emplace_back([&, i] {
+        const std::uint64_t at = 32768 + i * 4096;
+        if (writing) {
+          EXPECT_TRUE(rig.write(at, pattern(at, 4096, 1)));
+        } else {
+          EXPECT_TRUE(rig.read(at, 4096));
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_TRUE(rig.map.retired.empty());
+    EXPECT_EQ(rig.volume->status().slots_free, 63U);
+    if (writing) {
+      EXPECT_EQ(*rig.read(32768, 32768), pattern(32768, 32768, 1));
+    }
+  }
+}
+
+TEST(Slots, PartialLastBlockLivesOnASpareWithLargerSectors) {
+  VolumeRig rig({.disk_bytes = (1U << 20U) + 1536, .slots = 8, .spare_logical_block = 4096});
+  constexpr std::uint64_t kLast = 1U << 20U;
+  ASSERT_TRUE(rig.write(kLast, pattern(kLast, 1536, 1)));
+  ASSERT_EQ(*rig.volume->add(BlockIndex(256)), Outcome::done);
+  EXPECT_EQ(*rig.read(kLast, 1536), pattern(kLast, 1536, 1));
+  ASSERT_TRUE(rig.write(kLast, pattern(kLast, 1536, 2)));
+  ASSERT_TRUE(rig.write(kLast + 1000, pattern(kLast + 1000, 536, 3)));
+  auto expected = pattern(kLast, 1536, 2);
+  const auto tail = pattern(kLast + 1000, 536, 3);
+  std::copy(tail.begin(), tail.end(), expected.begin() + 1000);
+  EXPECT_EQ(*rig.read(kLast, 1536), expected);
+  EXPECT_EQ(*rig.read(kLast - 4096, 4096 + 1536).map([](const auto& bytes) {
+    return std::vector<std::byte>(bytes.begin() + 4096, bytes.end());
+  }),
+            expected);
+  rig.remount();
+  EXPECT_EQ(*rig.read(kLast, 1536), expected);
+  ASSERT_TRUE(rig.volume->zero({ByteOffset(kLast + 512), ByteOffset(kLast + 1024)}));
+  std::fill(expected.begin() + 512, expected.begin() + 1024, std::byte{0});
+  ASSERT_EQ(*rig.volume->remove(BlockIndex(256)), Outcome::done);
+  EXPECT_EQ(*rig.read(kLast, 1536), expected);
+}
+
+// A slot whose tag cannot be written is retired while a block still lives in it.
+TEST(Slots, SlotThatWasRetiredInUseIsNotHandedOutWhenItsBlockLeaves) {
+  VolumeRig rig({.slots = 4});
+  ASSERT_EQ(*rig.volume->add(BlockIndex(5)), Outcome::done);
+  rig.unmount();
+  rig.map.retired.insert(rig.row(5)->where);
+  rig.mount();
+  EXPECT_EQ(rig.volume->status().slots_total, 3U);
+  ASSERT_EQ(*rig.volume->remove(BlockIndex(5)), Outcome::done);
+  for (std::uint64_t block = 10; block < 13; ++block) ASSERT_EQ(*rig.volume->add(BlockIndex(block)), Outcome::done);
+  EXPECT_EQ(rig.volume->add(BlockIndex(13)).error().code, Errc::no_space);
 }
 
 }  // namespace

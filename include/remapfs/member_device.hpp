@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <utility>
+
+#include "remapfs/block_device.hpp"
+#include "remapfs/thread_annotations.hpp"
+
+namespace remapfs {
+
+// A device as member of a volume: whoever syncs it (a flush, a commit, a removal) goes through the one door below.
+//
+// The kernel reports a write that could not be stored to one sync of an open file, and to no later one. Syncs here go
+// one at a time, and the first failure is remembered before anybody hears of it: every later sync fails with `failed`,
+// until forget_sync_failure().
+// A device that vanished and came back may have lost acknowledged writes that no sync covered: that is found out when
+// it is opened again or taken back, and told to one flush.
+// Threads: as BlockDevice. Cost: one virtual call more for each transfer.
+class MemberDevice final : public BlockDevice {
+ public:
+  explicit MemberDevice(std::unique_ptr<BlockDevice> device) : device_(std::move(device)) {}
+
+  Result<void> sync() override EXCLUDES(mutex_);
+  // As sync(), and answers for writes lost with the device: `failed`, once, having remembered nothing else.
+  // lost: set to whether that was it.
+  Result<void> flush(bool& lost) EXCLUDES(mutex_);
+  [[nodiscard]] bool sync_failed() const { return sync_failed_.load(std::memory_order_acquire); }
+
+  // A write was acknowledged, or is about to be.
+  void note_write() {
+    if (!unsynced_writes_.load(std::memory_order_relaxed)) unsynced_writes_.store(true, std::memory_order_release);
+  }
+  // The operator says that the device is to be trusted again. after_loss: it did not answer for a while. Only while no
+  // transfer is in flight. True if a sync had failed.
+  bool trust_again(bool after_loss) EXCLUDES(mutex_);
+
+  [[nodiscard]] const DeviceGeometry& geometry() const override { return device_->geometry(); }
+  [[nodiscard]] const std::string& name() const override { return device_->name(); }
+  Result<void> read_exact(ByteOffset offset, std::span<std::byte> buffer) override {
+    return device_->read_exact(offset, buffer);
+  }
+  Result<void> write_all(ByteOffset offset, std::span<const std::byte> data) override {
+    return device_->write_all(offset, data);
+  }
+  Result<void> zero_range(ByteRange range) override { return device_->zero_range(range); }
+  Result<void> punch_hole(ByteRange range) override { return device_->punch_hole(range); }
+  Result<ByteOffset> seek_data(ByteOffset from) override { return device_->seek_data(from); }
+  Result<ByteOffset> seek_hole(ByteOffset from) override { return device_->seek_hole(from); }
+  void drop_cache(ByteRange range) override { device_->drop_cache(range); }
+  Result<void> reopen() override EXCLUDES(mutex_);
+  [[nodiscard]] int native_handle() const override { return device_->native_handle(); }
+
+ private:
+  Result<void> sync_locked() REQUIRES(mutex_);
+
+  const std::unique_ptr<BlockDevice> device_;
+  Mutex mutex_;  // held over a sync and a reopen
+  std::atomic<bool> sync_failed_{false};
+  std::atomic<bool> unsynced_writes_{false};
+  bool lost_writes_ GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace remapfs
