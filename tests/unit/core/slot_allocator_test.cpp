@@ -150,9 +150,16 @@ TEST(SlotAllocatorDeathTest, ReleasingWhatIsNotUsedIsABrokenInvariant) {
   const auto slots = make(3);
   EXPECT_DEATH(slots->release(SlotIndex(0)), "does not hold");
   EXPECT_DEATH(slots->release(SlotIndex(3)), "does not hold");
+}
+
+TEST(SlotAllocator, SlotRetiredInUseIsNotFreeWhenItIsReleased) {
+  const auto slots = make(2);
   ASSERT_EQ(slots->try_allocate(), SlotIndex(0));
-  slots->retire(SlotIndex(0));
-  EXPECT_DEATH(slots->release(SlotIndex(0)), "does not hold");
+  EXPECT_TRUE(slots->retire(SlotIndex(0)));
+  slots->release(SlotIndex(0));
+  EXPECT_EQ(slots->free(), 1U);
+  EXPECT_EQ(slots->try_allocate(), SlotIndex(1));
+  EXPECT_EQ(slots->try_allocate(), std::nullopt);
 }
 
 TEST(SlotAllocator, AgreesWithASetOfFreeSlots) {
