@@ -289,6 +289,8 @@ Result<void> Volume::Impl::for_each_held_block(ByteRange range, const Deadline& 
       const auto buffer =
           scratch.main().subspan((next - wanted.begin.value()).value() << geometry.shift(), geometry.block_size());
       auto result = step(*held, part, distance(range.begin, begin).value(), buffer, scratch.aside(), batch);
+      // Slots that the batch vacates are free once it is settled: then this block tries again.
+      if (!result && result.error().code == Errc::no_space && !batch.entries.empty()) break;
       if (!result) {
         // A lost sector ends neither the request nor the batch; a broken device ends both.
         go_on = result.error().code == Errc::lost;

@@ -204,6 +204,22 @@ TEST(Slots, PartialLastBlockLivesOnASpareWithLargerSectors) {
   EXPECT_EQ(*rig.read(kLast, 1536), expected);
 }
 
+// Both blocks of a request have to leave their slots (on a disk with large sectors, a part of a lost one cannot be
+// rewritten in place), and only one slot is free.
+TEST(Slots, SlotVacatedByOneBlockOfARequestServesTheNext) {
+  VolumeRig rig({.block_size = 8192, .slots = 3, .logical_block = 4096});
+  for (const std::uint64_t block : {5U, 6U}) {
+    ASSERT_EQ(*rig.volume->add(BlockIndex(block)), Outcome::done);
+    ASSERT_EQ(*rig.volume->mark_lost(BlockIndex(block)), Outcome::done);
+  }
+  const std::uint64_t at = 6 * 8192 - 512;
+  EXPECT_TRUE(rig.write(at, pattern(at, 1024, 1)));
+  EXPECT_EQ(*rig.read(at, 1024), pattern(at, 1024, 1));
+  EXPECT_EQ(rig.volume->status().slots_free, 1U);
+  rig.remount();
+  EXPECT_EQ(*rig.read(at, 1024), pattern(at, 1024, 1));
+}
+
 // A slot whose tag cannot be written is retired while a block still lives in it.
 TEST(Slots, SlotThatWasRetiredInUseIsNotHandedOutWhenItsBlockLeaves) {
   VolumeRig rig({.slots = 4});
