@@ -144,7 +144,11 @@ Result<Outcome> unmount(const Target& target, bool force, const World& world) {
     // the mount is taken away.
     unmounted = fuse::unmount_fuse(target.mount->mount_point);
     if (!unmounted) return fail(unmounted.error());
-    return wait_until_closed(target.map_path);
+    auto closed = wait_until_closed(target.map_path);
+    const Errc why = daemon.error().code;
+    if (!closed || why == Errc::transport || why == Errc::permission || why == Errc::busy) return closed;
+    return fail(Errc::store, fmt::format("unmounted, but its map cannot be read any more ({}), put it back",
+                                         describe(daemon.error())));
   }
 
   std::optional<ControlClient> watcher;

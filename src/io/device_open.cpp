@@ -175,6 +175,12 @@ Result<MainFile> open_main(const std::string& path, const DeviceOptions& options
   if (file.status.st_dev != status.st_dev || file.status.st_ino != status.st_ino) {
     return fail(Errc::invalid, "replaced while being opened, " + path + ", try again");
   }
+  // Linux opens a write-protected block device for writing, and fails the writes.
+  int write_protected = 0;
+  if (!options.read_only && S_ISBLK(file.status.st_mode) &&
+      ::ioctl(file.fd.get(), BLKROGET, &write_protected) == 0 && write_protected != 0) {
+    return fail(Errc::permission, "write-protected, " + path + ", make it writable or use it read-only", EROFS);
+  }
   return file;
 }
 

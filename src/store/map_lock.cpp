@@ -106,6 +106,11 @@ void MapLock::release() {
   disown(device_, inode_);
 }
 
+bool MapLock::in_place() const {
+  struct stat status {};
+  return ::stat(path_.c_str(), &status) == 0 && status.st_dev == device_ && status.st_ino == inode_;
+}
+
 Result<void> MapLock::check_header() const {
   constexpr std::string_view kMagic("SQLite format 3\0", 16);
   constexpr std::size_t kApplicationIdAt = 68;  // big-endian; never changes after creation, so never only in the log

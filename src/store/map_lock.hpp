@@ -23,6 +23,9 @@ class MapLock {
   MapLock& operator=(MapLock&& other) noexcept;
   ~MapLock();
 
+  // False when the file that is owned is no longer the one at path(): it was deleted, renamed or replaced.
+  [[nodiscard]] bool in_place() const;
+
   // Ends ownership now; path() stays. Nothing happens the second time.
   void release();
 

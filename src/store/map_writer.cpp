@@ -207,6 +207,14 @@ Result<void> MapWriter::prepare() {
   return reserve_log();
 }
 
+bool MapWriter::log_in_place() const {
+  struct stat open_log {};
+  struct stat named {};
+  if (!log_ || ::fstat(log_.get(), &open_log) != 0) return true;  // cannot be told
+  return ::stat((path_ + "-wal").c_str(), &named) == 0 && named.st_dev == open_log.st_dev &&
+         named.st_ino == open_log.st_ino;
+}
+
 // Makes sure that the frames a commit writes after prepare() have their place on the file system. Where the next frame
 // goes follows from the frames of the last commit and those of this transaction; a log that was emptied by a checkpoint
 // starts again from its beginning, and shows it by a new salt in its header.

@@ -59,6 +59,9 @@ class MapWriter {
   // Errors: store; everything committed is durable in the log all the same.
   Result<void> close();
 
+  // False when the log that is written is no longer the one next to the map.
+  [[nodiscard]] bool log_in_place() const;
+
  private:
   struct Statements;
   explicit MapWriter(std::string path) : path_(std::move(path)) {}

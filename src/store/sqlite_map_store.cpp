@@ -91,10 +91,21 @@ bool SqliteMapStore::settle_spares() {
   });
 }
 
+Result<void> SqliteMapStore::in_place() const {
+  if (lock_.in_place() && writer_->log_in_place()) return {};
+  return fail(Errc::store,
+              fmt::format("{}, the map or its log was deleted, renamed or replaced while it was in use, put "
+                          "it back under its name",
+                          lock_.path()));
+}
+
 Result<void> SqliteMapStore::close() {
   Result<void> closed;
   // Refused, failed, or read-only: everything stays as it is.
-  if (state_ == State::loaded && writer_) closed = close_writer(settle_spares());
+  if (state_ == State::loaded && writer_) {
+    closed = close_writer(settle_spares());
+    if (closed && !lock_.in_place()) closed = in_place();
+  }
   state_ = State::closed;
   look_.reset();
   writer_.reset();

@@ -113,6 +113,8 @@ class SqliteMapStore final : public MapStore {
   Result<void> write_watermark(Spare& spare, Sequence watermark);
   void note(const std::vector<std::string>& notes);
 
+  // Errors: store, when the map or its log was deleted, renamed or replaced: what went into it would be lost with it.
+  [[nodiscard]] Result<void> in_place() const;
   bool settle_spares();
   Result<void> close_writer(bool clean);
 

@@ -69,6 +69,7 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::run_commit(const MapTr
 
 Result<void> SqliteMapStore::stage(const MapTransaction& transaction, const std::vector<SpareId>& also_touched,
                                    Plan& plan) {
+  if (auto there = in_place(); !there) return there;
   plan.row_count = record_.row_count;
   plan.row_digest = record_.row_digest;
   if (auto done = writer_->begin(); !done) return done;

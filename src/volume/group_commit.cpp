@@ -2,15 +2,14 @@
 #include "volume/group_commit.hpp"
 
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 namespace remapfs {
 
 namespace {
 template <class T>
-void append(std::vector<T>& to, std::vector<T>& from) {
-  to.insert(to.end(), std::make_move_iterator(from.begin()), std::make_move_iterator(from.end()));
+void append(std::vector<T>& to, const std::vector<T>& from) {
+  to.insert(to.end(), from.begin(), from.end());
 }
 }  // namespace
 
@@ -40,22 +39,41 @@ void GroupCommit::lead(std::vector<Waiting*> group) {
     append(all.retired_slots, one->transaction.retired_slots);
     append(all.events, one->transaction.events);
   }
-  const auto start = std::chrono::steady_clock::now();
-  const auto result = store_.commit(all);
-  const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - start;
+  const auto is_unknown = [](const auto& result) {
+    return !result && result.error().error.code == Errc::commit_unknown;
+  };
+  const auto result = commit_and_count(all);
+  bool unknown = is_unknown(result);
+  // One of them asks for what cannot be: the others are not to suffer for it.
+  const bool each_alone = group.size() > 1 && !result && result.error().error.code == Errc::invalid;
+  for (Waiting* one : group) {
+    if (!each_alone) {
+      one->result = result;
+    } else if (unknown) {
+      one->result = tl::unexpected<CommitFailure>({Error{Errc::failed, 0, {}}, {}, {}});
+    } else {
+      one->result = commit_and_count(one->transaction);
+      unknown = is_unknown(one->result);
+    }
+  }
 
   {
     MutexLock lock(mutex_);
     busy_ = false;
-    ++figures_.commits;
-    figures_.longest = std::max(figures_.longest, took);
-    if (!result && result.error().error.code == Errc::commit_unknown) broken_ = true;
-    for (Waiting* one : group) {
-      one->result = result;
-      one->done = true;
-    }
+    if (unknown) broken_ = true;
+    for (Waiting* one : group) one->done = true;
   }
   turn_.notify_all();
+}
+
+tl::expected<CommitReport, CommitFailure> GroupCommit::commit_and_count(const MapTransaction& transaction) {
+  const auto start = std::chrono::steady_clock::now();
+  auto result = store_.commit(transaction);
+  const std::chrono::nanoseconds took = std::chrono::steady_clock::now() - start;
+  MutexLock lock(mutex_);
+  ++figures_.commits;
+  figures_.longest = std::max(figures_.longest, took);
+  return result;
 }
 
 void GroupCommit::between_commits(const std::function<void()>& what) {

@@ -51,6 +51,7 @@ class GroupCommit {
   };
 
   void lead(std::vector<Waiting*> group);
+  tl::expected<CommitReport, CommitFailure> commit_and_count(const MapTransaction& transaction);
 
   MapStore& store_;
   mutable Mutex mutex_;

@@ -109,7 +109,8 @@ void Volume::Impl::stage_new_slot(const HeldBlock& held, SlotAddress where, Sect
   Batch::Entry entry;
   entry.slot_content = content;
   entry.change.block = held.block;
-  entry.change.row = {held.block, EntryState::remapped, where, valid, valid, Sequence(), cause, 1};
+  const bool by_error = cause != Cause::operator_add && cause != Cause::rewritten;
+  entry.change.row = {held.block, EntryState::remapped, where, valid, valid, Sequence(), cause, by_error ? 1U : 0U};
   if (held.has_slot()) {
     entry.change.vacated = held.mapping->where;
     // A slot that failed or came back only after retries is no place for anybody else's data.
@@ -125,8 +126,10 @@ void Volume::Impl::stage_lost(const HeldBlock& held, SectorMask bad, Cause cause
   Batch::Entry entry;
   entry.change.block = held.block;
   RemapRow& row = entry.change.row;
-  row = {held.block, EntryState::lost, {},    held.valid & ~bad,
-         0,          Sequence(),       cause, static_cast<std::uint64_t>(std::popcount(bad))};
+  row = {held.block, EntryState::lost,
+         {},         held.valid & ~bad,
+         0,          Sequence(),
+         cause,      cause == Cause::operator_mark ? 0 : static_cast<std::uint64_t>(std::popcount(bad))};
   if (held.has_slot()) {
     row.state = EntryState::remapped;
     row.where = held.mapping->where;

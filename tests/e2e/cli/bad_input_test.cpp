@@ -153,6 +153,16 @@ TEST_F(CliBadInput, PrimaryOfAnotherSize) {
   expect_mounts_again();
 }
 
+TEST_F(CliBadInput, WriteProtectedDevice) {
+  const Ran made = run_program({"losetup", "--find", "--show", "--read-only", primary_});
+  ASSERT_EQ(made.exit_code, 0) << made.err;
+  const std::string loop = made.out.substr(0, made.out.find('\n'));
+  expect_one_error(remapfs({"create", map_, "--primary", loop, "--spare", spare_, "--spare-size", "2M"}), 2,
+                   "write-protected");
+  EXPECT_EQ(::access(map_.c_str(), F_OK), -1);
+  ASSERT_EQ(run_program({"losetup", "--detach", loop}).exit_code, 0);
+}
+
 TEST_F(CliBadInput, MissingPrimary) {
   ASSERT_EQ(::rename(primary_.c_str(), saved_.c_str()), 0);
   expect_mount_refused(primary_);

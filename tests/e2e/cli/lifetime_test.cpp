@@ -162,6 +162,15 @@ TEST_F(CliLifetime, MountInASecondPlaceOrUnderAnotherIsNotHalfUnmounted) {
   EXPECT_TRUE(ends_within(daemon_, 0s));
 }
 
+TEST_F(CliLifetime, MapThatWasTakenAwayIsMissed) {
+  const std::string elsewhere = dir_ / "elsewhere";
+  std::filesystem::rename(map_, elsewhere);
+  expect_one_error(remapfs({"unmount", mnt_}), 2, map_);
+  EXPECT_TRUE(ends_within(daemon_, 30s));
+  std::filesystem::rename(elsewhere, map_);
+  EXPECT_EQ(remapfs({"check", map_}).out, "clean\n");
+}
+
 TEST_F(CliLifetime, MountPointBelowARenamedFolderIsFound) {
   const std::string parent = dir_ / "parent";
   std::filesystem::create_directories(parent + "/mnt");

@@ -311,6 +311,31 @@ TEST_F(MapStore, ErrorOfTheVisitorEndsTheLoad) {
   EXPECT_EQ(calls, 1);
 }
 
+// What is committed into a file that has lost its name is lost with it.
+TEST_F(MapStore, MapOrLogThatWasTakenAwayTakesNoCommit) {
+  for (const char* suffix : {"", "-wal"}) {
+    SCOPED_TRACE(suffix);
+    std::filesystem::remove(map_path());
+    create();
+    open();
+    commit({{put_lost(1, 0)}, {}, {}});
+    std::filesystem::rename(map_path() + suffix, directory_ / "elsewhere");
+    const auto refused = store().commit({{put_lost(2, 0)}, {}, {}});
+    ASSERT_FALSE(refused.has_value());
+    EXPECT_EQ(refused.error().error.code, Errc::store);
+    EXPECT_NE(refused.error().error.message.find("deleted, renamed or replaced"), std::string::npos);
+    std::filesystem::rename(directory_ / "elsewhere", map_path() + suffix);
+    commit({{put_lost(3, 0)}, {}, {}});
+    close();
+    open();
+    EXPECT_EQ(rows().size(), 2U);
+    close();
+  }
+  open();
+  std::filesystem::rename(map_path(), directory_ / "elsewhere");
+  EXPECT_EQ(store().close().error().code, Errc::store);
+}
+
 TEST_F(MapStore, SecondOpenIsBusyInThisAndInAnotherProcess) {
   create();
   open();

@@ -45,6 +45,43 @@ TEST(GroupCommit, ThreadsThatComeDuringACommitShareTheNext) {
   EXPECT_LE(store.commits(), 4U);
 }
 
+// A store that refuses any transaction with block 3.
+TEST(GroupCommit, ImpossibleTransactionFailsAlone) {
+  class Picky final : public MapStore {
+   public:
+    explicit Picky(MemoryMap& map) : inner_(map, {}) {}
+    [[nodiscard]] const VolumeInfo& info() const override { return inner_.info(); }
+    Result<void> load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) override {
+      return inner_.load(visit);
+    }
+    Result<std::optional<RemapRow>> find_row(BlockIndex block) override { return inner_.find_row(block); }
+    tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override {
+      while (waiting > 0) std::this_thread::yield();
+      for (const MapChange& change : transaction.changes) {
+        if (change.block == BlockIndex(3)) return tl::unexpected<CommitFailure>({Error{Errc::invalid, 0, {}}, {}, {}});
+      }
+      return inner_.commit(transaction);
+    }
+    Result<void> close() override { return inner_.close(); }
+    std::atomic<int> waiting{8};
+
+   private:
+    MemoryMapStore inner_;
+  };
+  MemoryMap map;
+  Picky store(map);
+  GroupCommit commits(store);
+  std::vector<std::thread> threads;
+  for (std::uint64_t block = 0; block < 8; ++block) {
+    threads.emplace_back([&, block] {
+      --store.waiting;
+      EXPECT_EQ(commits.commit(lost_block(block)).has_value(), block != 3) << block;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(map.rows.size(), 7U);
+}
+
 TEST(GroupCommit, NothingIsCommittedAfterAnUnknownOutcome) {
   MemoryMap map;
   MemoryMapStore store(map, {});
