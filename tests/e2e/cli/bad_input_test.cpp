@@ -154,13 +154,16 @@ TEST_F(CliBadInput, PrimaryOfAnotherSize) {
 }
 
 TEST_F(CliBadInput, WriteProtectedDevice) {
-  const Ran made = run_program({"losetup", "--find", "--show", "--read-only", primary_});
+  const std::string image = dir_ / "image";
+  write_bytes(image, 0, known_bytes(0, 1U << 20U));
+  const Ran made = run_program({"losetup", "--find", "--show", "--read-only", image});
   ASSERT_EQ(made.exit_code, 0) << made.err;
   const std::string loop = made.out.substr(0, made.out.find('\n'));
-  expect_one_error(remapfs({"create", map_, "--primary", loop, "--spare", spare_, "--spare-size", "2M"}), 2,
+  const std::string map = dir_ / "protected.map";
+  expect_one_error(remapfs({"create", map, "--primary", loop, "--spare", dir_ / "slots", "--spare-size", "2M"}), 2,
                    "write-protected");
-  EXPECT_EQ(::access(map_.c_str(), F_OK), -1);
-  ASSERT_EQ(run_program({"losetup", "--detach", loop}).exit_code, 0);
+  EXPECT_EQ(::access(map.c_str(), F_OK), -1);
+  EXPECT_EQ(run_program({"losetup", "--detach", loop}).exit_code, 0);
 }
 
 TEST_F(CliBadInput, MissingPrimary) {
