@@ -125,41 +125,35 @@ TEST_F(Requests, SectorWrittenOverADeadLogicalBlockRevivesAlone) {
   EXPECT_EQ(big.row(10)->valid_mask, 0x02U);
 }
 
-// A write that fails may ruin what lies around it. What was read before, to be written with it, is all there is.
-TEST(RequestsOn4Kn, NeighboursOfAFailedWriteAreSavedFromMemory) {
-  VolumeRig rig({.logical_block = 4096});
-  const auto old = pattern(40960, 4096, 1);
-  ASSERT_TRUE(rig.write(40960, old));
-  rig.primary->add_bad_sectors(80, 8, FaultRule::On::write);
-  rig.primary->set_before([&](const FakeOperation& operation) {
-    if (operation.kind != FakeOperation::Kind::write || operation.range.begin != ByteOffset(40960)) return;
-    rig.primary->set_before(nullptr);
-    rig.primary->add_bad_sectors(80, 8, FaultRule::On::read);
-  });
-  ASSERT_TRUE(rig.write(40960 + 512, pattern(0, 512, 2)));
-  auto expected = old;
-  const auto fresh = pattern(0, 512, 2);
-  std::copy(fresh.begin(), fresh.end(), expected.begin() + 512);
-  EXPECT_EQ(*rig.read(40960, 4096), expected);
-  EXPECT_EQ(rig.volume->status().lost_sectors, 0U);
-}
-
-// The same on a disk with sectors of 512 bytes, for a request that covers a sector in part.
-TEST(RequestsOn512, RestOfAHalfCoveredSectorIsSavedFromMemory) {
-  VolumeRig rig;
-  const auto old = pattern(40960, 4096, 1);
-  ASSERT_TRUE(rig.write(40960, old));
-  rig.primary->add_bad_sectors(80, 1, FaultRule::On::write);
-  rig.primary->set_before([&](const FakeOperation& operation) {
-    if (operation.kind != FakeOperation::Kind::write || operation.range.begin != ByteOffset(40960)) return;
-    rig.primary->set_before(nullptr);
-    rig.primary->add_bad_sectors(80, 1, FaultRule::On::read);
-  });
-  ASSERT_TRUE(rig.write(40960 + 100, pattern(0, 50, 2)));
-  auto expected = old;
-  const auto fresh = pattern(0, 50, 2);
-  std::copy(fresh.begin(), fresh.end(), expected.begin() + 100);
-  EXPECT_EQ(*rig.read(40960, 4096), expected);
+// A write that fails may ruin what lies around it. What was read before, to be written with it, is all there is: the
+// rest of a large sector, or of a sector that the request covers in part.
+TEST(RequestsThatFail, WhatWasReadToBeWrittenAlongIsSavedFromMemory) {
+  struct Case {
+    std::uint32_t logical_block;
+    std::uint64_t skip;  // bytes of the block before the write
+    std::size_t length;
+  };
+  for (const Case& now : {Case{4096, 512, 512}, Case{512, 100, 50}}) {
+    SCOPED_TRACE(now.logical_block);
+    VolumeRig rig({.logical_block = now.logical_block});
+    constexpr std::uint64_t kBlock = 40960;
+    auto expected = pattern(kBlock, 4096, 1);
+    ASSERT_TRUE(rig.write(kBlock, expected));
+    const std::uint64_t sectors = now.logical_block / kSectorSize;
+    rig.primary->add_bad_sectors(kBlock / kSectorSize, sectors, FaultRule::On::write);
+    rig.primary->set_before([&](const FakeOperation& operation) {
+      if (operation.kind != FakeOperation::Kind::write || operation.range.begin != ByteOffset(kBlock)) return;
+      rig.primary->set_before(nullptr);
+      rig.primary->add_bad_sectors(kBlock / kSectorSize, sectors, FaultRule::On::read);
+    });
+    const auto fresh = pattern(0, now.length, 2);
+    ASSERT_TRUE(rig.write(kBlock + now.skip, fresh));
+    std::copy(fresh.begin(), fresh.end(), expected.begin() + static_cast<std::ptrdiff_t>(now.skip));
+    const auto got = rig.read(kBlock, 4096);
+    ASSERT_TRUE(got) << describe(got.error());
+    EXPECT_EQ(*got, expected);
+    EXPECT_EQ(rig.volume->status().lost_sectors, 0U);
+  }
 }
 
 }  // namespace
