@@ -120,6 +120,26 @@ make_filesystem() {
   esac
 }
 
+# start_filesystem FS: on a volume over a disk that can fail, mounted at $files, with a reader of the live map.
+start_filesystem() {
+  make_faulty_disk 512M
+  make_volume "$disk"
+  attach
+  start_reader
+  make_filesystem "$1"
+  mount "$loop" "$files"
+}
+
+# come_back FS WHAT: everything down and up again; the file system is clean and every file of $work/sums right, or WHAT.
+come_back() {
+  umount "$files"
+  detach
+  attach
+  check_filesystem "$1"
+  mount "$loop" "$files"
+  (cd "$files" && sha256sum --quiet -c "$work/sums") || fail "$2"
+}
+
 check_filesystem() {
   case $1 in
     ext4) timeout 120 fsck.ext4 -fn "$loop" > "$work/fsck.log" 2>&1 ;;

@@ -6,12 +6,7 @@
 fs=$1
 victims=12
 
-make_faulty_disk 512M
-make_volume "$disk"
-attach
-start_reader
-make_filesystem "$fs"
-mount "$loop" "$files"
+start_filesystem "$fs"
 unpack_sources "$files/tree"
 # Files whose every sector can be told on the platter.
 for v in $(seq "$victims"); do
@@ -51,12 +46,7 @@ done
 sync
 checksum "$work/sums"
 check_commits 5
-umount "$files"
-detach
-attach
-check_filesystem "$fs"
-mount "$loop" "$files"
-(cd "$files" && sha256sum --quiet -c "$work/sums") || fail "a rewritten file is not what was written"
+come_back "$fs" "a rewritten file is not what was written"
 check_reader
 umount "$files"
 detach

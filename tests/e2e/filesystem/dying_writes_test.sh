@@ -4,12 +4,7 @@
 . "$(dirname "$0")/../lib.sh"
 fs=$1
 
-make_faulty_disk 512M
-make_volume "$disk"
-attach
-start_reader
-make_filesystem "$fs"
-mount "$loop" "$files"
+start_filesystem "$fs"
 
 # All over the disk, and where the file system writes now.
 faulty_disk set "$work/failing" "count=250,seed=$seed,op=write" > /dev/null
@@ -23,12 +18,7 @@ remapped=$(status_of remapped_blocks)
 [ "$(status_of lost_sectors)" = 0 ] || fail "write errors lost sectors"
 check_commits 5
 
-umount "$files"
-detach
-attach
-check_filesystem "$fs"
-mount "$loop" "$files"
-(cd "$files" && sha256sum --quiet -c "$work/sums") || fail "a file is not what was written"
+come_back "$fs" "a file is not what was written"
 [ "$(status_of remapped_blocks)" -ge "$remapped" ] || fail "remapped blocks were forgotten"
 check_reader
 umount "$files"

@@ -63,12 +63,7 @@ sync
 remapped=$(status_of remapped_blocks)
 [ "$remapped" -ge 10 ] || fail "only $remapped blocks were remapped"
 check_commits 5
-umount "$files"
-detach
-attach
-check_filesystem ext4
-mount "$loop" "$files"
-(cd "$files" && sha256sum --quiet -c "$work/sums") || fail "a file is not what was written"
+come_back ext4 "a file is not what was written"
 check_reader
 umount "$files"
 detach

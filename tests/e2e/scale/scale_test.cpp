@@ -82,6 +82,14 @@ class LargeMap : public ::testing::Test {
     EXPECT_LT(peak, scale_.resident_mib);
   }
 
+  void crash_and_mount() {
+    volume_.kill();
+    volume_.wait_until_dead();
+    volume_.unmount_dead();
+    mount("a crash");
+    volume_.unmount();
+  }
+
   // The first sector of a block; an errno when it cannot be read.
   [[nodiscard]] tl::expected<std::byte, int> read_block(std::uint64_t block) const {
     const OpenFile disk(volume_.disk(), O_RDONLY | O_DIRECT);
@@ -131,11 +139,7 @@ TEST_F(LargeMap, RemappedBlocksAreMountedWithinTheLimitsOfTimeAndMemory) {
     EXPECT_EQ(read_block(i * kStride), static_cast<std::byte>(i % 101 + 1)) << "entry " << i;
     EXPECT_EQ(read_block(i * kStride + 1), std::byte{0}) << "next to entry " << i;
   }
-  volume_.kill();
-  volume_.wait_until_dead();
-  volume_.unmount_dead();
-  mount("a crash");
-  volume_.unmount();
+  crash_and_mount();
 }
 
 TEST_F(LargeMap, LostBlocksAreMountedWithinTheLimitsOfTimeAndMemory) {
@@ -153,11 +157,7 @@ TEST_F(LargeMap, LostBlocksAreMountedWithinTheLimitsOfTimeAndMemory) {
     EXPECT_EQ(read_block(i * kStride), (tl::expected<std::byte, int>(tl::unexpect, EIO))) << "entry " << i;
     EXPECT_EQ(read_block(i * kStride + 1), std::byte{0}) << "next to entry " << i;
   }
-  volume_.kill();
-  volume_.wait_until_dead();
-  volume_.unmount_dead();
-  mount("a crash");
-  volume_.unmount();
+  crash_and_mount();
 }
 
 }  // namespace
