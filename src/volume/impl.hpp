@@ -128,6 +128,10 @@ struct Volume::Impl {
   };
   InPlace write_in_place(const HeldBlock& held, BlockPart part, const std::byte* data, std::span<std::byte> buffer,
                          const Deadline& deadline);
+  // After a write in place failed and nothing took its place: sectors around the part, `good` in the buffer, that hold
+  // other bytes now are lost.
+  void stage_ruined_edges(const HeldBlock& held, BlockPart part, SectorMask good, std::span<const std::byte> buffer,
+                          std::span<std::byte> aside, Batch& batch);
   // good: sectors that are in the buffer. They are not read again: a failed write may have ruined them.
   Result<void> write_to_new_slot(const HeldBlock& held, BlockPart part, const std::byte* data, SectorMask good,
                                  std::span<std::byte> buffer, std::span<std::byte> aside, const Deadline& deadline,
@@ -173,7 +177,13 @@ struct Volume::Impl {
   // nothing_to_try: the device has no other place that could be asked.
   enum class Probe : std::uint8_t { works, broken, nothing_to_try };
   [[nodiscard]] Probe probe_reads(Member& member, ByteRange fault, std::span<std::byte> buffer);
+  // buffer: room for two blocks.
   [[nodiscard]] Probe probe_primary_writes(ByteRange fault, std::span<std::byte> buffer);
+  // True unless the primary holds other bytes there now, or cannot read them.
+  [[nodiscard]] bool still_there(ByteOffset at, std::span<const std::byte> bytes, std::span<std::byte> buffer);
+  // Moves a block without an entry, held by the caller, whose `known` sectors a failed write has ruined and which are
+  // in `content`; what has nowhere to go is lost.
+  void rescue(BlockIndex block, SectorMask known, std::span<std::byte> content, std::span<std::byte> aside);
   template <class Try>
   [[nodiscard]] Probe probe_places(Member& member, ByteRange fault, Try&& try_place);
   [[nodiscard]] Probe probe_spare_writes(Member& spare, std::span<std::byte> buffer);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "volume/impl.hpp"
 
@@ -88,9 +89,50 @@ Volume::Impl::Probe Volume::Impl::probe_primary_writes(ByteRange fault, std::spa
     const auto hold = gate.exclude({block, block + 1}, Deadline(kProbeHold));
     // Its entry may have come before the hold.
     if (!hold || table->find(block)) return std::nullopt;
-    const auto bytes = buffer.first(length);
-    return device.read_exact(at, bytes) && device.write_all(at, bytes);
+    const std::uint64_t inside = geometry.offset_in_block(at);
+    const auto content = buffer.first(geometry.block_size());
+    const auto aside = buffer.subspan(geometry.block_size());
+    const auto bytes = content.subspan(inside, length);
+    if (!device.read_exact(at, bytes)) return false;
+    if (device.write_all(at, bytes)) return true;
+    if (!still_there(at, bytes, aside.first(length))) {
+      rescue(block, BlockGeometry::sectors_touching(inside, inside + length), content, aside);
+    }
+    return false;
   });
+}
+
+// A write that failed may have changed what it was to replace.
+bool Volume::Impl::still_there(ByteOffset at, std::span<const std::byte> bytes, std::span<std::byte> buffer) {
+  BlockDevice& device = member(0)->device();
+  device.drop_cache({at, at + bytes.size()});
+  const auto read = device.read_exact(at, buffer);
+  // A device that does not answer has not ruined anything yet.
+  if (!read) return !is_media_error(read.error());
+  return std::memcmp(buffer.data(), bytes.data(), bytes.size()) == 0;
+}
+
+void Volume::Impl::rescue(BlockIndex block, SectorMask known, std::span<std::byte> content,
+                          std::span<std::byte> aside) {
+  const auto settled = [&](auto&& stage) {
+    const auto held = look_up(block);
+    if (!held) return false;
+    Batch batch;
+    const bool staged = stage(*held, batch);
+    return settle(batch, aside) && staged;
+  };
+  const auto relocate = [&](const HeldBlock& held, Batch& batch) {
+    const Deadline deadline(options.request_budget);
+    return stage_relocation(held, known, content, aside, deadline, Cause::write_error, batch).has_value();
+  };
+  const auto lose = [&](const HeldBlock& held, Batch& batch) {
+    stage_lost(held, known, Cause::write_error, batch);
+    return true;
+  };
+  if (settled(relocate) || settled(lose)) return;
+  // Neither a slot nor a map: the block answers nothing until remount.
+  if (table->find(block) || !table->reserve(1)) return;
+  publish(block, Mapping{EntryState::poisoned, {}, 0});
 }
 
 Volume::Impl::Probe Volume::Impl::probe_spare_writes(Member& spare, std::span<std::byte> buffer) {

@@ -38,6 +38,7 @@ Result<void> Volume::Impl::slow_write(ByteRange range, const std::byte* data, co
 
         Cause cause = revived != 0 ? Cause::rewritten : Cause::write_error;
         SectorMask good = 0;
+        bool may_be_ruined = false;
         if (can_stay) {
           const bool failed_here = failed && one_block && failed->hit(held);
           const InPlace tried =
@@ -57,8 +58,11 @@ Result<void> Volume::Impl::slow_write(ByteRange range, const std::byte* data, co
             cause = Cause::read_error;
           }
           good = tried.good & held.valid;
+          may_be_ruined = !failed_here && !tried.edge_failed;
         }
-        return write_to_new_slot(held, part, from, good, buffer, aside, deadline, cause, batch);
+        auto moved = write_to_new_slot(held, part, from, good, buffer, aside, deadline, cause, batch);
+        if (!moved && may_be_ruined) stage_ruined_edges(held, part, good, buffer, aside, batch);
+        return moved;
       },
       /*settle_matters=*/true);
 }
@@ -87,6 +91,30 @@ Volume::Impl::InPlace Volume::Impl::write_in_place(const HeldBlock& held, BlockP
   overlay(buffer, part, data);
   done.result = held.place.device->write_all(held.place.begin + begin, buffer.subspan(begin, end - begin));
   return done;
+}
+
+void Volume::Impl::stage_ruined_edges(const HeldBlock& held, BlockPart part, SectorMask good,
+                                      std::span<const std::byte> buffer, std::span<std::byte> aside, Batch& batch) {
+  SectorMask ruined = 0;
+  for_each_group(good, [&](unsigned first, unsigned last) {
+    const ByteOffset at = held.place.begin + first * kSectorSize;
+    const auto now = aside.first((last - first) * kSectorSize);
+    held.place.device->drop_cache({at, at + now.size()});
+    // What cannot be read now tells so itself, to whoever reads it.
+    if (!held.place.device->read_exact(at, now)) return;
+    for (unsigned sector = first; sector < last; ++sector) {
+      const std::uint64_t begin = sector * kSectorSize;
+      const auto differs = [&](std::uint64_t from, std::uint64_t to) {
+        return from < to && std::memcmp(now.data() + from - first * kSectorSize, buffer.data() + from, to - from) != 0;
+      };
+      // The request's own bytes may be there or not.
+      if (differs(begin, std::min(begin + kSectorSize, part.begin)) ||
+          differs(std::max(begin, part.end), begin + kSectorSize)) {
+        ruined |= BlockGeometry::mask_of(sector, sector + 1);
+      }
+    }
+  });
+  if (ruined != 0) stage_lost(held, ruined, held.has_slot() ? Cause::slot_error : Cause::write_error, batch);
 }
 
 Result<void> Volume::Impl::write_to_new_slot(const HeldBlock& held, BlockPart part, const std::byte* data,

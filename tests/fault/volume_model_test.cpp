@@ -171,7 +171,6 @@ class Model {
     rule.range = {ByteOffset(first * kSectorSize), ByteOffset((first + count) * kSectorSize)};
     rule.on = static_cast<FaultRule::On>(random_.below(3));
     rule.lasts = static_cast<FaultRule::Lasts>(random_.below(3));
-    if (rule.lasts == FaultRule::Lasts::until_written) rule.on = FaultRule::On::read;
     rule.times = random_.between(1, 6);
     // A logical block of the device fails as a whole.
     const std::uint64_t unit = rig_.primary->geometry().logical_block / kSectorSize;

@@ -2,6 +2,7 @@
 #include "support/fake_disk.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
@@ -99,6 +100,14 @@ void FakeDisk::cure(ByteRange range) {
   }
 }
 
+void FakeDisk::reallocate(std::uint64_t sector) {
+  const ByteRange range{ByteOffset(sector * kSectorSize), ByteOffset((sector + 1) * kSectorSize)};
+  std::array<std::byte, kSectorSize> junk;
+  junk.fill(kScribble);
+  medium_.write(range.begin, junk);
+  cure(range);
+}
+
 Result<void> FakeDisk::read_exact(ByteOffset offset, std::span<std::byte> buffer) {
   const ByteRange range = range_at(offset, buffer.size());
   check(range);
@@ -144,7 +153,10 @@ Result<void> FakeDisk::change(ByteRange range, std::uint64_t FakeDiskCounters::*
                             hit ? std::max(range.begin, ByteOffset(hit->sector * kSectorSize)) : range.end};
     apply(medium_, written);
     cure(written);
-    if (hit) return fail(spend(*hit));
+    if (hit) {
+      if (faults_.at(hit->id).rule.lasts == FaultRule::Lasts::until_written) reallocate(hit->sector);
+      return fail(spend(*hit));
+    }
     if (until_power_cut_ > 0 && --until_power_cut_ == 0) {
       power_off_ = true;
       ++counters_.failures;
@@ -234,7 +246,6 @@ Result<void> FakeDisk::reopen() {
 FaultId FakeDisk::add_fault(const FaultRule& rule) {
   REMAPFS_INVARIANT(!rule.range.empty() && is_aligned(rule.range.begin.value(), kSectorSize) &&
                     is_aligned(rule.range.end.value(), kSectorSize));
-  REMAPFS_INVARIANT(rule.lasts != FaultRule::Lasts::until_written || rule.on == FaultRule::On::read);
   const MutexLock lock(mutex_);
   const FaultId id = next_fault_++;
   faults_.emplace(id, ActiveFault{rule, rule.times, {}});

@@ -33,8 +33,8 @@ struct FaultRule {
   enum class Lasts : std::uint8_t {
     always,         // until the rule is removed
     times,          // the first `times` requests that meet it, then the range works
-    until_written,  // reads of a sector fail until a write has covered it: the drive reallocates. Writes succeed;
-                    // On must be read
+    until_written,  // a sector fails until a write has covered it: the drive reallocates. Where writes fail too, that
+                    // write is the last to fail, and the sector holds junk from then on
   };
   ByteRange range;  // whole sectors
   On on = On::both;
@@ -169,6 +169,7 @@ class FakeDisk final : public BlockDevice {
   std::optional<Hit> first_hit(ByteRange range, FakeOperation::Kind kind) const REQUIRES(mutex_);
   Error spend(const Hit& hit) REQUIRES(mutex_);
   void cure(ByteRange range) REQUIRES(mutex_);
+  void reallocate(std::uint64_t sector) REQUIRES(mutex_);
   using Apply = std::function<void(SimulatedMedium&, ByteRange)>;
   Result<void> change(ByteRange range, std::uint64_t FakeDiskCounters::*counter, const Apply& apply);
 

@@ -84,16 +84,31 @@ void take_effect(const Candidate& candidate, CellIndex accessed_end, const std::
   if (rule.spec().mode == RuleMode::times) rule.advance(cells, plan.made_at);
 }
 
-void decide(std::vector<Candidate>& candidates, const DiskShape& disk, AccessPlan& plan) {
+// Returns the cell that fails, if one does.
+std::optional<CellIndex> decide(const std::vector<Candidate>& candidates, const DiskShape& disk, AccessPlan& plan) {
   const std::optional<Failure> failure = first_failure(candidates, plan.made_at);
   const CellIndex accessed_end = failure ? failure->cell + 1 : disk.all().end;
   CellProgress corrupted(1);
   for (const Candidate& candidate : candidates) take_effect(candidate, accessed_end, failure, corrupted, plan);
   if (plan.slow_by) plan.slow_by->delayed.add();
-  if (!failure) return;
+  if (!failure) return std::nullopt;
   plan.error = *failure->rule->spec().error;
   failure->rule->failed.add();
   plan.usable.end = std::clamp(disk.begin_of(failure->cell), plan.usable.begin, plan.usable.end);
+  return failure->cell;
+}
+
+// Ends the rule there, if it is one that lasts until written.
+void cure(const std::shared_ptr<ActiveRule>& rule, CellRange cells, nanoseconds now) {
+  if (!rule->cured_by_writes()) return;
+  std::uint64_t cured = 0;
+  rule->for_each_bite(cells, now, [&](CellRange bite) {
+    cured += bite.size();
+    return true;
+  });
+  if (cured == 0) return;
+  rule->cured.add(cured);
+  rule->advance(cells, now);
 }
 
 }  // namespace
@@ -206,7 +221,13 @@ AccessPlan FaultEngine::plan_write(ByteRange bytes) {
   }
   if (candidates.empty()) return plan;
   const remapfs::MutexLock lock(progress_mutex_);
-  decide(candidates, disk_, plan);
+  const std::optional<CellIndex> failing = decide(candidates, disk_, plan);
+  if (!failing || *failing < covered.begin || *failing >= covered.end) return plan;
+  // The drive puts another cell in the place of the one that failed: this write is the last one to be told.
+  for (const Candidate& candidate : candidates) {
+    const CellRange cell = intersection(candidate.cells, {*failing, *failing + 1});
+    if (!cell.empty() && candidate.rule->hits_writes()) cure(candidate.rule, cell, plan.made_at);
+  }
   return plan;
 }
 
@@ -228,15 +249,7 @@ void FaultEngine::stored(const AccessPlan& plan, ByteRange bytes) {
   if (bytes.empty() || !plan.rules->any_cured_by_writes()) return;
   const remapfs::MutexLock lock(progress_mutex_);
   plan.rules->for_each_candidate(disk_.covered(bytes), [&](const std::shared_ptr<ActiveRule>& rule, CellRange cells) {
-    if (!rule->cured_by_writes()) return;
-    std::uint64_t cured = 0;
-    rule->for_each_bite(cells, plan.made_at, [&](CellRange bite) {
-      cured += bite.size();
-      return true;
-    });
-    if (cured == 0) return;
-    rule->cured.add(cured);
-    rule->advance(cells, plan.made_at);
+    cure(rule, cells, plan.made_at);
   });
 }
 

@@ -73,7 +73,8 @@ struct AccessPlan {
 //
 // A request takes its cells in ascending order. The first cell that fails ends it, as on a drive; the cells behind
 // are not accessed. A write that covers only a part of a cell has the drive read the rest first, so faults of reads
-// hit it too. For a write with a fault nothing of the failing cell is stored.
+// hit it too. For a write with a fault nothing of the failing cell is stored, but it counts as written to until-written
+// rules about writes, if the request covers it.
 // Threads: all members from any thread.
 // Cost: a request that no rule can touch costs one short lock; otherwise O(log rules + hits), plus some ten nanoseconds
 //   a cell for each percent, grow or very large count rule.

@@ -218,14 +218,15 @@ Result<void> parse_effect(Settings& settings, RuleSpec& rule) {
   if (const auto value = take(settings, "mode")) {
     if (auto done = parse_mode(*value, rule); !done) return done;
   }
-  const bool reads_only = rule.corrupt || rule.mode == RuleMode::until_written;
-  if (reads_only) rule.op = RuleOp::read;
+  if (rule.corrupt || rule.mode == RuleMode::until_written) rule.op = RuleOp::read;
   if (const auto value = take(settings, "op")) {
     const Result<RuleOp> op = parse_op(*value);
     if (!op) return fail(op.error());
-    if (reads_only && *op != RuleOp::read) {
-      return fail(Errc::invalid, fmt::format("{} is about reads; leave op={} out",
-                                             rule.corrupt ? "corrupt" : "until-written", *value));
+    if (rule.corrupt && *op != RuleOp::read) {
+      return fail(Errc::invalid, fmt::format("corrupt is about reads; leave op={} out", *value));
+    }
+    if (rule.mode == RuleMode::until_written && *op == RuleOp::flush) {
+      return fail(Errc::invalid, "a flush writes no sector; leave mode=until-written out");
     }
     rule.op = *op;
   }

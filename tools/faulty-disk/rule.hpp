@@ -25,7 +25,7 @@ enum class RuleOp : std::uint8_t { read, write, both, flush };
 enum class RuleMode : std::uint8_t {
   sticky,         // always
   times,          // on the first `times` accesses of each cell
-  until_written,  // until a write has covered the whole cell
+  until_written,  // until a write has covered the whole cell; of a rule about writes, that one fails as well
 };
 
 // Where a rule bites.

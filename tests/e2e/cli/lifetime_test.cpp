@@ -44,6 +44,20 @@ class CliLifetime : public Workspace {
   std::string socket_;
 };
 
+// Containers withhold CAP_SYS_RESOURCE even from root, so the kernel's part is played.
+TEST_F(CliLifetime, DaemonIsAnIoFlusherBeforeItHasThreads) {
+  unmount();
+  const std::string log = dir_ / "prctl.log";
+  const Ran mounted =
+      remapfs({"mount", map_, mnt_},
+              {.environment = {std::string("LD_PRELOAD=") + REMAPFS_GRANTED_PRCTL, "GRANTED_PRCTL_LOG=" + log}});
+  ASSERT_EQ(mounted.exit_code, 0) << mounted.err;
+  EXPECT_EQ(status(map_)["hardening"][0], "io flusher: granted");
+  const std::string noted = std::to_string(daemon()) + " 1\n";
+  EXPECT_EQ(std::filesystem::file_size(log), noted.size());
+  EXPECT_EQ(read_bytes(log, 0, noted.size()), noted);
+}
+
 TEST_F(CliLifetime, SigtermAndSigintUnmountInOrder) {
   for (const int signal : {SIGTERM, SIGINT}) {
     write_bytes(disk_, 0, "stored by " + std::to_string(signal));

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 
 #include "mounted_disk.hpp"
@@ -202,6 +203,23 @@ TEST(FaultyDiskControl, ServerTakesCareOfMemoryPressure) {
   EXPECT_EQ(process["memory_locked"], true);
   const Ran locked = run("grep VmLck /proc/" + std::to_string(disk.server()) + "/status");
   EXPECT_THAT(locked.out, Not(HasSubstr(" 0 kB")));
+}
+
+// Containers withhold CAP_SYS_RESOURCE even from root, so the kernel's part is played.
+TEST(FaultyDiskControl, ServerIsAnIoFlusherBeforeItHasThreads) {
+  const TestDirectory directory;
+  const std::string log = directory / "log";
+  ::setenv("LD_PRELOAD", GRANTED_PRCTL, 1);
+  ::setenv("GRANTED_PRCTL_LOG", log.c_str(), 1);
+  const MountedDisk disk;
+  ::unsetenv("LD_PRELOAD");
+  EXPECT_EQ(disk.stats()["process"]["io_flusher"], true);
+  std::ifstream file(log);
+  pid_t process = 0;
+  int threads = 0;
+  ASSERT_TRUE(file >> process >> threads);
+  EXPECT_EQ(threads, 1);
+  EXPECT_EQ(process, disk.server());
 }
 
 }  // namespace

@@ -37,7 +37,7 @@ struct ModelRule {
   [[nodiscard]] std::string text() const {
     // Somewhere in the first cell to somewhere in the last one.
     std::string result = "sectors=" + std::to_string(begin * 8 + begin % 5) + "-" + std::to_string(end * 8 - 4);
-    if (mode != RuleMode::until_written) {
+    if (mode != RuleMode::until_written || op != RuleOp::read) {
       result += op == RuleOp::read ? ",op=read" : op == RuleOp::write ? ",op=write" : ",op=both";
     }
     if (mode == RuleMode::times) result += ",mode=times:" + std::to_string(times);
@@ -69,13 +69,17 @@ class Model {
         plan.error = rule.error;
         plan.usable_end = std::max(begin, cell * kCellSize);
       }
+      if (plan.error == 0 || !write || !covers(begin, end, cell)) continue;
+      for (ModelRule& rule : rules_) {
+        if (rule.mode == RuleMode::until_written && rule.op != RuleOp::read) rule.used[cell] = 1;
+      }
     }
     return plan;
   }
 
   void stored(std::uint64_t begin, std::uint64_t end) {
     for (std::uint64_t cell = 0; cell < kCells; ++cell) {
-      if (begin > cell * kCellSize || end < std::min((cell + 1) * kCellSize, kDiskSize)) continue;
+      if (!covers(begin, end, cell)) continue;
       for (ModelRule& rule : rules_) {
         if (rule.mode == RuleMode::until_written) rule.used[cell] = 1;
       }
@@ -83,10 +87,12 @@ class Model {
   }
 
  private:
+  static bool covers(std::uint64_t begin, std::uint64_t end, std::uint64_t cell) {
+    return begin <= cell * kCellSize && end >= std::min((cell + 1) * kCellSize, kDiskSize);
+  }
   static bool concerns(const ModelRule& rule, std::uint64_t cell, std::uint64_t begin, std::uint64_t end, bool write) {
-    const bool partial = begin > cell * kCellSize || end < std::min((cell + 1) * kCellSize, kDiskSize);
     if (!write) return rule.op != RuleOp::write;
-    return rule.op != RuleOp::read || partial;
+    return rule.op != RuleOp::read || !covers(begin, end, cell);
   }
 
   std::vector<ModelRule> rules_;
@@ -97,7 +103,7 @@ ModelRule random_rule(std::mt19937& random) {
   rule.begin = random() % kCells;
   rule.end = std::min<std::uint64_t>(kCells, rule.begin + 1 + random() % 6);
   rule.mode = static_cast<RuleMode>(random() % 3);
-  rule.op = rule.mode == RuleMode::until_written ? RuleOp::read : static_cast<RuleOp>(random() % 3);
+  rule.op = static_cast<RuleOp>(random() % 3);
   rule.times = static_cast<std::uint32_t>(1 + random() % 3);
   static constexpr int kErrors[] = {EIO, ENODATA, EREMOTEIO, 0};
   rule.error = kErrors[random() % 4];

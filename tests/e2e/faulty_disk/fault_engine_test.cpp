@@ -154,6 +154,21 @@ TEST_F(FaultEngineTest, UntilWrittenIsCuredByAWholeWriteOnly) {
   EXPECT_EQ(counts(id).cured, 3U);
 }
 
+TEST_F(FaultEngineTest, WritesFailUntilOneHasCoveredTheCell) {
+  const RuleId id = add("sectors=10-12,op=both,mode=until-written");
+  EXPECT_EQ(write(bytes(10 * 512, 10 * 512 + 256)), EIO);
+  EXPECT_EQ(read(sectors(10, 11)), EIO) << "a part does not cover it";
+  EXPECT_EQ(write(sectors(10, 13)), EIO);
+  EXPECT_EQ(read(sectors(10, 11)), 0);
+  EXPECT_EQ(read(sectors(11, 12)), EIO) << "the write ended at the first one";
+  EXPECT_EQ(counts(id).cured, 1U);
+  EXPECT_EQ(write(sectors(10, 11)), 0);
+  EXPECT_EQ(write(sectors(10, 13)), EIO);
+  EXPECT_EQ(write(sectors(10, 13)), EIO);
+  EXPECT_EQ(write(sectors(10, 13)), 0);
+  EXPECT_EQ(counts(id).cured, 3U);
+}
+
 TEST_F(FaultEngineTest, WriteCuresOnlyOnceTheDataIsStored) {
   add("sectors=10,mode=until-written");
   const AccessPlan plan = engine_.plan_write(sectors(10, 11));

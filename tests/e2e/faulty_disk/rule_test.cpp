@@ -53,10 +53,11 @@ TEST(Rule, SlowWithErrorDoesBoth) {
   EXPECT_EQ(rule.slow, seconds(7));
 }
 
-TEST(Rule, UntilWrittenAndCorruptAreAboutReads) {
+TEST(Rule, UntilWrittenAndCorruptAreAboutReadsUnlessTold) {
   EXPECT_EQ(parsed("sectors=1,mode=until-written").op, RuleOp::read);
+  EXPECT_EQ(parsed("sectors=1,mode=until-written,op=both").op, RuleOp::both);
   EXPECT_EQ(parsed("sectors=1,corrupt").op, RuleOp::read);
-  EXPECT_THAT(refusal("sectors=1,mode=until-written,op=both"), HasSubstr("until-written is about reads"));
+  EXPECT_THAT(refusal("op=flush,mode=until-written"), HasSubstr("a flush writes no sector"));
   EXPECT_THAT(refusal("sectors=1,corrupt,op=write"), HasSubstr("corrupt is about reads"));
 }
 

@@ -97,6 +97,25 @@ TEST_F(FakeDiskTest, UntilWrittenIsCuredSectorBySector) {
   EXPECT_TRUE(read(0, 32));
 }
 
+TEST_F(FakeDiskTest, AWriteThatFailsUntilWrittenIsTheLastOneAndLeavesJunk) {
+  for (const auto on : {FaultRule::On::write, FaultRule::On::both}) {
+    ASSERT_TRUE(write(8, 8, 0x11));
+    FaultRule rule;
+    rule.range = {ByteOffset(8 * 512), ByteOffset(16 * 512)};
+    rule.on = on;
+    rule.lasts = FaultRule::Lasts::until_written;
+    const FaultId id = disk_.add_fault(rule);
+    EXPECT_EQ(read(8, 1).has_value(), on == FaultRule::On::write);
+    ASSERT_FALSE(write(8, 1, 0x44));
+    EXPECT_TRUE(read(8, 1));
+    EXPECT_NE(seen(8), 0x44);
+    EXPECT_NE(seen(8), 0x11);
+    EXPECT_TRUE(write(8, 1, 0x44));
+    EXPECT_FALSE(write(8, 2, 0x44)) << "the next sector has not been written yet";
+    disk_.remove_fault(id);
+  }
+}
+
 TEST_F(FakeDiskTest, OutagesFailWhatTheySay) {
   disk_.set_outage(Outage::gone);
   EXPECT_EQ(read(0, 1).error().code, Errc::device_gone);

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include "support/volume_rig.hpp"
+
+// A write that failed leaves anything behind: what nobody asked to change must not be served from there.
+
+namespace remapfs::testing {
+namespace {
+
+constexpr std::uint64_t kSize = 4U << 20U;
+constexpr std::uint64_t kBad = 80 * 512;       // block 10
+constexpr std::uint64_t kProbed = kSize / 16;  // the first place that is known to work when the volume is opened
+
+FaultRule ruined_by_a_write(std::uint64_t offset) {
+  FaultRule rule;
+  rule.range = {ByteOffset(offset), ByteOffset(offset + 512)};
+  rule.on = FaultRule::On::write;
+  rule.lasts = FaultRule::Lasts::until_written;
+  return rule;
+}
+
+class RuinedByProbe : public ::testing::Test {
+ protected:
+  RuinedByProbe() {
+    rig.primary->poke(ByteOffset(0), pattern(0, kSize, 0));
+    rig.remount();
+    id = rig.primary->add_fault(ruined_by_a_write(kProbed));
+    rig.primary->add_bad_sectors(kBad / 512, 1, FaultRule::On::write);
+  }
+  void expect_probed() const { EXPECT_EQ(rig.primary->fault_hits(id), 1U) << "the test is about a probe that failed"; }
+
+  VolumeRig rig{RigOptions{}};
+  FaultId id = 0;
+  std::vector<std::byte> data = pattern(kBad, 4096, 1);
+};
+
+TEST_F(RuinedByProbe, BlockIsMovedWithItsBytes) {
+  ASSERT_TRUE(rig.write(kBad, data));
+  expect_probed();
+  const auto row = rig.row(kProbed / 4096);
+  ASSERT_TRUE(row);
+  EXPECT_EQ(row->state, EntryState::remapped);
+  EXPECT_EQ(row->cause, Cause::write_error);
+  for (int life = 0; life < 2; ++life) {
+    EXPECT_EQ(*rig.read(kProbed, 4096), pattern(kProbed, 4096, 0));
+    EXPECT_EQ(*rig.read(kBad, 4096), data);
+    rig.remount();
+  }
+}
+
+TEST_F(RuinedByProbe, BlockIsLostWhenNoSlotWorks) {
+  rig.spare().add_bad_sectors(VolumeRig::kFirstSlot / 512, 256 * 8, FaultRule::On::write);
+  EXPECT_EQ(rig.write(kBad, data).error().code, Errc::no_space);
+  expect_probed();
+  for (int life = 0; life < 2; ++life) {
+    EXPECT_EQ(rig.read(kProbed, 512).error().code, Errc::lost);
+    EXPECT_EQ(*rig.read(kProbed + 512, 3584), pattern(kProbed + 512, 3584, 0));
+    rig.remount();
+  }
+}
+
+TEST_F(RuinedByProbe, BlockAnswersNothingWhenTheMapCannotSay) {
+  for (int i = 0; i < 4; ++i) rig.store->failures.push_back({Error{Errc::store, ENOSPC, {}}, {}, {}});
+  EXPECT_FALSE(rig.write(kBad, data));
+  expect_probed();
+  EXPECT_EQ(rig.read(kProbed, 512).error().code, Errc::failed);
+  EXPECT_FALSE(rig.row(kProbed / 4096));
+}
+
+TEST_F(RuinedByProbe, UnharmedBlockStays) {
+  rig.primary->remove_fault(id);
+  rig.primary->add_bad_sectors(kProbed / 512, 1, FaultRule::On::write);
+  ASSERT_TRUE(rig.write(kBad, data));
+  EXPECT_FALSE(rig.row(kProbed / 4096));
+  EXPECT_EQ(*rig.read(kProbed, 4096), pattern(kProbed, 4096, 0));
+}
+
+// A write of less than a logical block of the device, which fails there and has no slot to go to.
+class RuinedEdges : public ::testing::TestWithParam<bool> {
+ protected:
+  RuinedEdges() {
+    rig.primary->poke(ByteOffset(0), pattern(0, kSize, 0));
+    rig.remount();
+    rig.spare().add_bad_sectors(VolumeRig::kFirstSlot / 512, 256 * 8, FaultRule::On::write);
+  }
+  VolumeRig rig{{.logical_block = 4096}};
+};
+
+TEST_P(RuinedEdges, NeighboursAreRightOrLost) {
+  const bool harmless = GetParam();
+  FaultRule rule = ruined_by_a_write(kBad + 1024);
+  if (harmless) rule.lasts = FaultRule::Lasts::always;
+  const FaultId id = rig.primary->add_fault(rule);
+  // The sector at fault holds a few of the request's bytes, and others.
+  EXPECT_FALSE(rig.write(kBad + 700, pattern(kBad + 700, 500, 1)));
+  EXPECT_EQ(rig.primary->fault_hits(id), 1U);
+  for (int life = 0; life < 2; ++life) {
+    const auto ruined = rig.read(kBad + 1024, 512);
+    ASSERT_EQ(ruined.has_value(), harmless);
+    if (harmless) {
+      EXPECT_EQ(*ruined, pattern(kBad + 1024, 512, 0));
+    }
+    EXPECT_EQ(*rig.read(kBad, 512), pattern(kBad, 512, 0));
+    EXPECT_EQ(*rig.read(kBad + 1536, 2560), pattern(kBad + 1536, 2560, 0));
+    rig.remount();
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(FaultIsHarmless, RuinedEdges, ::testing::Bool());
+
+}  // namespace
+}  // namespace remapfs::testing
