@@ -19,7 +19,7 @@ namespace remapfs {
 // Why an entry was made or changed; the text of `cause` in the map is to_string() of it.
 enum class Cause : std::uint8_t {
   read_error,      // a read of the primary failed for good
-  write_error,     // a write to the primary failed
+  write_error,     // a write to the primary failed; of a lost block: and left something else there than its data
   weak_read,       // a read succeeded only after retries
   slot_error,      // the block's slot failed
   rewritten,       // a write made lost sectors valid

@@ -45,7 +45,7 @@ CREATE TABLE remaps (
                                    -- if there is one, else on the primary; signed, 64 sectors all valid are -1
   written_mask INTEGER NOT NULL,   -- bit i: the slot has ever held sector i of this block; 0 without a slot
   sequence     INTEGER NOT NULL,   -- the spare's commit that made this row, as in the slot's tag; 0 without a slot
-  cause        TEXT    NOT NULL,   -- why the row is as it is
+  cause        TEXT    NOT NULL,   -- why the row is as it is; write_error of a lost row: what can be read there is not the data
   error_count  INTEGER NOT NULL CHECK (error_count >= 0),  -- errors seen on this block so far
   created_at   TEXT    NOT NULL,
   updated_at   TEXT    NOT NULL,

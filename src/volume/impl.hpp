@@ -156,6 +156,10 @@ struct Volume::Impl {
                       Cause cause, Batch& batch);
   // Takes sectors away from the valid ones; the block keeps its slot if it has one.
   void stage_lost(const HeldBlock& held, SectorMask bad, Cause cause, Batch& batch);
+  // The same for sectors that a failed write has ruined: what can be read there is not the block's data.
+  void stage_ruined(const HeldBlock& held, SectorMask ruined, Batch& batch);
+  // A lost row without a slot, of which no sector may be taken for readable again: some were ruined.
+  [[nodiscard]] bool was_ruined(const HeldBlock& held);
   // Sectors of the slot that were written in place become valid.
   void stage_revived(const HeldBlock& held, SectorMask sectors, Cause cause, Batch& batch);
   [[nodiscard]] SectorMask written_mask(const HeldBlock& held);

@@ -141,9 +141,10 @@ Result<Outcome> Volume::Impl::retest(BlockIndex block, bool lost_only) {
         const SectorMask full = geometry.full_mask();
         if (lost_only && held.valid == full) return Outcome::already;
 
-        // Only the place that holds the data is asked, and of a slot only sectors that ever held this block's data.
+        // Only the place that holds the data is asked, and of it only sectors that hold this block's data if anything.
         const SectorMask lost = full & ~held.valid;
-        const SectorMask hopeful = held.has_slot() ? lost & written_mask(held) : lost;
+        const SectorMask written = held.has_slot() ? written_mask(held) : was_ruined(held) ? 0 : full;
+        const SectorMask hopeful = lost & written;
         const SectorMask wanted = lost_only ? hopeful : hopeful | held.valid;
         const auto buffer = scratch.main().first(geometry.block_size());
         const SectorReading reading = read_sectors(held.place, wanted, buffer, deadline);

@@ -126,7 +126,7 @@ void Volume::Impl::rescue(BlockIndex block, SectorMask known, std::span<std::byt
     return stage_relocation(held, known, content, aside, deadline, Cause::write_error, batch).has_value();
   };
   const auto lose = [&](const HeldBlock& held, Batch& batch) {
-    stage_lost(held, known, Cause::write_error, batch);
+    stage_ruined(held, known, batch);
     return true;
   };
   if (settled(relocate) || settled(lose)) return;

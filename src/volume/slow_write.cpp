@@ -96,13 +96,15 @@ Volume::Impl::InPlace Volume::Impl::write_in_place(const HeldBlock& held, BlockP
 void Volume::Impl::stage_ruined_edges(const HeldBlock& held, BlockPart part, SectorMask good,
                                       std::span<const std::byte> buffer, std::span<std::byte> aside, Batch& batch) {
   SectorMask ruined = 0;
-  for_each_group(good, [&](unsigned first, unsigned last) {
+  const SectorMask there = BlockGeometry::mask_of(0, held.place.size / kSectorSize);
+  for_each_group(widen(good, held.place.device->geometry().logical_block) & there, [&](unsigned first, unsigned last) {
     const ByteOffset at = held.place.begin + first * kSectorSize;
     const auto now = aside.first((last - first) * kSectorSize);
     held.place.device->drop_cache({at, at + now.size()});
     // What cannot be read now tells so itself, to whoever reads it.
     if (!held.place.device->read_exact(at, now)) return;
     for (unsigned sector = first; sector < last; ++sector) {
+      if ((good >> sector & 1U) == 0) continue;
       const std::uint64_t begin = sector * kSectorSize;
       const auto differs = [&](std::uint64_t from, std::uint64_t to) {
         return from < to && std::memcmp(now.data() + from - first * kSectorSize, buffer.data() + from, to - from) != 0;
@@ -114,7 +116,7 @@ void Volume::Impl::stage_ruined_edges(const HeldBlock& held, BlockPart part, Sec
       }
     }
   });
-  if (ruined != 0) stage_lost(held, ruined, held.has_slot() ? Cause::slot_error : Cause::write_error, batch);
+  if (ruined != 0) stage_ruined(held, ruined, batch);
 }
 
 Result<void> Volume::Impl::write_to_new_slot(const HeldBlock& held, BlockPart part, const std::byte* data,

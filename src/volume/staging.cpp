@@ -122,7 +122,20 @@ void Volume::Impl::stage_new_slot(const HeldBlock& held, SlotAddress where, Sect
   batch.entries.push_back(std::move(entry));
 }
 
+bool Volume::Impl::was_ruined(const HeldBlock& held) {
+  if (!held.mapping || held.has_slot()) return false;
+  const auto row = commits.find_row(held.block);
+  // When the store cannot say, it may have been.
+  return !row || (*row && (*row)->cause == Cause::write_error);
+}
+
+void Volume::Impl::stage_ruined(const HeldBlock& held, SectorMask ruined, Batch& batch) {
+  stage_lost(held, ruined, held.has_slot() ? Cause::slot_error : Cause::write_error, batch);
+  if (held.has_slot()) batch.entries.back().change.row.written_mask &= ~ruined;
+}
+
 void Volume::Impl::stage_lost(const HeldBlock& held, SectorMask bad, Cause cause, Batch& batch) {
+  if (was_ruined(held)) cause = Cause::write_error;
   Batch::Entry entry;
   entry.change.block = held.block;
   RemapRow& row = entry.change.row;

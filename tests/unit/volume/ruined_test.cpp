@@ -56,8 +56,12 @@ TEST_F(RuinedByProbe, BlockIsLostWhenNoSlotWorks) {
   for (int life = 0; life < 2; ++life) {
     EXPECT_EQ(rig.read(kProbed, 512).error().code, Errc::lost);
     EXPECT_EQ(*rig.read(kProbed + 512, 3584), pattern(kProbed + 512, 3584, 0));
+    EXPECT_EQ(rig.volume->clear_lost(BlockIndex(kProbed / 4096)), Outcome::still_bad) << "junk can be read as well";
     rig.remount();
   }
+  ASSERT_EQ(rig.volume->mark_lost(BlockIndex(kProbed / 4096)), Outcome::done);
+  EXPECT_EQ(rig.volume->retest(BlockIndex(kProbed / 4096)), Outcome::still_bad) << "still known to be ruined";
+  EXPECT_EQ(rig.read(kProbed, 512).error().code, Errc::lost);
 }
 
 TEST_F(RuinedByProbe, BlockAnswersNothingWhenTheMapCannotSay) {
@@ -76,30 +80,41 @@ TEST_F(RuinedByProbe, UnharmedBlockStays) {
   EXPECT_EQ(*rig.read(kProbed, 4096), pattern(kProbed, 4096, 0));
 }
 
-// A write of less than a logical block of the device, which fails there and has no slot to go to.
-class RuinedEdges : public ::testing::TestWithParam<bool> {
+// A write of less than a logical block of the device, which fails there and has no other slot to go to.
+struct EdgeCase {
+  bool harmless;
+  bool on_slot;
+};
+class RuinedEdges : public ::testing::TestWithParam<EdgeCase> {
  protected:
+  static constexpr std::uint64_t kSlots = 2;
+
   RuinedEdges() {
     rig.primary->poke(ByteOffset(0), pattern(0, kSize, 0));
     rig.remount();
-    rig.spare().add_bad_sectors(VolumeRig::kFirstSlot / 512, 256 * 8, FaultRule::On::write);
+    if (GetParam().on_slot) static_cast<void>(rig.volume->add(BlockIndex(10)));
+    rig.spare().add_bad_sectors(VolumeRig::kFirstSlot / 512 + (GetParam().on_slot ? 8 : 0), kSlots * 8,
+                                FaultRule::On::write);
   }
-  VolumeRig rig{{.logical_block = 4096}};
+  VolumeRig rig{{.slots = kSlots, .logical_block = 4096}};
 };
 
 TEST_P(RuinedEdges, NeighboursAreRightOrLost) {
-  const bool harmless = GetParam();
-  FaultRule rule = ruined_by_a_write(kBad + 1024);
+  const auto [harmless, on_slot] = GetParam();
+  FaultRule rule = ruined_by_a_write((on_slot ? VolumeRig::kFirstSlot : kBad) + 1024);
   if (harmless) rule.lasts = FaultRule::Lasts::always;
-  const FaultId id = rig.primary->add_fault(rule);
+  FakeDisk& disk = on_slot ? rig.spare() : *rig.primary;
+  const FaultId id = disk.add_fault(rule);
   // The sector at fault holds a few of the request's bytes, and others.
   EXPECT_FALSE(rig.write(kBad + 700, pattern(kBad + 700, 500, 1)));
-  EXPECT_EQ(rig.primary->fault_hits(id), 1U);
+  EXPECT_EQ(disk.fault_hits(id), 1U);
   for (int life = 0; life < 2; ++life) {
     const auto ruined = rig.read(kBad + 1024, 512);
     ASSERT_EQ(ruined.has_value(), harmless);
     if (harmless) {
       EXPECT_EQ(*ruined, pattern(kBad + 1024, 512, 0));
+    } else {
+      EXPECT_EQ(rig.volume->clear_lost(BlockIndex(10)), Outcome::still_bad) << "junk can be read as well";
     }
     EXPECT_EQ(*rig.read(kBad, 512), pattern(kBad, 512, 0));
     EXPECT_EQ(*rig.read(kBad + 1536, 2560), pattern(kBad + 1536, 2560, 0));
@@ -107,7 +122,9 @@ TEST_P(RuinedEdges, NeighboursAreRightOrLost) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(FaultIsHarmless, RuinedEdges, ::testing::Bool());
+INSTANTIATE_TEST_SUITE_P(Cases, RuinedEdges,
+                         ::testing::Values(EdgeCase{false, false}, EdgeCase{false, true}, EdgeCase{true, false},
+                                           EdgeCase{true, true}));
 
 }  // namespace
 }  // namespace remapfs::testing
