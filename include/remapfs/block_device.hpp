@@ -19,6 +19,7 @@ struct DeviceGeometry {
   std::uint32_t memory_alignment = 512;  // buffers of transfers start at multiples of this
   bool direct = true;                    // O_DIRECT is in force; false: buffered with O_DSYNC
   bool block_device = false;             // a block device rather than a file
+  bool in_memory = false;                // a file of tmpfs: transfers wait for no device
   bool punches_cheaply = false;          // punch_hole() works and does not write zeros
 };
 
@@ -61,10 +62,15 @@ class BlockDevice {
   // Opens the same path again after the device vanished, checking identity and size. Only while no transfer is in
   // flight. Errors: device_gone, foreign (another device is there now).
   virtual Result<void> reopen() = 0;
-  // Descriptor for engines that do the transfers themselves; -1 when there is none. The number stays the same over
-  // reopen(). Transfers that end off the grid have to go through read_exact() and write_all(); an engine also has to
-  // treat a short transfer as device_gone and to see to it that a write does not make a file longer.
+
+  // --- For engines that do transfers themselves, on a descriptor. ---
+  // The descriptor; -1 when there is none. The number stays the same over reopen(). Transfers that end off the grid
+  // have to go through read_exact() and write_all(), and so has what is left of a short one.
   [[nodiscard]] virtual int native_handle() const = 0;
+  // Whether such a transfer may begin now: the device is there, and a write would not make a file longer.
+  [[nodiscard]] virtual bool ready_for(bool write) const = 0;
+  // What it means when one failed with this errno.
+  [[nodiscard]] virtual Error failure_of(int os_errno) const = 0;
 };
 
 }  // namespace remapfs

@@ -51,6 +51,8 @@ class MemberDevice final : public BlockDevice {
   void drop_cache(ByteRange range) override { device_->drop_cache(range); }
   Result<void> reopen() override EXCLUDES(mutex_);
   [[nodiscard]] int native_handle() const override { return device_->native_handle(); }
+  [[nodiscard]] bool ready_for(bool write) const override { return device_->ready_for(write); }
+  [[nodiscard]] Error failure_of(int os_errno) const override { return device_->failure_of(os_errno); }
 
  private:
   Result<void> sync_locked() REQUIRES(mutex_);

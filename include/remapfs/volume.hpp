@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -69,6 +71,30 @@ enum class Outcome : std::uint8_t {
   still_bad,  // retest, clear-lost: the place still cannot be read (the entry stays)
 };
 
+// A request cut into device accesses that somebody else carries out: an engine that has many of them in flight.
+// Made by Volume::begin(); until Volume::end() no block of it moves.
+struct DirectAccess {
+  struct Part {
+    MemberDevice* device = nullptr;
+    SpareId member = 0;   // 0 is the primary
+    int descriptor = -1;  // the device's, if it has one
+    ByteOffset at;        // on the device
+    ByteRange range;      // on the virtual disk
+    // Set by who carried it out. Not done, and no error: it was short, or not tried.
+    bool done = false;  // all of it
+    std::optional<Error> error;
+  };
+  static constexpr std::size_t kMostParts = 8;
+
+  bool write = false;
+  ByteRange range;
+  std::array<Part, kMostParts> parts;
+  std::size_t count = 0;  // of parts
+  void* stay = nullptr;   // the volume's own
+
+  [[nodiscard]] std::span<Part> all() { return std::span(parts).first(count); }
+};
+
 // The virtual disk: reads and writes go through the remap table, blocks whose sectors fail move to a spare.
 //
 // Promises I1-I8 of the design are kept here; ARCHITECTURE.md says where each one is.
@@ -103,6 +129,19 @@ class Volume {
   Result<std::size_t> read(ByteOffset offset, std::span<std::byte> buffer);
   // Writes all of data or fails. Errors: past_end (nothing is stored), read_only, and those above.
   Result<void> write(ByteOffset offset, std::span<const std::byte> data);
+  // As read() and write(), for those who do the transfers themselves. begin() fills `access` with the accesses that
+  // serve the request, when none of it asks for care; false: the request has to go through read() or write().
+  // memory: where the request's bytes are, or will be, until end(). end(): all parts are done or failed; true: the
+  // request was served. Otherwise recover() finishes it, the slow way; errors as read() and write().
+  // Neither begin() nor end() waits for anything or anybody; a thread may have any number of accesses open, and no
+  // other call of this class may be made by a thread that others wait for with an access of its own open.
+  bool begin(DirectAccess& access, ByteRange range, const std::byte* memory, bool write);
+  bool end(DirectAccess& access);
+  Result<void> recover(DirectAccess& access, std::byte* memory);
+  // Whether begin() can ever say yes: every member is accessed directly and has a descriptor.
+  [[nodiscard]] bool has_direct_access() const;
+  // Whether transfers wait for a device: not where the primary lies in memory.
+  [[nodiscard]] bool waits_for_devices() const;
   // Makes every acknowledged write durable on primary and spares. A failed sync is sticky.
   Result<void> flush();
   // The range reads as zeros afterwards, lost sectors included. Errors as write().

@@ -125,7 +125,9 @@ void limit_thread_stacks() {
 }
 
 nlohmann::ordered_json transport_figures(const fuse::TransportInfo& info, std::optional<unsigned> connection) {
+  const auto no_uring = info.no_uring.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(info.no_uring);
   return {{"workers", info.workers},
+          {"no_io_uring", no_uring},
           {"cloned_descriptors", info.cloned},
           {"protocol", fmt::format("{}.{}", info.init.protocol_major, info.init.protocol_minor)},
           {"max_write", info.init.max_write},
@@ -210,6 +212,9 @@ Result<void> Service::start() {
   }
   for (const std::string& warning : assembled_.warnings) log_warning(warning);
   for (const std::string& line : hardening_.lines) log_info(line);
+  if (!transport_->info().no_uring.empty()) {
+    log_warning(fmt::format("io_uring is not used, {}, transfers are slower", transport_->info().no_uring));
+  }
   record(kMountEvent, fmt::format("at {}", channel_.mount_point));
   log_info(fmt::format("{} serves {} ({}, {})", spec_.map_path, channel_.mount_point, assembled_.volume->info().uuid,
                        transport_->info().describe()));
@@ -233,7 +238,12 @@ Result<void> Service::start_transport() {
   channel_ = std::move(*channel);
   mounted_ = true;
 
-  auto descriptors = fuse::clone_descriptors(channel_.descriptor, spec_.settings.workers);
+  const MountSettings& settings = spec_.settings;
+  const bool rings = settings.engine != MountSettings::Engine::blocking && assembled_.volume->has_direct_access() &&
+                     (settings.engine == MountSettings::Engine::io_uring || assembled_.volume->waits_for_devices());
+  // A worker with a ring has two; there may turn out to be no rings.
+  const unsigned count = settings.workers ? *settings.workers * (rings ? 2 : 1) : fuse::kDefaultWorkers;
+  auto descriptors = fuse::clone_descriptors(channel_.descriptor, count);
   if (!descriptors) return fail(descriptors.error());
   disk_.emplace(*assembled_.volume);
   fuse::OperationsOptions look;
@@ -249,6 +259,8 @@ Result<void> Service::start_transport() {
   operations_.emplace(*disk_, look);
   fuse::TransportOptions options;
   options.connection = channel_.connection;
+  if (rings) options.direct_disk = &*disk_;
+  options.ring_workers = settings.workers.value_or(0);
   auto transport = fuse::Transport::start(std::move(*descriptors), fuse::Operations::table(), &*operations_, options);
   if (!transport) return fail(transport.error());
   transport_ = std::move(*transport);

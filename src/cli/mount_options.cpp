@@ -66,6 +66,13 @@ Result<void> apply_option(MountSettings& settings, const std::string& option) {
     const std::string_view value = std::string_view(option).substr(8);
     if (value != "fail" && value != "wait") return bad_value("on-loss=fail or on-loss=wait");
     settings.on_loss = value == "wait" ? OnLoss::wait : OnLoss::fail;
+  } else if (option.starts_with("engine=")) {
+    const std::string_view value = std::string_view(option).substr(7);
+    using Engine = MountSettings::Engine;
+    if (value != "auto" && value != "io_uring" && value != "blocking") {
+      return bad_value("engine=auto, engine=io_uring or engine=blocking");
+    }
+    settings.engine = value == "auto" ? Engine::automatic : value == "io_uring" ? Engine::io_uring : Engine::blocking;
   } else if (option.starts_with("workers=")) {
     const char* const end = option.data() + option.size();
     unsigned workers = 0;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -17,7 +19,9 @@ struct MountSettings {
   bool degraded = false;  // implies read_only
   bool allow_other = false;
   OnLoss on_loss = OnLoss::fail;
-  unsigned workers = fuse::kDefaultWorkers;
+  enum class Engine : std::uint8_t { automatic, io_uring, blocking };
+  Engine engine = Engine::automatic;
+  std::optional<unsigned> workers;
   std::vector<std::string> passed_on;  // to the kernel: noexec, noatime, ...
 };
 

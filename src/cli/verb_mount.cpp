@@ -51,7 +51,7 @@ void add_mount(CLI::App& program, Invocation& invocation) {
   verb->add_flag("-f,--foreground", arguments->foreground, "Stay in the foreground and log to the terminal");
   verb->add_option("-o", arguments->options,
                    "Comma-separated: ro, degraded (read-only, a spare may be missing), on-loss=fail|wait, allow_other, "
-                   "workers=N, and what fstab may say")
+                   "engine=auto|io_uring|blocking, workers=N, and what fstab may say")
       ->type_name("OPTIONS")
       ->expected(1)
       ->take_all();

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "fuse/session.hpp"
+#include "fuse/virtual_disk.hpp"
 #include "remapfs/error.hpp"
 
 namespace remapfs::fuse {
@@ -26,18 +27,27 @@ class Engine {
  public:
   virtual ~Engine() = default;
   [[nodiscard]] virtual std::string_view name() const = 0;
+  // Threads that take requests.
+  [[nodiscard]] virtual unsigned workers() const = 0;
   // Returns when every worker is at its work. Errors: no_memory (threads cannot be made; none runs on).
   virtual Result<void> start() = 0;
-  // Asks the workers to end after the request they are serving.
+  // Asks the workers to end after what they have begun.
   virtual void request_stop() = 0;
   // Until every worker has ended and its thread is joined. Errors: device_other, a worker could not read on; the
   // others were then stopped too.
   virtual Result<EndReason> wait() = 0;
 };
 
-// One thread a session, each blocking in read(2) on its own descriptor. Uses the signal SIGRTMIN+3 to interrupt those
-// reads: the first start() installs an empty handler for it, for good. Worker threads take no other signal, so that
-// SIGTERM and its kind reach the thread that waits for them.
-[[nodiscard]] std::unique_ptr<Engine> make_blocking_engine(std::vector<std::unique_ptr<Session>> sessions);
+// One thread a session, each blocking in read(2) on its own descriptor and then in the calls of the disk. For every
+// disk, and where io_uring is forbidden. Errors: no_memory.
+[[nodiscard]] Result<std::unique_ptr<Engine>> make_blocking_engine(std::vector<std::unique_ptr<Session>> sessions);
+
+inline constexpr unsigned kMostRingWorkers = 8;
+
+// At most this many workers with a ring each, which have many transfers in flight; what may block is done by other
+// threads. Each takes two of the sessions, on descriptors of their own (not duplicates of one); the rest is closed.
+// Errors, with the sessions untouched: unsupported (no io_uring here: an old kernel, or forbidden), no_memory.
+[[nodiscard]] Result<std::unique_ptr<Engine>> make_uring_engine(std::vector<std::unique_ptr<Session>>& sessions,
+                                                                VirtualDisk& disk, unsigned workers);
 
 }  // namespace remapfs::fuse

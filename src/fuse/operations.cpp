@@ -13,6 +13,7 @@
 #include <string_view>
 
 #include "fuse/errno_map.hpp"
+#include "fuse/job.hpp"
 #include "fuse/request_rules.hpp"
 #include "fuse/session.hpp"
 
@@ -60,6 +61,10 @@ void reply_errno(fuse_req_t request, int error) { static_cast<void>(fuse_reply_e
 
 void reply(fuse_req_t request, const Result<void>& result) {
   reply_errno(request, result ? 0 : errno_for_caller(result.error().code));
+}
+
+void reply_bytes(fuse_req_t request, std::span<const std::byte> bytes) {
+  static_cast<void>(fuse_reply_buf(request, reinterpret_cast<const char*>(bytes.data()), bytes.size()));
 }
 
 void reply_attributes(fuse_req_t request, Operations& self, Operations::Node node) {
@@ -121,14 +126,13 @@ void on_read(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offse
   if (self.node(inode) != Operations::Node::disk || size > payload.size()) return reply_errno(request, EINVAL);
   const RangeVerdict verdict = judge_read(offset, size, self.disk().size());
   if (verdict.error != 0) return reply_errno(request, verdict.error);
-  const auto buffer = payload.first(verdict.range.size().value());
-  if (!buffer.empty()) {
-    const auto done = self.disk().read(verdict.range.begin, buffer);
-    if (!done) return reply_errno(request, errno_for_caller(done.error().code));
-    // Less than asked, inside the disk: the kernel would take it for the end of the file.
-    if (*done != buffer.size()) return reply_errno(request, EIO);
-  }
-  static_cast<void>(fuse_reply_buf(request, reinterpret_cast<const char*>(buffer.data()), buffer.size()));
+  if (verdict.range.empty()) return reply_bytes(request, {});
+  Job job;
+  job.kind = Job::Kind::read;
+  job.request = request;
+  job.range = verdict.range;
+  job.memory = payload.data();
+  context(request).runner->run(job);
 }
 
 void on_write(fuse_req_t request, fuse_ino_t inode, const char* data, std::size_t size, off_t offset,
@@ -139,39 +143,31 @@ void on_write(fuse_req_t request, fuse_ino_t inode, const char* data, std::size_
   if (disk.read_only()) return reply_errno(request, EROFS);
   const RangeVerdict verdict = judge_write(offset, size, disk.size());
   if (verdict.error != 0) return reply_errno(request, verdict.error);
-  if (size != 0) {
-    const auto done = disk.write(verdict.range.begin, std::as_bytes(std::span(data, size)));
-    if (!done) {
-      // Before the answer, after which the fsync may come. Direct I/O of the kernel's own fails as a whole.
-      if ((file->flags & O_DIRECT) == 0) self.failed_handles().mark(file->fh);
-      return reply_errno(request, errno_for_caller(done.error().code));
-    }
-    self.touch();
-    // O_DSYNC, O_SYNC, RWF_DSYNC and the mount option sync: for direct I/O the kernel leaves the flush to us
-    // (fuse_direct_write_iter, Linux 6.18, calls no generic_write_sync) and only passes the flag on.
-    if ((file->flags & O_DSYNC) != 0) {
-      if (const auto flushed = disk.flush(); !flushed)
-        return reply_errno(request, errno_for_caller(flushed.error().code));
-    }
-  }
-  static_cast<void>(fuse_reply_write(request, size));
+  if (size == 0) return static_cast<void>(fuse_reply_write(request, 0));
+  Job job;
+  job.kind = Job::Kind::write;
+  job.request = request;
+  job.range = verdict.range;
+  job.memory = context(request).payload.data();
+  REMAPFS_INVARIANT(reinterpret_cast<const char*>(job.memory) == data);
+  job.handle = file->fh;
+  // Direct I/O of the kernel's own fails as a whole.
+  job.remember_failure = (file->flags & O_DIRECT) == 0;
+  // O_DSYNC, O_SYNC, RWF_DSYNC and the mount option sync: for direct I/O the kernel leaves the flush to us
+  // (fuse_direct_write_iter, Linux 6.18, calls no generic_write_sync) and only passes the flag on.
+  job.flush_after = (file->flags & O_DSYNC) != 0;
+  context(request).runner->run(job);
 }
 
 // close(2) promises nothing; fsync(2) does.
 void on_flush(fuse_req_t request, fuse_ino_t /*inode*/, fuse_file_info* /*file*/) noexcept { reply_errno(request, 0); }
 
 void on_fsync(fuse_req_t request, fuse_ino_t /*inode*/, int /*data_only*/, fuse_file_info* file) noexcept {
-  Operations& self = operations(request);
-  const bool write_failed = file != nullptr && self.failed_handles().take(file->fh);
-  const auto flushed = self.disk().flush();
-  if (write_failed) return reply_errno(request, EIO);
-  reply(request, flushed);
-}
-
-// FALLOCATE does not carry the flags of the file.
-Result<void> synchronise(VirtualDisk& disk, const Result<void>& done, const fuse_file_info* file) {
-  const bool synchronous = file != nullptr && Operations::is_synchronous(file->fh);
-  return done && synchronous ? disk.flush() : done;
+  Job job;
+  job.kind = Job::Kind::flush;
+  job.request = request;
+  job.handle = file->fh;
+  context(request).runner->run(job);
 }
 
 void on_fallocate(fuse_req_t request, fuse_ino_t inode, int mode, off_t offset, off_t length,
@@ -181,14 +177,16 @@ void on_fallocate(fuse_req_t request, fuse_ino_t inode, int mode, off_t offset, 
   if (self.node(inode) != Operations::Node::disk) return reply_errno(request, EINVAL);
   const FallocateVerdict verdict =
       judge_fallocate(mode, offset, length, disk.size(), disk.can_punch(), disk.read_only());
-  switch (verdict.action) {
-    case FallocateAction::refuse: return reply_errno(request, verdict.error);
-    case FallocateAction::nothing: return reply_errno(request, 0);
-    case FallocateAction::zero: self.touch(); return reply(request, synchronise(disk, disk.zero(verdict.range), file));
-    case FallocateAction::punch:
-      self.touch();
-      return reply(request, synchronise(disk, disk.punch(verdict.range), file));
-  }
+  if (verdict.action == FallocateAction::refuse) return reply_errno(request, verdict.error);
+  if (verdict.action == FallocateAction::nothing) return reply_errno(request, 0);
+  self.touch();
+  Job job;
+  job.kind = verdict.action == FallocateAction::zero ? Job::Kind::zero : Job::Kind::punch;
+  job.request = request;
+  job.range = verdict.range;
+  // FALLOCATE does not carry the flags of the file.
+  job.flush_after = file != nullptr && Operations::is_synchronous(file->fh);
+  context(request).runner->run(job);
 }
 
 void on_lseek(fuse_req_t request, fuse_ino_t inode, off_t offset, int whence, fuse_file_info* /*file*/) noexcept {
@@ -196,17 +194,34 @@ void on_lseek(fuse_req_t request, fuse_ino_t inode, off_t offset, int whence, fu
   VirtualDisk& disk = self.disk();
   if (self.node(inode) != Operations::Node::disk) return reply_errno(request, EINVAL);
   if (const int error = judge_seek(offset, whence, disk.size()); error != 0) return reply_errno(request, error);
-  const ByteOffset from(static_cast<std::uint64_t>(offset));
-  const auto found = whence == SEEK_DATA ? disk.seek_data(from) : disk.seek_hole(from);
+  Job job;
+  job.kind = whence == SEEK_DATA ? Job::Kind::seek_data : Job::Kind::seek_hole;
+  job.request = request;
+  job.range.begin = ByteOffset(static_cast<std::uint64_t>(offset));
+  context(request).runner->run(job);
+}
+
+void perform_seek(const Job& job, VirtualDisk& disk) {
+  const bool for_data = job.kind == Job::Kind::seek_data;
+  const auto found = for_data ? disk.seek_data(job.range.begin) : disk.seek_hole(job.range.begin);
   // The end of a file is a hole, and no data lies behind it: lseek(2).
   std::uint64_t position = disk.size().value();
   if (found) {
     position = std::min(found->value(), position);
   } else if (found.error().code != Errc::not_found && found.error().code != Errc::past_end) {
-    return reply_errno(request, errno_for_caller(found.error().code));
+    return reply_errno(job.request, errno_for_caller(found.error().code));
   }
-  if (whence == SEEK_DATA && position == disk.size().value()) return reply_errno(request, ENXIO);
-  static_cast<void>(fuse_reply_lseek(request, static_cast<off_t>(position)));
+  if (for_data && position == disk.size().value()) return reply_errno(job.request, ENXIO);
+  static_cast<void>(fuse_reply_lseek(job.request, static_cast<off_t>(position)));
+}
+
+Result<void> read_whole(VirtualDisk& disk, const Job& job) {
+  const std::size_t size = job.range.size().value();
+  const auto done = disk.read(job.range.begin, {job.memory, size});
+  if (!done) return fail(done.error());
+  // Less than asked, inside the disk: the kernel would take it for the end of the file.
+  if (*done != size) return fail(Errc::device_other);
+  return {};
 }
 
 void on_statfs(fuse_req_t request, fuse_ino_t /*inode*/) noexcept {
@@ -285,6 +300,48 @@ void on_link(fuse_req_t request, fuse_ino_t /*inode*/, fuse_ino_t /*parent*/, co
 }
 
 }  // namespace
+
+void perform(const Job& job) noexcept {
+  Operations& self = operations(job.request);
+  VirtualDisk& disk = self.disk();
+  switch (job.kind) {
+    case Job::Kind::read: return finish_transfer(job, read_whole(disk, job));
+    case Job::Kind::write:
+      return finish_transfer(job, disk.write(job.range.begin, {job.memory, job.range.size().value()}));
+    case Job::Kind::flush: {
+      const bool write_failed = self.failed_handles().take(job.handle);
+      const auto flushed = disk.flush();
+      if (write_failed) return reply_errno(job.request, EIO);
+      return reply(job.request, flushed);
+    }
+    case Job::Kind::zero:
+    case Job::Kind::punch: {
+      auto done = job.kind == Job::Kind::zero ? disk.zero(job.range) : disk.punch(job.range);
+      if (done && job.flush_after) done = disk.flush();
+      return reply(job.request, done);
+    }
+    case Job::Kind::seek_data:
+    case Job::Kind::seek_hole: return perform_seek(job, disk);
+  }
+}
+
+void finish_transfer(const Job& job, const Result<void>& done) noexcept {
+  Operations& self = operations(job.request);
+  if (job.kind == Job::Kind::read) {
+    if (!done) return reply(job.request, done);
+    return reply_bytes(job.request, {job.memory, job.range.size().value()});
+  }
+  if (!done) {
+    // Before the answer, after which the fsync may come.
+    if (job.remember_failure) self.failed_handles().mark(job.handle);
+    return reply(job.request, done);
+  }
+  self.touch();
+  if (job.flush_after) {
+    if (const auto flushed = self.disk().flush(); !flushed) return reply(job.request, flushed);
+  }
+  static_cast<void>(fuse_reply_write(job.request, job.range.size().value()));
+}
 
 Operations::Operations(VirtualDisk& disk, const OperationsOptions& options)
     : disk_(disk),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fuse/session.hpp"
 
+#include <fcntl.h>
 #include <linux/fuse.h>
 #include <poll.h>
 #include <sys/mman.h>
@@ -27,6 +28,7 @@ static_assert(sizeof(fuse_in_header) + sizeof(fuse_read_in) <= kWriteHeader);
 // libfuse 3.14 reads FUSE_MAX_MAX_PAGES pages and FUSE_BUFFER_HEADER_SIZE more, whatever max_write is, until INIT.
 constexpr std::size_t kHeaderRoom = 0x1000;
 constexpr std::size_t kReadSize = kMaxRequestSize + kHeaderRoom;
+constexpr std::size_t kHugePage = std::size_t{2} << 20U;
 
 std::size_t page_size() {
   static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
@@ -35,10 +37,24 @@ std::size_t page_size() {
 
 }  // namespace
 
+std::size_t payload_offset() { return page_size(); }
+std::size_t request_room() { return round_up(page_size() + kReadSize, page_size()); }
+
 Result<PageBuffer> PageBuffer::allocate(std::size_t size) {
-  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-  if (memory == MAP_FAILED) return fail(Errc::no_memory, errno);
-  return PageBuffer(std::span(static_cast<std::byte*>(memory), size));
+  const std::size_t alignment = size >= kHugePage ? kHugePage : page_size();
+  // Without access at first: where all memory is locked, mapping fills it at once, and the wish for huge pages has to
+  // come before.
+  void* const mapping = ::mmap(nullptr, size + alignment, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapping == MAP_FAILED) return fail(Errc::no_memory, errno);
+  auto* const start = static_cast<std::byte*>(mapping);
+  const std::size_t head = (alignment - reinterpret_cast<std::uintptr_t>(mapping) % alignment) % alignment;
+  if (head != 0) ::munmap(start, head);
+  ::munmap(start + head + size, alignment - head);
+  PageBuffer buffer(std::span(start + head, size));
+  if (alignment == kHugePage) static_cast<void>(::madvise(start + head, size, MADV_HUGEPAGE));
+  if (::mprotect(start + head, size, PROT_READ | PROT_WRITE) != 0) return fail(Errc::no_memory, errno);
+  std::memset(start + head, 0, size);
+  return buffer;
 }
 
 PageBuffer::PageBuffer(PageBuffer&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
@@ -47,19 +63,14 @@ PageBuffer::~PageBuffer() {
   if (!bytes_.empty()) ::munmap(bytes_.data(), bytes_.size());
 }
 
-Session::Session(UniqueFd descriptor, PageBuffer buffer, void* the_service, const InitWishes& wishes)
-    : buffer_(std::move(buffer)), descriptor_(std::move(descriptor)), wishes_(wishes) {
-  const std::size_t page = page_size();
+Session::Session(UniqueFd descriptor, void* the_service, const InitWishes& wishes)
+    : descriptor_(std::move(descriptor)), wishes_(wishes) {
   service = the_service;
-  payload = buffer_.bytes().subspan(page, kMaxRequestSize);
-  request_.mem = buffer_.bytes().data() + page - kWriteHeader;
 }
 
 Result<std::unique_ptr<Session>> Session::create(UniqueFd descriptor, const fuse_lowlevel_ops& operations,
                                                  void* service, const InitWishes& wishes) {
-  auto buffer = PageBuffer::allocate(round_up(page_size() + kReadSize, page_size()));
-  if (!buffer) return fail(buffer.error());
-  std::unique_ptr<Session> session(new Session(std::move(descriptor), std::move(*buffer), service, wishes));
+  std::unique_ptr<Session> session(new Session(std::move(descriptor), service, wishes));
 
   fuse_lowlevel_ops table = operations;
   table.init = &Session::init_callback;
@@ -88,6 +99,8 @@ Session::~Session() {
 
 Result<std::vector<std::byte>> Session::serve_init(std::chrono::milliseconds patience) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
+  auto room = PageBuffer::allocate(request_room());
+  if (!room) return fail(room.error());
   std::vector<std::byte> request;
   // A kernel with a newer major version asks again after it was told ours.
   while (!initialised_) {
@@ -97,8 +110,9 @@ Result<std::vector<std::byte>> Session::serve_init(std::chrono::milliseconds pat
     const int answered = left.count() > 0 ? ::poll(&ready, 1, static_cast<int>(left.count())) : 0;
     if (answered < 0 && errno == EINTR) continue;
     if (answered <= 0) return fail(Errc::timeout, "the kernel sent no FUSE_INIT; is the descriptor mounted?");
-    switch (receive()) {
-      case Received::again: continue;
+    switch (receive(room->bytes())) {
+      case Received::again:
+      case Received::nothing: continue;
       case Received::unmounted: return fail(Errc::device_gone, "unmounted before it was ready");
       case Received::failed: return fail(Errc::device_other, "cannot read from /dev/fuse", last_errno_);
       case Received::request: break;
@@ -118,29 +132,33 @@ Result<void> Session::replay_init(std::span<const std::byte> request) {
   if (request.size() < sizeof header) return fail(Errc::invalid, "the saved FUSE_INIT is too short");
   std::memcpy(&header, request.data(), sizeof header);
   if (header.opcode != FUSE_INIT) return fail(Errc::invalid, "the saved request is not a FUSE_INIT");
+  auto room = PageBuffer::allocate(request_room());
+  if (!room) return fail(room.error());
   replay_ = request;
   swallow_replies_ = true;
-  if (receive() == Received::request) process();
+  if (receive(room->bytes()) == Received::request) process();
   replay_ = {};
   swallow_replies_ = false;
   if (!initialised_) return fail(Errc::unsupported, "the saved FUSE_INIT does not lead to a working session");
   return {};
 }
 
-Session::Received Session::receive() {
-  receiving_.store(true, std::memory_order_seq_cst);
+Result<void> Session::make_non_blocking() {
+  const int flags = ::fcntl(descriptor(), F_GETFL);
+  if (flags < 0 || ::fcntl(descriptor(), F_SETFL, flags | O_NONBLOCK) != 0) return fail(Errc::device_other, errno);
+  return {};
+}
+
+Session::Received Session::receive(std::span<std::byte> room) {
+  request_.mem = room.data() + payload_offset() - kWriteHeader;
+  payload = room.subspan(payload_offset(), kMaxRequestSize);
   // libfuse goes on itself after ENOENT (a request was interrupted before it could be read).
   const int length = fuse_session_receive_buf(session_, &request_);
-  if (length == -EAGAIN) {
-    // Whoever handed us the descriptor made it non-blocking.
-    pollfd ready{fuse_session_fd(session_), POLLIN, 0};
-    static_cast<void>(::poll(&ready, 1, -1));
-  }
-  receiving_.store(false, std::memory_order_release);
   if (length > 0) return Received::request;
   if (length == 0) return Received::unmounted;
   // ENOMEM: the kernel could not copy one request and answered it itself.
-  if (length == -EINTR || length == -EAGAIN || length == -ENOMEM) return Received::again;
+  if (length == -EINTR || length == -ENOMEM) return Received::again;
+  if (length == -EAGAIN) return Received::nothing;
   last_errno_ = -length;
   return Received::failed;
 }

@@ -3,7 +3,6 @@
 
 #include <fuse_lowlevel.h>
 
-#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "core/unique_fd.hpp"
+#include "fuse/job.hpp"
 #include "remapfs/error.hpp"
 
 namespace remapfs::fuse {
@@ -19,8 +19,9 @@ namespace remapfs::fuse {
 // What fuse_req_userdata() points to in every operation.
 struct RequestContext {
   void* service = nullptr;       // as given to the transport
-  std::span<std::byte> payload;  // the worker's own page-aligned buffer, kMaxRequestSize long; holds the data of a
-                                 // WRITE, is free for a READ's data until its reply
+  std::span<std::byte> payload;  // page-aligned, kMaxRequestSize long, of the request that is being processed; holds
+                                 // the data of a WRITE, is free for a READ's data until its reply
+  JobRunner* runner = nullptr;  // takes what may block
 };
 
 // What to ask of the kernel in FUSE_INIT.
@@ -44,7 +45,7 @@ struct InitOutcome {
   bool explicit_invalidation = false;
 };
 
-// Page-aligned memory, present in RAM from the start.
+// Page-aligned memory, present in RAM from the start; in huge pages where it is large enough and the kernel has them.
 class PageBuffer {
  public:
   static Result<PageBuffer> allocate(std::size_t size);
@@ -59,11 +60,15 @@ class PageBuffer {
   std::span<std::byte> bytes_;
 };
 
-// One worker's end of the connection: its own descriptor, its own fuse_session and its own request buffer, so that
-// workers share no lock and no cache line on the way of a request.
+// Room that receive() asks for, a whole number of pages.
+[[nodiscard]] std::size_t request_room();
+// Where in such room the data of a request begins.
+[[nodiscard]] std::size_t payload_offset();
+
+// One end of the connection: a descriptor and a fuse_session of its own, so that those who serve different sessions
+// share no lock and no cache line on the way of a request.
 //
-// Threads: one at a time; receiving() from any.
-// Memory: kMaxRequestSize and a few pages, touched in create(). libfuse 3.14 allocates one small object a request.
+// Threads: one at a time; replies from any. Memory: libfuse 3.14 allocates one small object a request.
 class Session : private RequestContext {
  public:
   // descriptor: a clone of a mounted /dev/fuse descriptor. operations: copied, `init` excepted, which is ours.
@@ -85,21 +90,26 @@ class Session : private RequestContext {
 
   enum class Received : std::uint8_t {
     request,    // process() is due
-    again,      // a signal, or nothing to read
+    again,      // a signal
+    nothing,    // there is nothing to read, and the descriptor is non-blocking
     unmounted,  // or aborted: nothing will ever come again
     failed,     // last_errno() says why
   };
-  // Waits for one request.
-  Received receive();
-  // Serves it, with the operations, to its reply.
+  // Takes one request into `room` (page-aligned, request_room() long), waiting for it unless the descriptor is
+  // non-blocking.
+  Received receive(std::span<std::byte> room);
+  // Hands it to the operations, and they what may block to the runner.
   void process();
   [[nodiscard]] int last_errno() const { return last_errno_; }
+  // Who takes jobs; to be set before the first process() after INIT.
+  void set_runner(JobRunner& who) { runner = &who; }
 
-  // Whether the session's thread is waiting in read(2), or just before or after it: when a signal is of use.
-  [[nodiscard]] bool receiving() const { return receiving_.load(std::memory_order_acquire); }
+  [[nodiscard]] int descriptor() const { return fuse_session_fd(session_); }
+  // From now on receive() answers `nothing` instead of waiting. Not for a descriptor whose file others read too.
+  Result<void> make_non_blocking();
 
  private:
-  Session(UniqueFd descriptor, PageBuffer buffer, void* service, const InitWishes& wishes);
+  Session(UniqueFd descriptor, void* service, const InitWishes& wishes);
 
   static ssize_t read_callback(int fd, void* buffer, std::size_t size, void* userdata);
   static ssize_t write_callback(int fd, iovec* parts, int count, void* userdata);
@@ -108,7 +118,6 @@ class Session : private RequestContext {
 
   ssize_t read_request(int fd, void* buffer, std::size_t size);
 
-  PageBuffer buffer_;
   fuse_session* session_ = nullptr;  // owns the descriptor from fuse_session_custom_io() on
   UniqueFd descriptor_;              // until then
   fuse_buf request_{};
@@ -118,7 +127,6 @@ class Session : private RequestContext {
   std::span<const std::byte> replay_;  // not empty: read_callback hands this out instead of asking the kernel
   bool swallow_replies_ = false;
   int last_errno_ = 0;
-  std::atomic<bool> receiving_{false};
 };
 
 }  // namespace remapfs::fuse

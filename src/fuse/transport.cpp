@@ -5,7 +5,9 @@
 #include <linux/fuse.h>
 #include <sys/ioctl.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <thread>
 
 namespace remapfs::fuse {
 
@@ -16,6 +18,22 @@ UniqueFd clone_of(const UniqueFd& channel) {
   auto original = static_cast<std::uint32_t>(channel.get());
   if (clone && ::ioctl(clone.get(), FUSE_DEV_IOC_CLONE, &original) != 0) clone.reset();
   return clone;
+}
+
+Result<std::unique_ptr<Engine>> make_engine(std::vector<std::unique_ptr<Session>> sessions,
+                                            const TransportOptions& options, TransportInfo& info) {
+  if (options.direct_disk != nullptr) {
+    if (!info.cloned) {
+      info.no_uring = "/dev/fuse may not be opened for descriptors of its own";
+    } else {
+      const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
+      const unsigned wanted = options.ring_workers != 0 ? options.ring_workers : cores;
+      auto engine = make_uring_engine(sessions, *options.direct_disk, wanted);
+      if (engine) return engine;
+      info.no_uring = describe(engine.error());
+    }
+  }
+  return make_blocking_engine(std::move(sessions));
 }
 
 }  // namespace
@@ -84,14 +102,15 @@ Result<std::unique_ptr<Transport>> Transport::start(TransportDescriptors descrip
   }
 
   TransportInfo info;
-  info.workers = static_cast<unsigned>(sessions.size());
   info.cloned = descriptors.cloned;
   info.init = sessions.front()->init_outcome();
   info.limits = granted_limits({options.max_background, options.congestion_threshold, false}, options.connection);
-  auto engine = make_blocking_engine(std::move(sessions));
-  info.engine = engine->name();
-  if (auto started = engine->start(); !started) return fail(std::move(started.error()));
-  return std::unique_ptr<Transport>(new Transport(std::move(engine), std::move(info), std::move(init_request)));
+  auto engine = make_engine(std::move(sessions), options, info);
+  if (!engine) return fail(std::move(engine.error()));
+  info.engine = (*engine)->name();
+  info.workers = (*engine)->workers();
+  if (auto started = (*engine)->start(); !started) return fail(std::move(started.error()));
+  return std::unique_ptr<Transport>(new Transport(std::move(*engine), std::move(info), std::move(init_request)));
 }
 
 }  // namespace remapfs::fuse

@@ -39,6 +39,10 @@ struct TransportOptions {
   std::uint32_t max_background = 256;        // the kernel's default is 12
   std::uint32_t congestion_threshold = 192;  // three quarters of it
   std::optional<unsigned> connection;        // for looking up what was granted
+  // Given: io_uring does the transfers of this disk, where there is io_uring and each worker has a descriptor of its
+  // own.
+  VirtualDisk* direct_disk = nullptr;
+  unsigned ring_workers = 0;  // then; 0: one a core
   std::chrono::milliseconds init_patience{10000};
 };
 
@@ -47,6 +51,7 @@ inline constexpr unsigned kDefaultWorkers = 16;
 // What was agreed with the kernel, for `status`.
 struct TransportInfo {
   std::string engine;
+  std::string no_uring;  // why it is not io_uring, when that was asked for
   unsigned workers = 0;
   bool cloned = false;
   InitOutcome init;

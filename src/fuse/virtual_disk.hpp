@@ -6,6 +6,7 @@
 
 #include "remapfs/error.hpp"
 #include "remapfs/units.hpp"
+#include "remapfs/volume.hpp"
 
 namespace remapfs::fuse {
 
@@ -28,6 +29,17 @@ class VirtualDisk {
   [[nodiscard]] virtual bool can_punch() const = 0;
   virtual Result<ByteOffset> seek_data(ByteOffset from) = 0;
   virtual Result<ByteOffset> seek_hole(ByteOffset from) = 0;
+
+  // For engines that do the transfers themselves; see Volume. Those of a disk without descriptors never agree.
+  virtual bool begin(DirectAccess& /*access*/, ByteRange /*range*/, const std::byte* /*memory*/, bool /*write*/) {
+    return false;
+  }
+  virtual bool end(DirectAccess& /*access*/) { return false; }
+  virtual Result<void> recover(DirectAccess& /*access*/, std::byte* /*memory*/) { return fail(Errc::unsupported); }
+  // What it means that the transfer of a part failed with this errno.
+  [[nodiscard]] virtual Error failure_of(const DirectAccess::Part& /*part*/, int os_errno) const {
+    return {Errc::device_other, os_errno, {}};
+  }
 };
 
 }  // namespace remapfs::fuse

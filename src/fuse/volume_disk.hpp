@@ -27,6 +27,15 @@ class VolumeDisk final : public VirtualDisk {
   Result<ByteOffset> seek_data(ByteOffset from) override { return volume_.seek_data(from); }
   Result<ByteOffset> seek_hole(ByteOffset from) override { return volume_.seek_hole(from); }
 
+  bool begin(DirectAccess& access, ByteRange range, const std::byte* memory, bool write) override {
+    return volume_.begin(access, range, memory, write);
+  }
+  bool end(DirectAccess& access) override { return volume_.end(access); }
+  Result<void> recover(DirectAccess& access, std::byte* memory) override { return volume_.recover(access, memory); }
+  [[nodiscard]] Error failure_of(const DirectAccess::Part& part, int os_errno) const override {
+    return part.device->failure_of(os_errno);
+  }
+
  private:
   Volume& volume_;
 };

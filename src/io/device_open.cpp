@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 
 #include <algorithm>
 #include <bit>
@@ -177,8 +178,8 @@ Result<MainFile> open_main(const std::string& path, const DeviceOptions& options
   }
   // Linux opens a write-protected block device for writing, and fails the writes.
   int write_protected = 0;
-  if (!options.read_only && S_ISBLK(file.status.st_mode) &&
-      ::ioctl(file.fd.get(), BLKROGET, &write_protected) == 0 && write_protected != 0) {
+  if (!options.read_only && S_ISBLK(file.status.st_mode) && ::ioctl(file.fd.get(), BLKROGET, &write_protected) == 0 &&
+      write_protected != 0) {
     return fail(Errc::permission, "write-protected, " + path + ", make it writable or use it read-only", EROFS);
   }
   return file;
@@ -197,6 +198,9 @@ DeviceGeometry measure(const MainFile& file, ByteCount size, const DeviceOptions
   geometry.logical_block = geometry.direct ? file.direct.transfer : static_cast<std::uint32_t>(kSectorSize);
   geometry.memory_alignment = geometry.direct ? file.direct.memory : 1;
   geometry.physical_block = std::max(physical_block_of(file.fd.get(), file.status, options), geometry.logical_block);
+  struct statfs file_system {};
+  geometry.in_memory = !geometry.block_device && ::fstatfs(file.fd.get(), &file_system) == 0 &&
+                       (file_system.f_type == TMPFS_MAGIC || file_system.f_type == RAMFS_MAGIC);
   geometry.punches_cheaply = can_punch(file.fd.get(), file.status, options);
   return geometry;
 }

@@ -93,6 +93,12 @@ Result<void> PosixDevice::explain(Result<void> result) const {
   return result;
 }
 
+bool PosixDevice::ready_for(bool write) const {
+  return write ? check_writable().has_value() : check_present().has_value();
+}
+
+Error PosixDevice::failure_of(int os_errno) const { return explain(device_failure(os_errno)).error(); }
+
 Result<void> PosixDevice::read_exact(ByteOffset offset, std::span<std::byte> buffer) {
   if (auto present = check_present(); !present) return present;
   if (!tail_ || offset.value() + buffer.size() <= grid_end()) {

@@ -76,6 +76,8 @@ class PosixDevice final : public BlockDevice {
   void drop_cache(ByteRange range) override;
   Result<void> reopen() override;
   [[nodiscard]] int native_handle() const override { return main_.get(); }
+  [[nodiscard]] bool ready_for(bool write) const override;
+  [[nodiscard]] Error failure_of(int os_errno) const override;
 
  private:
   // Ok while the device may be used at all, and a file is as long as it was at open.

@@ -12,18 +12,27 @@ BlockGate::BlockGate()
   held_.reserve(kAnnouncements);
 }
 
-BlockGate::Announcement& BlockGate::claim() {
-  static std::atomic<std::size_t> next_home{0};
-  // Threads start at places of their own, a few lines apart, and so find their line free on the first try.
-  thread_local const std::size_t home = next_home.fetch_add(1, std::memory_order_relaxed) * 7;
-  for (std::size_t i = home;; ++i) {
+BlockGate::Announcement* BlockGate::try_claim() {
+  static std::atomic<std::size_t> next_thread{0};
+  // Threads start at places of their own, a few lines apart, and so find their line free on the first try. A thread
+  // with many requests inside goes on from the last one.
+  thread_local std::size_t home = next_thread.fetch_add(1, std::memory_order_relaxed) * 7;
+  for (std::size_t i = home; i < home + kAnnouncements; ++i) {
     Announcement& candidate = (*announcements_)[i % kAnnouncements];
     std::uint64_t free = 0;
     if (candidate.end.load(std::memory_order_relaxed) == 0 &&
         candidate.end.compare_exchange_strong(free, kClaimed, std::memory_order_acquire)) {
-      return candidate;
+      home = i % kAnnouncements;
+      return &candidate;
     }
-    if (i - home == kAnnouncements) std::this_thread::yield();
+  }
+  return nullptr;
+}
+
+BlockGate::Announcement& BlockGate::claim() {
+  for (;;) {
+    if (Announcement* free = try_claim()) return *free;
+    std::this_thread::yield();
   }
 }
 
@@ -52,20 +61,33 @@ void BlockGate::mark(BlockRange blocks, std::uint32_t change) {
   holders_.fetch_add(change, std::memory_order_seq_cst);
 }
 
+std::optional<BlockGate::Pass> BlockGate::announce(Announcement& mine, BlockRange blocks) {
+  mine.begin.store(blocks.begin.value(), std::memory_order_relaxed);
+  mine.end.store(blocks.end.value(), std::memory_order_seq_cst);
+  Pass pass(&mine);
+  if (!maybe_held(blocks)) return pass;
+  const MutexLock lock(mutex_);
+  // Announced before this look: whoever marks a block of ours after it will find the announcement.
+  if (!held(blocks)) return pass;
+  return std::nullopt;
+}
+
+std::optional<BlockGate::Pass> BlockGate::try_enter(BlockRange blocks) {
+  REMAPFS_INVARIANT(!blocks.empty());
+  Announcement* const mine = try_claim();
+  if (mine == nullptr) return std::nullopt;
+  return announce(*mine, blocks);
+}
+
 Result<BlockGate::Pass> BlockGate::enter(BlockRange blocks, const Deadline& deadline) {
   REMAPFS_INVARIANT(!blocks.empty());
   for (;;) {
-    Announcement& mine = claim();
-    mine.begin.store(blocks.begin.value(), std::memory_order_relaxed);
-    mine.end.store(blocks.end.value(), std::memory_order_seq_cst);
-    if (!maybe_held(blocks)) return Pass(&mine);
-
+    if (auto pass = announce(claim(), blocks)) return std::move(*pass);
     MutexLock lock(mutex_);
-    // Announced before this look: whoever marks a block of ours after it will find the announcement.
-    if (!held(blocks)) return Pass(&mine);
-    mine.end.store(0, std::memory_order_release);
-    if (let_go_.wait_until(lock, deadline.at()) == std::cv_status::timeout && held(blocks)) {
-      return fail(Errc::deadline);
+    while (held(blocks)) {
+      if (let_go_.wait_until(lock, deadline.at()) == std::cv_status::timeout && held(blocks)) {
+        return fail(Errc::deadline);
+      }
     }
   }
 }

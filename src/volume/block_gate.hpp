@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -27,7 +28,7 @@ namespace remapfs {
 // the two stores makes one of them see the other.
 //
 // Threads: all members. Order: a thread asks for at most one hold that waits, and never while it is inside with a pass.
-// A second hold is only ever tried with a short deadline.
+// A second hold is only ever tried with a short deadline. A thread may be inside any number of times, with try_enter().
 // Cost: enter() two atomic stores and one load when nobody holds anything; exclude() scans all announcements.
 class BlockGate {
  public:
@@ -38,6 +39,8 @@ class BlockGate {
 
   // Waits until nobody holds a block of the range, then lets the caller in. Errors: deadline.
   Result<Pass> enter(BlockRange blocks, const Deadline& deadline);
+  // The same without waiting: nothing when somebody holds a block of the range, or very many requests are inside.
+  std::optional<Pass> try_enter(BlockRange blocks);
   // Waits for other holders of any block of the range and for the requests inside. Errors: deadline.
   Result<Hold> exclude(BlockRange blocks, const Deadline& deadline);
 
@@ -51,7 +54,9 @@ class BlockGate {
   static constexpr std::size_t kStripes = 1024;
   static constexpr unsigned kStripeShift = 8;  // blocks per stripe, as a power of two
 
+  [[nodiscard]] Announcement* try_claim();
   Announcement& claim();
+  [[nodiscard]] std::optional<Pass> announce(Announcement& mine, BlockRange blocks);
   [[nodiscard]] bool maybe_held(BlockRange blocks) const;
   [[nodiscard]] bool held(BlockRange blocks) const REQUIRES(mutex_);
   void mark(BlockRange blocks, std::uint32_t change);
@@ -75,6 +80,10 @@ class BlockGate::Pass {
   ~Pass() {
     if (announcement_ != nullptr) announcement_->end.store(0, std::memory_order_release);
   }
+
+  // For a stay that goes on in another scope: the token of a pass that no longer leaves by itself, and back.
+  [[nodiscard]] void* detach() { return std::exchange(announcement_, nullptr); }
+  static Pass attach(void* token) { return Pass(static_cast<Announcement*>(token)); }
 
  private:
   friend class BlockGate;

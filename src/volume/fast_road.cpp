@@ -24,6 +24,17 @@ bool Volume::Impl::io_aligned(ByteRange range, const void* memory) const {
          is_aligned(reinterpret_cast<std::uintptr_t>(memory), memory_alignment);
 }
 
+ByteOffset Volume::Impl::place_of(const Run& run) const {
+  if (run.kind != RunKind::slot) return run.range.begin;
+  return slot_offset(run.first_slot) + geometry.offset_in_block(run.range.begin);
+}
+
+void Volume::Impl::note_success(Member& member, ByteOffset at, bool write) {
+  thread_local unsigned sampled = 0;
+  if ((sampled++ & 63U) == 0) member.note_good(at);
+  if (write) member.device().note_write();
+}
+
 // access(member, device offset, range) transfers one run; `range` is on the virtual disk.
 template <class Access>
 std::optional<Volume::Impl::Trouble> Volume::Impl::serve_runs(ByteRange range, const Deadline& deadline, bool write,
@@ -44,9 +55,7 @@ std::optional<Volume::Impl::Trouble> Volume::Impl::serve_runs(ByteRange range, c
       if (target->missing() || target->breaker_open()) {
         return Trouble{run.range, {}, Error{target->missing() ? Errc::device_gone : Errc::suspended, 0, {}}};
       }
-      const ByteOffset at = run.kind == RunKind::slot
-                                ? slot_offset(run.first_slot) + geometry.offset_in_block(run.range.begin)
-                                : run.range.begin;
+      const ByteOffset at = place_of(run);
       const Result<void> done = access(*target, at, run.range);
       if (!done) {
         if (is_media_error(done.error())) return Trouble{run.range, FailedAccess{target, at}, {}};
@@ -56,9 +65,7 @@ std::optional<Volume::Impl::Trouble> Volume::Impl::serve_runs(ByteRange range, c
         }
         return Trouble{run.range, {}, done.error()};
       }
-      thread_local unsigned sampled = 0;
-      if ((sampled++ & 63U) == 0) target->note_good(at);
-      if (write) target->device().note_write();
+      note_success(*target, at, write);
       range.begin = run.range.end;
     }
   }

@@ -106,6 +106,10 @@ struct Volume::Impl {
   std::optional<Trouble> fast_write(ByteRange range, const std::byte* data, const Deadline& deadline);
   template <class Access>
   std::optional<Trouble> serve_runs(ByteRange range, const Deadline& deadline, bool write, Access&& access);
+  // Where a run of the primary or of slots begins on its device.
+  [[nodiscard]] ByteOffset place_of(const Run& run) const;
+  // An access to this place worked.
+  static void note_success(Member& member, ByteOffset at, bool write);
   [[nodiscard]] bool io_aligned(ByteRange range, const void* memory) const;
   [[nodiscard]] bool end_aligned(ByteOffset end) const;
   // What is left of the range without blocks whose part is off the devices' grid; may be empty or reversed.
@@ -113,6 +117,12 @@ struct Volume::Impl {
   Result<void> read_unaligned(ByteRange range, std::byte* out, const Deadline& deadline);
   template <class Body>
   Result<void> retry_after_resume(Body&& body);
+
+  // --- for engines (direct_access.cpp) ---
+  // Cuts access.range into parts; false when it asks for care.
+  bool plan(DirectAccess& access);
+  Result<void> recover_part(const DirectAccess& access, DirectAccess::Part& part, std::byte* memory,
+                            const Deadline& deadline);
 
   // --- the slow road (slow_read.cpp, slow_write.cpp) ---
   // failed: the access that was tried, in the range.

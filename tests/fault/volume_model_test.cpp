@@ -100,7 +100,7 @@ class Model {
 
   void check_read(std::uint64_t offset, std::uint64_t length) {
     const bool must_fail = any_sector(offset, length, [&](std::uint64_t s) { return known_lost(s); });
-    const auto got = rig_.read(offset, length);
+    const auto got = random_.one_in(2) ? rig_.read(offset, length) : rig_.read_directly(offset, length);
     if (!got) {
       // Only a sector that really failed may fail a read.
       const bool may_fail = must_fail || spare_fault_ != 0 || any_sector(offset, length, [&](std::uint64_t s) {
@@ -150,7 +150,8 @@ class Model {
   void write() {
     const auto [offset, length] = some_range();
     const auto data = pattern(offset, length, ++version_);
-    store(offset, length, data.data(), rig_.write(offset, data), "write");
+    const auto done = random_.one_in(2) ? rig_.write(offset, data) : rig_.write_directly(offset, data);
+    store(offset, length, data.data(), done, "write");
   }
 
   void zero() {

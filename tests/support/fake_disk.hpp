@@ -98,6 +98,8 @@ class FakeDisk final : public BlockDevice {
   void drop_cache(ByteRange range) override;
   Result<void> reopen() override;
   [[nodiscard]] int native_handle() const override { return -1; }
+  [[nodiscard]] bool ready_for(bool /*write*/) const override { return true; }
+  [[nodiscard]] Error failure_of(int os_errno) const override { return {Errc::device_other, os_errno, {}}; }
 
   // --- Faults. All of them may be changed while transfers run. ---
 

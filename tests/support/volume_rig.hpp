@@ -29,6 +29,8 @@ class BorrowedDevice final : public BlockDevice {
   void drop_cache(ByteRange range) override { device_.drop_cache(range); }
   Result<void> reopen() override { return device_.reopen(); }
   [[nodiscard]] int native_handle() const override { return device_.native_handle(); }
+  [[nodiscard]] bool ready_for(bool write) const override { return device_.ready_for(write); }
+  [[nodiscard]] Error failure_of(int os_errno) const override { return device_.failure_of(os_errno); }
 
  private:
   BlockDevice& device_;
@@ -155,6 +157,32 @@ class VolumeRig {
     return volume->write(ByteOffset(offset), bytes);
   }
 
+  // Carries out the parts of an access, as an engine does; what happens between begin() and end() is up to the caller.
+  static void carry_out(DirectAccess& access, std::byte* memory) {
+    for (DirectAccess::Part& part : access.all()) {
+      std::byte* const place = memory + distance(access.range.begin, part.range.begin).value();
+      const std::span bytes(place, part.range.size().value());
+      const Result<void> done =
+          access.write ? part.device->write_all(part.at, bytes) : part.device->read_exact(part.at, bytes);
+      part.done = done.has_value();
+      if (!done) part.error = done.error();
+    }
+  }
+  // As read() and write(), by way of begin() and end() where the volume agrees.
+  Result<std::vector<std::byte>> read_directly(std::uint64_t offset, std::size_t length) {
+    AlignedBuffer buffer = *AlignedBuffer::allocate(round_up(std::max<std::size_t>(length, 1), 512));
+    if (offset + length > volume->size().value()) return read(offset, length);
+    if (!transfer_directly(offset, buffer.span().first(length), false)) return read(offset, length);
+    if (!directly_) return fail(directly_.error());
+    return std::vector<std::byte>(buffer.data(), buffer.data() + length);
+  }
+  Result<void> write_directly(std::uint64_t offset, const std::vector<std::byte>& bytes) {
+    AlignedBuffer buffer = *AlignedBuffer::allocate(round_up(std::max<std::size_t>(bytes.size(), 1), 512));
+    std::copy(bytes.begin(), bytes.end(), buffer.data());
+    if (!transfer_directly(offset, buffer.span().first(bytes.size()), true)) return write(offset, bytes);
+    return directly_;
+  }
+
   std::unique_ptr<FakeDisk> primary;
   std::vector<std::unique_ptr<FakeDisk>> spares;
   MemoryMap map;
@@ -162,6 +190,18 @@ class VolumeRig {
   std::unique_ptr<Volume> volume;
 
  private:
+  // False when the volume wants the request done otherwise.
+  bool transfer_directly(std::uint64_t offset, std::span<std::byte> memory, bool write) {
+    DirectAccess access;
+    const ByteRange range{ByteOffset(offset), ByteOffset(offset + memory.size())};
+    if (!volume->begin(access, range, memory.data(), write)) return false;
+    carry_out(access, memory.data());
+    directly_ = {};
+    if (!volume->end(access)) directly_ = volume->recover(access, memory.data());
+    return true;
+  }
+
+  Result<void> directly_;
   RigOptions options_;
   std::unique_ptr<MapBackend> backend_;
 };

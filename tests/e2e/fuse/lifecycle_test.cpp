@@ -54,6 +54,7 @@ TEST(Lifecycle, MountTableNamesTheMapAndTheOptions) {
 
 TEST(Lifecycle, WorkersHaveClonesAndTheKernelConfirmsTheLimits) {
   const MountedDisk disk(kSize);
+  EXPECT_TRUE(disk.greeting().starts_with(ServeOptions().rings ? "ok io_uring, " : "ok blocking, ")) << disk.greeting();
   EXPECT_NE(disk.greeting().find("4 workers on cloned descriptors"), std::string::npos) << disk.greeting();
   EXPECT_NE(disk.greeting().find("max_write 1048576"), std::string::npos) << disk.greeting();
   EXPECT_TRUE(disk.greeting().ends_with("max_background 256")) << disk.greeting();

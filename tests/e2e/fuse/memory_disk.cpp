@@ -2,6 +2,7 @@
 #include "memory_disk.hpp"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -14,8 +15,9 @@ namespace remapfs::fuse::test {
 
 namespace {
 
-void* map_shared(std::size_t size) {
-  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+void* map_shared(std::size_t size, int file = -1) {
+  const int flags = MAP_SHARED | MAP_NORESERVE | (file < 0 ? MAP_ANONYMOUS : 0);
+  void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, flags, file, 0);
   if (memory == MAP_FAILED) std::abort();
   return memory;
 }
@@ -23,7 +25,10 @@ void* map_shared(std::size_t size) {
 }  // namespace
 
 SharedMemory::SharedMemory(std::uint64_t size)
-    : state_(new (map_shared(sizeof(State))) State), bytes_(static_cast<std::byte*>(map_shared(size)), size) {}
+    : state_(new (map_shared(sizeof(State))) State), file_(::memfd_create("disk", MFD_CLOEXEC)) {
+  if (::ftruncate(file_.get(), static_cast<off_t>(size)) != 0) std::abort();
+  bytes_ = {static_cast<std::byte*>(map_shared(size, file_.get())), size};
+}
 
 SharedMemory::~SharedMemory() {
   ::munmap(bytes_.data(), bytes_.size());
@@ -55,13 +60,45 @@ void SharedMemory::disarm_all() const {
   for (Fault& fault : state_->faults) fault.armed.store(false);
 }
 
+std::optional<Errc> MemoryDisk::armed(Access access, std::uint64_t begin, std::uint64_t end) const {
+  for (const SharedMemory::Fault& fault : memory_.state().faults) {
+    if (fault.armed.load() && fault.access == access && begin < fault.end && fault.begin < end) return fault.code;
+  }
+  return std::nullopt;
+}
+
 Result<void> MemoryDisk::check(Access access, std::uint64_t begin, std::uint64_t end) {
   memory_.state().calls[static_cast<std::size_t>(access)].fetch_add(1);
-  for (const SharedMemory::Fault& fault : memory_.state().faults) {
-    if (fault.armed.load() && fault.access == access && begin < fault.end && fault.begin < end) {
-      return fail(fault.code);
-    }
+  if (const auto code = armed(access, begin, end)) return fail(*code);
+  return {};
+}
+
+bool MemoryDisk::begin(DirectAccess& access, ByteRange range, const std::byte* /*memory*/, bool write) {
+  const Access kind = write ? Access::write : Access::read;
+  if (write && memory_.state().hold_writes) return false;
+  const bool fails = armed(kind, range.begin.value(), range.end.value()).has_value();
+  if (!fails) memory_.state().calls[static_cast<std::size_t>(kind)].fetch_add(1);
+  access.write = write;
+  access.range = range;
+  // In two parts where that can be: both have to arrive.
+  const ByteOffset middle = std::min(range.end, range.begin + 4096);
+  access.count = 0;
+  for (const ByteRange part : {ByteRange{range.begin, middle}, ByteRange{middle, range.end}}) {
+    if (part.empty()) continue;
+    access.parts[access.count++] = {nullptr, 0, fails ? -1 : memory_.descriptor(), part.begin, part, false, {}};
   }
+  return true;
+}
+
+bool MemoryDisk::end(DirectAccess& access) {
+  return std::all_of(access.all().begin(), access.all().end(), [](const auto& part) { return part.done; });
+}
+
+Result<void> MemoryDisk::recover(DirectAccess& access, std::byte* memory) {
+  const std::size_t size = access.range.size().value();
+  if (access.write) return write(access.range.begin, {memory, size});
+  auto done = read(access.range.begin, {memory, size});
+  if (!done) return fail(done.error());
   return {};
 }
 

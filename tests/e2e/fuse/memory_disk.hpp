@@ -5,8 +5,10 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 
+#include "core/unique_fd.hpp"
 #include "fuse/virtual_disk.hpp"
 
 namespace remapfs::fuse::test {
@@ -24,6 +26,7 @@ class SharedMemory {
   SharedMemory& operator=(const SharedMemory&) = delete;
 
   [[nodiscard]] std::span<std::byte> bytes() const { return bytes_; }
+  [[nodiscard]] int descriptor() const { return file_.get(); }
   // Fills the disk with bytes that tell their position.
   void fill_with_pattern() const;
   static std::byte pattern(std::uint64_t offset);
@@ -57,6 +60,7 @@ class SharedMemory {
 
  private:
   State* state_;
+  UniqueFd file_;
   std::span<std::byte> bytes_;
 };
 
@@ -75,7 +79,13 @@ class MemoryDisk final : public VirtualDisk {
   Result<ByteOffset> seek_data(ByteOffset from) override;
   Result<ByteOffset> seek_hole(ByteOffset from) override;
 
+  // Transfers that are to fail are given a descriptor that does not work.
+  bool begin(DirectAccess& access, ByteRange range, const std::byte* memory, bool write) override;
+  bool end(DirectAccess& access) override;
+  Result<void> recover(DirectAccess& access, std::byte* memory) override;
+
  private:
+  [[nodiscard]] std::optional<Errc> armed(Access access, std::uint64_t begin, std::uint64_t end) const;
   Result<void> check(Access access, std::uint64_t begin, std::uint64_t end);
   Result<void> clear(Access access, ByteRange range);
 

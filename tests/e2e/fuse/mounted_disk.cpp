@@ -48,13 +48,15 @@ int serve(const SharedMemory& memory, const std::string& mount_point, const Serv
   OperationsOptions operations_options;
   operations_options.root = channel->root;
   Operations operations(disk, operations_options);
-  auto descriptors = clone_descriptors(channel->descriptor, options.workers);
+  auto descriptors = clone_descriptors(channel->descriptor, options.workers * (options.rings ? 2 : 1));
   if (!descriptors) {
     ready(describe(descriptors.error()));
     return 1;
   }
   TransportOptions transport_options;
   transport_options.connection = channel->connection;
+  if (options.rings) transport_options.direct_disk = &disk;
+  transport_options.ring_workers = options.workers;
   auto transport = Transport::start(std::move(*descriptors), Operations::table(), &operations, transport_options);
   if (!transport) {
     ready(describe(transport.error()));

@@ -26,6 +26,11 @@ inline constexpr const char* kPlayground = "/mnt";
 struct ServeOptions {
   RootKind root = RootKind::directory;
   unsigned workers = 4;
+#ifdef REMAPFS_TEST_RINGS
+  bool rings = true;  // the io_uring engine
+#else
+  bool rings = false;
+#endif
   std::optional<uid_t> user;  // serves as this user, through fusermount3
   MountOptions mount;
 };

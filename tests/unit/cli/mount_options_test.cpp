@@ -19,12 +19,13 @@ TEST(MountOptions, DefaultsAreReadWrite) {
 }
 
 TEST(MountOptions, EachOfOursIsTaken) {
-  const auto settings = parse({"ro,allow_other", "on-loss=wait,workers=3"});
+  const auto settings = parse({"ro,allow_other", "on-loss=wait,workers=3,engine=blocking"});
   ASSERT_TRUE(settings);
   EXPECT_TRUE(settings->read_only);
   EXPECT_TRUE(settings->allow_other);
   EXPECT_EQ(settings->on_loss, OnLoss::wait);
   EXPECT_EQ(settings->workers, 3U);
+  EXPECT_EQ(settings->engine, MountSettings::Engine::blocking);
 }
 
 TEST(MountOptions, LaterOnesWin) {
@@ -59,7 +60,7 @@ TEST(MountOptions, EmptyOnesAreNothing) { EXPECT_TRUE(parse({"", ",", "ro,,allow
 
 TEST(MountOptions, UnknownOnesAreErrors) {
   for (const char* option : {"frobnicate", "on-loss=", "on-loss=panic", "on-loss", "workers=0", "workers=257",
-                             "workers=-1", "workers=x", "workers=", "workers=3x", "roo"}) {
+                             "engine=", "engine=fast", "workers=-1", "workers=x", "workers=", "workers=3x", "roo"}) {
     const auto settings = parse({option});
     ASSERT_FALSE(settings) << option;
     EXPECT_EQ(settings.error().code, Errc::invalid);

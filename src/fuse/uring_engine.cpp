@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <liburing.h>
+#include <poll.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <memory>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "fuse/engine.hpp"
+#include "fuse/job_pool.hpp"
+#include "fuse/page_arena.hpp"
+#include "fuse/worker_crew.hpp"
+
+// Every worker has a ring, in which its transfers are in flight, and two descriptors of the connection. One is read
+// without waiting, whenever the worker comes by; the other blocks, and is read while nothing is in flight: at depth 1 a
+// request then costs what it costs a blocking worker. Transfers are waited for a moment first, since the next request
+// usually comes with the answer of one; only then the first descriptor is polled, which costs the kernel a wake-up of
+// every poller for each request.
+//
+// A worker never blocks on anything but these: what may is done by the pool. So a worker is always there to end the
+// accesses that whoever holds a block is waiting for.
+
+namespace remapfs::fuse {
+
+namespace {
+
+constexpr std::size_t kArenaBytes = std::size_t{8} << 20U;
+// Requests that a worker has in hand; of all workers together, fewer than a volume lets in.
+constexpr unsigned kMostSlots = 128;
+constexpr unsigned kMostSlotsOfAll = 400;
+constexpr unsigned kPoolThreads = 16;
+// Requests taken before their transfers are handed to the kernel.
+constexpr unsigned kBatch = 8;
+constexpr unsigned kRingEntries = 256;
+constexpr std::uint64_t kPollTag = ~std::uint64_t{0};
+
+constexpr __kernel_timespec kMoment{0, 200'000};
+constexpr __kernel_timespec kLookAgain{0, 1'000'000};
+
+class Ring {
+ public:
+  Ring() = default;
+  ~Ring() {
+    if (made_) io_uring_queue_exit(&ring_);
+  }
+  Ring(const Ring&) = delete;
+  Ring& operator=(const Ring&) = delete;
+
+  // Disabled until the thread that will use it enables it. memory: of the transfers. Errors: unsupported, no_memory.
+  Result<void> create(unsigned most_completions, std::span<std::byte> memory) {
+    constexpr unsigned kAlways = IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE;
+    // Linux 6.1; 5.19; 5.10.
+    for (const unsigned flags :
+         {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN, 0U}) {
+      io_uring_params parameters{};
+      parameters.flags = kAlways | flags;
+      parameters.cq_entries = most_completions;
+      const int refused = io_uring_queue_init_params(kRingEntries, &ring_, &parameters);
+      if (refused == 0) {
+        made_ = true;
+        // Saves the kernel from looking up pages for every transfer. It counts as locked memory and may be refused.
+        const iovec registered{memory.data(), memory.size()};
+        fixed_ = io_uring_register_buffers(&ring_, &registered, 1) == 0;
+        return {};
+      }
+      if (refused != -EINVAL) return fail(refused == -ENOMEM ? Errc::no_memory : Errc::unsupported, -refused);
+    }
+    return fail(Errc::unsupported, EINVAL);
+  }
+  // For the thread that uses it from now on. By hand: the shared library of liburing 2.3 does not have
+  // io_uring_enable_rings().
+  void enable() {
+    REMAPFS_INVARIANT(::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0) == 0);
+  }
+  [[nodiscard]] io_uring* get() { return &ring_; }
+  [[nodiscard]] bool fixed_memory() const { return fixed_; }
+
+ private:
+  io_uring ring_{};
+  bool made_ = false;
+  bool fixed_ = false;
+};
+
+class UringWorker final : public Worker, private JobRunner {
+ public:
+  UringWorker(VirtualDisk& disk, JobPool& pool, PageArena arena, unsigned slots)
+      : disk_(disk), pool_(pool), arena_(std::move(arena)), slots_(slots) {
+    free_.reserve(slots);
+    elsewhere_.reserve(slots);
+    for (Slot& slot : slots_) {
+      slot.owner = this;
+      free_.push_back(&slot);
+    }
+  }
+
+  // Errors: unsupported, no_memory.
+  Result<void> create_ring() {
+    return ring_.create(static_cast<unsigned>(slots_.size() * DirectAccess::kMostParts + 1), arena_.bytes());
+  }
+  void adopt(std::unique_ptr<Session> patient, std::unique_ptr<Session> passing) {
+    patient_ = std::move(patient);
+    passing_ = std::move(passing);
+    patient_->set_runner(*this);
+    passing_->set_runner(*this);
+  }
+
+  void work(WorkerCrew& crew) override {
+    ring_.enable();
+    while (!crew.stopping() && turn(crew)) {
+    }
+    while (in_flight_ > 0) {
+      submit_and_wait(nullptr);
+      reap();
+    }
+    while (!elsewhere_.empty()) wait_for_return();
+  }
+
+ private:
+  // A request in hand.
+  struct Slot final : JobPool::Task {
+    enum class Next : std::uint8_t { perform, recover, finish };
+
+    UringWorker* owner = nullptr;
+    Job job;
+    DirectAccess access;
+    unsigned pending = 0;  // transfers in flight
+    PageArena::Area area;
+    Next next = Next::perform;  // for the pool
+    std::atomic<bool> returned{false};
+
+    void run() noexcept override { owner->run_elsewhere(*this); }
+  };
+
+  [[nodiscard]] bool can_take() { return !free_.empty() && !arena_.room().empty(); }
+
+  // Takes requests, hands their transfers to the kernel and answers those that are done. False: nothing comes any more.
+  bool turn(WorkerCrew& crew) {
+    take_back();
+    bool nothing_waits = false;
+    for (unsigned taken = 0; taken < kBatch && can_take() && !nothing_waits; ++taken) {
+      const Session::Received received = take(*passing_);
+      if (ended(crew, *passing_, received)) return false;
+      nothing_waits = received == Session::Received::nothing;
+    }
+    if (in_flight_ == 0) {
+      if (!can_take()) {
+        wait_for_return();
+        return true;
+      }
+      if (!nothing_waits) return true;
+      waiting.store(true, std::memory_order_seq_cst);
+      if (crew.stopping()) return false;
+      const Session::Received received = take(*patient_);
+      if (ended(crew, *patient_, received)) return false;
+      if (in_flight_ == 0) return true;
+    }
+    submit(nothing_waits);
+    return true;
+  }
+
+  Session::Received take(Session& session) {
+    const Session::Received received = session.receive(arena_.room());
+    waiting.store(false, std::memory_order_release);
+    if (received == Session::Received::request) session.process();
+    return received;
+  }
+
+  static bool ended(WorkerCrew& crew, const Session& session, Session::Received received) {
+    if (received == Session::Received::unmounted) crew.report_unmounted();
+    if (received == Session::Received::failed) crew.report_failure(session.last_errno());
+    return received == Session::Received::unmounted || received == Session::Received::failed;
+  }
+
+  void run(const Job& job) override {
+    Slot& slot = *free_.back();
+    free_.pop_back();
+    slot.job = job;
+    slot.area = {};
+    if (job.is_transfer()) {
+      slot.area = arena_.take(payload_offset() + job.range.size().value());
+      if (disk_.begin(slot.access, job.range, job.memory, job.kind == Job::Kind::write)) return start(slot);
+    }
+    send_elsewhere(slot, Slot::Next::perform);
+  }
+
+  void start(Slot& slot) {
+    slot.pending = static_cast<unsigned>(slot.access.count);
+    ++in_flight_;
+    const auto index = static_cast<std::uint64_t>(&slot - slots_.data());
+    for (std::size_t i = 0; i < slot.access.count; ++i) {
+      const DirectAccess::Part& part = slot.access.parts[i];
+      io_uring_sqe* const entry = next_entry();
+      std::byte* const memory = slot.job.memory + distance(slot.job.range.begin, part.range.begin).value();
+      const auto size = static_cast<unsigned>(part.range.size().value());
+      if (slot.access.write) {
+        ring_.fixed_memory() ? io_uring_prep_write_fixed(entry, part.descriptor, memory, size, part.at.value(), 0)
+                             : io_uring_prep_write(entry, part.descriptor, memory, size, part.at.value());
+      } else {
+        ring_.fixed_memory() ? io_uring_prep_read_fixed(entry, part.descriptor, memory, size, part.at.value(), 0)
+                             : io_uring_prep_read(entry, part.descriptor, memory, size, part.at.value());
+      }
+      io_uring_sqe_set_data64(entry, index * DirectAccess::kMostParts + i);
+    }
+  }
+
+  io_uring_sqe* next_entry() {
+    for (;;) {
+      if (io_uring_sqe* const entry = io_uring_get_sqe(ring_.get())) return entry;
+      check(io_uring_submit(ring_.get()));
+    }
+  }
+
+  // What the kernel may answer without anything being wrong.
+  static void check(int result) {
+    const bool harmless = result >= 0 || result == -EINTR || result == -EAGAIN || result == -EBUSY ||
+                          result == -ENOMEM || result == -ETIME;
+    REMAPFS_INVARIANT(harmless);
+  }
+
+  void submit(bool nothing_waits) {
+    if (!nothing_waits && can_take()) {
+      // More requests may be waiting.
+      check(io_uring_submit_and_get_events(ring_.get()));
+      reap();
+      return;
+    }
+    // Without room only what comes back helps, from the kernel or from elsewhere.
+    const bool full = !can_take();
+    submit_and_wait(full ? &kLookAgain : poll_armed_ ? nullptr : &kMoment);
+    if (reap() == 0 && !full && !poll_armed_) {
+      io_uring_sqe* const entry = next_entry();
+      io_uring_prep_poll_add(entry, passing_->descriptor(), POLLIN);
+      io_uring_sqe_set_data64(entry, kPollTag);
+      poll_armed_ = true;
+    }
+  }
+
+  void submit_and_wait(const __kernel_timespec* at_most) {
+    waiting.store(true, std::memory_order_seq_cst);
+    io_uring_cqe* completion = nullptr;
+    __kernel_timespec limit{};
+    if (at_most != nullptr) limit = *at_most;
+    check(
+        io_uring_submit_and_wait_timeout(ring_.get(), &completion, 1, at_most != nullptr ? &limit : nullptr, nullptr));
+    waiting.store(false, std::memory_order_release);
+  }
+
+  unsigned reap() {
+    unsigned seen = 0;
+    unsigned head = 0;
+    io_uring_cqe* completion = nullptr;
+    io_uring_for_each_cqe(ring_.get(), head, completion) {
+      ++seen;
+      note(completion->user_data, completion->res);
+    }
+    io_uring_cq_advance(ring_.get(), seen);
+    return seen;
+  }
+
+  void note(std::uint64_t tag, int result) {
+    if (tag == kPollTag) {
+      poll_armed_ = false;
+      return;
+    }
+    Slot& slot = slots_[tag / DirectAccess::kMostParts];
+    DirectAccess::Part& part = slot.access.parts[tag % DirectAccess::kMostParts];
+    part.done = result >= 0 && static_cast<std::uint64_t>(result) == part.range.size().value();
+    if (result < 0 && result != -EAGAIN && result != -EINTR) part.error = disk_.failure_of(part, -result);
+    if (--slot.pending != 0) return;
+    --in_flight_;
+    if (!disk_.end(slot.access)) return send_elsewhere(slot, Slot::Next::recover);
+    if (slot.job.flush_after) return send_elsewhere(slot, Slot::Next::finish);
+    finish_transfer(slot.job, {});
+    free(slot);
+  }
+
+  void free(Slot& slot) {
+    arena_.give_back(slot.area);
+    free_.push_back(&slot);
+  }
+
+  void send_elsewhere(Slot& slot, Slot::Next next) {
+    slot.next = next;
+    slot.returned.store(false, std::memory_order_relaxed);
+    elsewhere_.push_back(&slot);
+    pool_.post(slot);
+  }
+
+  // On a thread of the pool.
+  void run_elsewhere(Slot& slot) noexcept {
+    switch (slot.next) {
+      case Slot::Next::perform: perform(slot.job); break;
+      case Slot::Next::recover: finish_transfer(slot.job, disk_.recover(slot.access, slot.job.memory)); break;
+      case Slot::Next::finish: finish_transfer(slot.job, {}); break;
+    }
+    slot.returned.store(true, std::memory_order_release);
+    returns_.fetch_add(1, std::memory_order_release);
+    returns_.notify_one();
+  }
+
+  void take_back() {
+    const std::uint32_t returns = returns_.load(std::memory_order_acquire);
+    if (returns == returns_seen_) return;
+    returns_seen_ = returns;
+    std::erase_if(elsewhere_, [&](Slot* slot) {
+      if (!slot->returned.load(std::memory_order_acquire)) return false;
+      free(*slot);
+      return true;
+    });
+  }
+
+  void wait_for_return() {
+    returns_.wait(returns_seen_, std::memory_order_acquire);
+    take_back();
+  }
+
+  VirtualDisk& disk_;
+  JobPool& pool_;
+  PageArena arena_;
+  Ring ring_;                         // gone before the memory
+  std::unique_ptr<Session> patient_;  // its descriptor blocks
+  std::unique_ptr<Session> passing_;  // its descriptor does not
+  std::vector<Slot> slots_;
+  std::vector<Slot*> free_;
+  std::vector<Slot*> elsewhere_;
+  unsigned in_flight_ = 0;  // slots with transfers
+  bool poll_armed_ = false;
+  std::atomic<std::uint32_t> returns_{0};
+  std::uint32_t returns_seen_ = 0;
+};
+
+class UringEngine final : public Engine {
+ public:
+  // Errors: unsupported, no_memory.
+  Result<void> create(unsigned workers, VirtualDisk& disk) {
+    for (unsigned i = 0; i < workers; ++i) {
+      auto arena = PageArena::create(kArenaBytes);
+      if (!arena) return fail(arena.error());
+      const unsigned slots = std::min(kMostSlots, kMostSlotsOfAll / workers);
+      workers_.push_back(std::make_unique<UringWorker>(disk, pool_, std::move(*arena), slots));
+      if (auto created = workers_.back()->create_ring(); !created) return created;
+    }
+    return {};
+  }
+  void adopt(std::vector<std::unique_ptr<Session>>& sessions) {
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+      workers_[i]->adopt(std::move(sessions[2 * i]), std::move(sessions[2 * i + 1]));
+    }
+    sessions.clear();
+  }
+
+  [[nodiscard]] std::string_view name() const override { return "io_uring"; }
+  [[nodiscard]] unsigned workers() const override { return static_cast<unsigned>(workers_.size()); }
+  Result<void> start() override {
+    if (auto started = pool_.start(kPoolThreads); !started) return started;
+    std::vector<Worker*> all;
+    for (const auto& worker : workers_) all.push_back(worker.get());
+    return crew_.start(all);
+  }
+  void request_stop() override { crew_.request_stop(); }
+  Result<EndReason> wait() override { return crew_.join(); }
+
+ private:
+  // Ends in this order: the threads that take requests, those of the pool, what both of them use.
+  std::vector<std::unique_ptr<UringWorker>> workers_;
+  JobPool pool_;
+  WorkerCrew crew_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Engine>> make_uring_engine(std::vector<std::unique_ptr<Session>>& sessions, VirtualDisk& disk,
+                                                  unsigned workers) {
+  workers = std::min({kMostRingWorkers, workers, static_cast<unsigned>(sessions.size() / 2)});
+  if (workers == 0) return fail(Errc::unsupported);
+  auto engine = std::make_unique<UringEngine>();
+  if (auto created = engine->create(workers, disk); !created) return fail(created.error());
+  for (unsigned i = 0; i < workers; ++i) {
+    if (auto done = sessions[2 * i + 1]->make_non_blocking(); !done) return fail(done.error());
+  }
+  engine->adopt(sessions);
+  return engine;
+}
+
+}  // namespace remapfs::fuse

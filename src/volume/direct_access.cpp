@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+
+#include "volume/impl.hpp"
+
+// The fast road for engines that do the transfers themselves.
+
+namespace remapfs {
+
+bool Volume::Impl::plan(DirectAccess& access) {
+  access.count = 0;
+  return table->for_each_run(access.range, [&](const Run& run) {
+    if (run.kind == RunKind::attention || access.count == DirectAccess::kMostParts) return false;
+    const SpareId id = run.kind == RunKind::slot ? run.first_slot.spare : SpareId{0};
+    const Member& target = *member(id);
+    if (target.missing() || target.breaker_open() || !target.device().ready_for(access.write)) return false;
+    DirectAccess::Part& part = access.parts[access.count++];
+    part.device = &target.device();
+    part.member = id;
+    part.descriptor = part.device->native_handle();
+    part.at = place_of(run);
+    part.range = run.range;
+    part.done = false;
+    part.error.reset();
+    return true;
+  });
+}
+
+bool Volume::begin(DirectAccess& access, ByteRange range, const std::byte* memory, bool write) {
+  Impl& impl = *impl_;
+  if (write && impl.options.read_only) return false;
+  if (range.empty() || range.end.value() > impl.size.value()) return false;
+  if (!is_aligned(range.end.value(), impl.io_alignment) || !impl.io_aligned(range, memory)) return false;
+  auto pass = impl.gate.try_enter(impl.geometry.blocks_touching(range));
+  if (!pass) return false;
+  access.write = write;
+  access.range = range;
+  if (!impl.plan(access)) return false;
+  access.stay = pass->detach();
+  auto& counters = impl.my_counters();
+  (write ? counters.writes : counters.reads).fetch_add(1, std::memory_order_relaxed);
+  return true;
+}
+
+bool Volume::end(DirectAccess& access) {
+  const auto pass = BlockGate::Pass::attach(std::exchange(access.stay, nullptr));
+  bool served = true;
+  for (const DirectAccess::Part& part : access.all()) {
+    served = served && part.done;
+    if (part.done) impl_->note_success(*impl_->member(part.member), part.at, access.write);
+  }
+  return served;
+}
+
+Result<void> Volume::recover(DirectAccess& access, std::byte* memory) {
+  REMAPFS_INVARIANT(access.stay == nullptr);
+  std::optional<Error> first_error;
+  for (DirectAccess::Part& part : access.all()) {
+    if (part.done) continue;
+    auto done = impl_->retry_after_resume(
+        [&](const Deadline& deadline) { return impl_->recover_part(access, part, memory, deadline); });
+    if (done) continue;
+    if (!first_error) first_error = std::move(done).error();
+    // The rest is still read after a lost sector, so that one request finds all that is lost in it.
+    if (first_error->code != Errc::lost || access.write) break;
+  }
+  if (!first_error) return {};
+  auto& counters = impl_->my_counters();
+  (access.write ? counters.write_errors : counters.read_errors).fetch_add(1, std::memory_order_relaxed);
+  return fail(std::move(*first_error));
+}
+
+Result<void> Volume::Impl::recover_part(const DirectAccess& access, DirectAccess::Part& part, std::byte* memory,
+                                        const Deadline& deadline) {
+  std::byte* const place = memory + distance(access.range.begin, part.range.begin).value();
+  if (part.error && is_media_error(*part.error)) {
+    // Once: whoever comes back from waiting for a resume starts over.
+    const FailedAccess failed{member(part.member), part.at};
+    part.error.reset();
+    return access.write ? slow_write(part.range, place, deadline, failed)
+                        : slow_read(part.range, place, deadline, failed);
+  }
+  return access.write ? write_request(part.range, place, deadline) : read_request(part.range, place, deadline);
+}
+
+bool Volume::waits_for_devices() const { return !impl_->member(0)->device().geometry().in_memory; }
+
+bool Volume::has_direct_access() const {
+  return std::all_of(impl_->members.begin(), impl_->members.end(), [](const std::unique_ptr<Member>& one) {
+    if (!one || one->missing()) return true;
+    return one->device().geometry().direct && one->device().native_handle() >= 0;
+  });
+}
+
+}  // namespace remapfs
