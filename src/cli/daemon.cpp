@@ -41,6 +41,7 @@ constexpr const char* kMountEvent = "mount";
 constexpr const char* kUnmountEvent = "unmount";
 // A connection whose last mount is gone ends at once, unless it is in use where we cannot see it.
 constexpr int kUnmountPatienceMs = 5000;
+constexpr int kConnectionCheckMs = 1000;
 // All stacks are resident under mlockall; the default of 8 MiB each would be most of the daemon.
 constexpr std::size_t kThreadStackBytes = std::size_t{1} << 20U;
 
@@ -161,6 +162,7 @@ class Service {
   // Where the volume is mounted now, as far as this mount namespace sees: empty when it is not.
   [[nodiscard]] std::vector<fuse::MountEntry> our_mounts() const;
   void handle_signals();
+  [[nodiscard]] bool connection_ended() const;
   // Errors: interrupted, when a signal has come that ends the service before it began.
   Result<void> go_on();
 
@@ -366,6 +368,11 @@ void Service::handle_signals() {
   }
 }
 
+bool Service::connection_ended() const {
+  pollfd connection{channel_.descriptor.get(), 0, 0};
+  return ::poll(&connection, 1, 0) == 1 && (connection.revents & POLLERR) != 0;
+}
+
 void Service::run() {
   std::atomic<bool> ended = false;
   std::thread waiter([&] {
@@ -374,17 +381,15 @@ void Service::run() {
     ended = true;
     requests_.wake();
   });
-  pollfd entries[3] = {
-      {signals_.get(), POLLIN, 0}, {requests_.descriptor(), POLLIN, 0}, {channel_.descriptor.get(), 0, 0}};
+  pollfd entries[2] = {{signals_.get(), POLLIN, 0}, {requests_.descriptor(), POLLIN, 0}};
+  // Who waits for a device does not see the connection end. It is looked at now and then, and not polled with the rest:
+  // every request wakes whoever polls it, for whatever event.
+  const bool watch = spec_.settings.on_loss == OnLoss::wait;
   while (!ended) {
-    const int ready = ::poll(entries, 3, requests_.any() ? kUnmountPatienceMs : -1);
+    const int ready = ::poll(entries, 2, requests_.any() ? kUnmountPatienceMs : watch ? kConnectionCheckMs : -1);
     requests_.clear_wake();
     handle_signals();
-    if ((entries[2].revents & POLLERR) != 0) {
-      // The connection has ended: nobody waits any more for those who wait for a device.
-      assembled_.volume->interrupt_waits();
-      entries[2].fd = -1;
-    }
+    if (watch && connection_ended()) assembled_.volume->interrupt_waits();
     if (!requests_.any()) continue;
     // Success is answered at the very end, when the map is closed.
     if (const auto unmounted = try_unmount(); !unmounted) {

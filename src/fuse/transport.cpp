@@ -26,8 +26,8 @@ Result<std::unique_ptr<Engine>> make_engine(std::vector<std::unique_ptr<Session>
     if (!info.cloned) {
       info.no_uring = "/dev/fuse may not be opened for descriptors of its own";
     } else {
-      const unsigned cores = std::max(1U, std::thread::hardware_concurrency());
-      const unsigned wanted = options.ring_workers != 0 ? options.ring_workers : cores;
+      const unsigned half = std::max(1U, std::thread::hardware_concurrency() / 2);
+      const unsigned wanted = options.ring_workers != 0 ? options.ring_workers : half;
       auto engine = make_uring_engine(sessions, *options.direct_disk, wanted);
       if (engine) return engine;
       info.no_uring = describe(engine.error());

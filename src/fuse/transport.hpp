@@ -42,7 +42,7 @@ struct TransportOptions {
   // Given: io_uring does the transfers of this disk, where there is io_uring and each worker has a descriptor of its
   // own.
   VirtualDisk* direct_disk = nullptr;
-  unsigned ring_workers = 0;  // then; 0: one a core
+  unsigned ring_workers = 0;  // then; 0: one for two cores
   std::chrono::milliseconds init_patience{10000};
 };
 

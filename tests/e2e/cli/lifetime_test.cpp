@@ -8,6 +8,7 @@
 
 #include <csignal>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 
 #include "core/unique_fd.hpp"
@@ -56,6 +57,32 @@ TEST_F(CliLifetime, DaemonIsAnIoFlusherBeforeItHasThreads) {
   const std::string noted = std::to_string(daemon()) + " 1\n";
   EXPECT_EQ(std::filesystem::file_size(log), noted.size());
   EXPECT_EQ(read_bytes(log, 0, noted.size()), noted);
+}
+
+TEST_F(CliLifetime, RequestsWakeNobodyWhoDoesNotServeThem) {
+  const auto wake_ups = [&] {
+    std::ifstream file(fmt::format("/proc/{0}/task/{0}/status", daemon_));
+    for (std::string word; file >> word;) {
+      std::uint64_t count = 0;
+      if (word == "voluntary_ctxt_switches:" && file >> count) return count;
+    }
+    return std::uint64_t{0};
+  };
+  const std::uint64_t before = wake_ups();
+  ASSERT_GT(before, 0U);
+  ASSERT_EQ(run_program({"dd", "if=" + disk_, "of=/dev/null", "bs=512", "count=2000", "iflag=direct"}).exit_code, 0);
+  EXPECT_LT(wake_ups() - before, 100U) << "the main thread of the daemon";
+}
+
+TEST_F(CliLifetime, EngineIsTheOneAskedForAndStatusSaysSo) {
+  for (const std::string engine : {"blocking", "io_uring"}) {
+    unmount();
+    mount({"-o", "engine=" + engine});
+    const auto now = status(map_);
+    // Containers may forbid io_uring.
+    EXPECT_EQ(now["engine"], now["transport"]["no_io_uring"].is_null() ? engine : "blocking");
+    EXPECT_EQ(read_bytes(disk_, 12345, 5000), known_bytes(12345, 5000));
+  }
 }
 
 TEST_F(CliLifetime, SigtermAndSigintUnmountInOrder) {
