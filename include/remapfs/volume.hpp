@@ -90,7 +90,9 @@ struct DirectAccess {
   ByteRange range;
   std::array<Part, kMostParts> parts;
   std::size_t count = 0;  // of parts
-  void* stay = nullptr;   // the volume's own
+  // The volume's own.
+  void* stay = nullptr;
+  std::uint64_t generation = 0;
 
   [[nodiscard]] std::span<Part> all() { return std::span(parts).first(count); }
 };
@@ -132,7 +134,8 @@ class Volume {
   // As read() and write(), for those who do the transfers themselves. begin() fills `access` with the accesses that
   // serve the request, when none of it asks for care; false: the request has to go through read() or write().
   // memory: where the request's bytes are, or will be, until end(). end(): all parts are done or failed; true: the
-  // request was served. Otherwise recover() finishes it, the slow way; errors as read() and write().
+  // request was served, if it is answered now. Otherwise recover() finishes it, the slow way; errors as read() and
+  // write().
   // Neither begin() nor end() waits for anything or anybody; a thread may have any number of accesses open, and no
   // other call of this class may be made by a thread that others wait for with an access of its own open.
   bool begin(DirectAccess& access, ByteRange range, const std::byte* memory, bool write);

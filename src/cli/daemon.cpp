@@ -287,6 +287,7 @@ void Service::undo_start() {
   if (target_) target_->detach();
   requests_.answer_for_good(fail(Errc::failed, "the mount failed, this volume, see what mount said"));
   if (server_) server_->stop();
+  if (assembled_.volume) assembled_.volume->interrupt_waits();
   transport_.reset();
   channel_.descriptor.reset();
   if (mounted_) std::ignore = fuse::unmount_fuse(channel_.mount_point);

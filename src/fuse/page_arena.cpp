@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 #include <utility>
 
 #include "remapfs/units.hpp"
@@ -21,7 +22,8 @@ Result<PageArena> PageArena::create(std::size_t bytes) {
 
 PageArena::PageArena(PageBuffer memory)
     : memory_(std::move(memory)),
-      pages_(memory_.bytes().size() / payload_offset()),
+      page_(payload_offset()),
+      pages_(memory_.bytes().size() / page_),
       taken_((pages_ + kBits - 1) / kBits),
       hole_end_(pages_) {}
 
@@ -36,7 +38,7 @@ std::size_t PageArena::next(std::size_t from) const {
 }
 
 bool PageArena::find_hole(std::size_t begin, std::size_t end) {
-  const std::size_t needed = request_room() / payload_offset();
+  const std::size_t needed = request_room() / page_;
   while (begin < end) {
     begin = next<false>(begin);
     const std::size_t stop = next<true>(begin);
@@ -51,28 +53,46 @@ bool PageArena::find_hole(std::size_t begin, std::size_t end) {
 }
 
 std::span<std::byte> PageArena::room() {
-  const std::size_t page = payload_offset();
-  if ((hole_end_ - hole_begin_) * page < request_room()) {
+  if ((hole_end_ - hole_begin_) * page_ < request_room()) {
     // Onwards from the last request, whose older ones are likely to be done where the search starts over.
     if (!find_hole(hole_begin_, pages_) && !find_hole(0, hole_begin_)) return {};
   }
-  return memory_.bytes().subspan(hole_begin_ * page, request_room());
+  return memory_.bytes().subspan(hole_begin_ * page_, request_room());
 }
 
 PageArena::Area PageArena::take(std::size_t used) {
-  const Area area{static_cast<std::uint32_t>(hole_begin_),
-                  static_cast<std::uint32_t>((used + payload_offset() - 1) / payload_offset())};
+  const Area area{static_cast<std::uint32_t>(hole_begin_), static_cast<std::uint32_t>((used + page_ - 1) / page_)};
   REMAPFS_INVARIANT(area.first + area.count <= hole_end_);
-  for (std::size_t i = area.first; i < area.first + area.count; ++i)
-    taken_[i / kBits] |= std::uint64_t{1} << (i % kBits);
+  mark(area, true);
   hole_begin_ += area.count;
   return area;
 }
 
-void PageArena::give_back(Area area) {
+void PageArena::give_back(Area area) { mark(area, false); }
+
+void PageArena::mark(Area area, bool taken) {
   for (std::size_t i = area.first; i < area.first + area.count; ++i) {
-    taken_[i / kBits] &= ~(std::uint64_t{1} << (i % kBits));
+    const std::uint64_t bit = std::uint64_t{1} << (i % kBits);
+    taken_[i / kBits] = taken ? taken_[i / kBits] | bit : taken_[i / kBits] & ~bit;
   }
+}
+
+PageArena::Area PageArena::move_up(Area area, std::uint32_t skip) {
+  const std::uint32_t count = area.count - skip;
+  std::size_t free = 0;
+  for (std::size_t page = pages_; page > area.first + area.count; --page) {
+    const bool taken = (taken_[(page - 1) / kBits] >> ((page - 1) % kBits) & 1U) != 0;
+    free = taken ? 0 : free + 1;
+    if (free < count) continue;
+    const Area above{static_cast<std::uint32_t>(page - 1), count};
+    std::memcpy(begin_of(above), begin_of(area) + skip * page_, count * page_);
+    mark(above, true);
+    give_back(area);
+    // The room for the next request may have been there.
+    hole_end_ = std::max(hole_begin_, std::min<std::size_t>(hole_end_, above.first));
+    return above;
+  }
+  return area;
 }
 
 }  // namespace remapfs::fuse

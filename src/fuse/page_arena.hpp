@@ -33,6 +33,10 @@ class PageArena {
   // Takes what the request in room() needs: its first `used` bytes.
   Area take(std::size_t used);
   void give_back(Area area);
+  // Moves what `area` holds from its page `skip` on as far up as there is room, and gives the area back: what stays for
+  // long must not cut the room for requests to pieces. The area itself when there is no room above it.
+  Area move_up(Area area, std::uint32_t skip);
+  [[nodiscard]] std::byte* begin_of(Area area) const { return memory_.bytes().data() + area.first * page_; }
 
  private:
   explicit PageArena(PageBuffer memory);
@@ -40,8 +44,10 @@ class PageArena {
   template <bool kTaken>
   [[nodiscard]] std::size_t next(std::size_t from) const;
   bool find_hole(std::size_t begin, std::size_t end);
+  void mark(Area area, bool taken);
 
   PageBuffer memory_;
+  std::size_t page_;  // bytes
   std::size_t pages_;
   std::vector<std::uint64_t> taken_;  // a bit a page
   std::size_t hole_begin_ = 0;        // free pages that go on at least to hole_end_

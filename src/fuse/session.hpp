@@ -21,7 +21,7 @@ struct RequestContext {
   void* service = nullptr;       // as given to the transport
   std::span<std::byte> payload;  // page-aligned, kMaxRequestSize long, of the request that is being processed; holds
                                  // the data of a WRITE, is free for a READ's data until its reply
-  JobRunner* runner = nullptr;  // takes what may block
+  JobRunner* runner = nullptr;   // takes what may block
 };
 
 // What to ask of the kernel in FUSE_INIT.

@@ -30,7 +30,10 @@ namespace remapfs::fuse {
 
 namespace {
 
+// Of each worker, for requests on the way; and of all together, for what waits elsewhere: as much as the pool has in
+// hand.
 constexpr std::size_t kArenaBytes = std::size_t{8} << 20U;
+constexpr std::size_t kWaitingBytes = std::size_t{18} << 20U;
 // Requests that a worker has in hand; of all workers together, fewer than a volume lets in.
 constexpr unsigned kMostSlots = 128;
 constexpr unsigned kMostSlotsOfAll = 400;
@@ -38,7 +41,9 @@ constexpr unsigned kPoolThreads = 16;
 // Requests taken before their transfers are handed to the kernel.
 constexpr unsigned kBatch = 8;
 constexpr unsigned kRingEntries = 256;
-constexpr std::uint64_t kPollTag = ~std::uint64_t{0};
+// liburing's own are the last ones.
+constexpr std::uint64_t kPollTag = std::uint64_t{1} << 62U;
+constexpr std::uint64_t kCancelTag = kPollTag + 1;
 
 constexpr __kernel_timespec kMoment{0, 200'000};
 constexpr __kernel_timespec kLookAgain{0, 1'000'000};
@@ -114,7 +119,13 @@ class UringWorker final : public Worker, private JobRunner {
     ring_.enable();
     while (!crew.stopping() && turn(crew)) {
     }
-    while (in_flight_ > 0) {
+    // A poll that is left armed keeps the connection open for a while.
+    if (poll_armed_) {
+      io_uring_sqe* const entry = next_entry();
+      io_uring_prep_poll_remove(entry, kPollTag);
+      io_uring_sqe_set_data64(entry, kCancelTag);
+    }
+    while (in_flight_ > 0 || poll_armed_) {
       submit_and_wait(nullptr);
       reap();
     }
@@ -124,7 +135,7 @@ class UringWorker final : public Worker, private JobRunner {
  private:
   // A request in hand.
   struct Slot final : JobPool::Task {
-    enum class Next : std::uint8_t { perform, recover, finish };
+    enum class Next : std::uint8_t { perform, recover };
 
     UringWorker* owner = nullptr;
     Job job;
@@ -264,18 +275,15 @@ class UringWorker final : public Worker, private JobRunner {
   }
 
   void note(std::uint64_t tag, int result) {
-    if (tag == kPollTag) {
-      poll_armed_ = false;
-      return;
-    }
+    if (tag == kPollTag) poll_armed_ = false;
+    if (tag == kPollTag || tag == kCancelTag) return;
     Slot& slot = slots_[tag / DirectAccess::kMostParts];
     DirectAccess::Part& part = slot.access.parts[tag % DirectAccess::kMostParts];
     part.done = result >= 0 && static_cast<std::uint64_t>(result) == part.range.size().value();
     if (result < 0 && result != -EAGAIN && result != -EINTR) part.error = disk_.failure_of(part, -result);
     if (--slot.pending != 0) return;
     --in_flight_;
-    if (!disk_.end(slot.access)) return send_elsewhere(slot, Slot::Next::recover);
-    if (slot.job.flush_after) return send_elsewhere(slot, Slot::Next::finish);
+    if (!disk_.end(slot.access) || slot.job.flush_after) return send_elsewhere(slot, Slot::Next::recover);
     finish_transfer(slot.job, {});
     free(slot);
   }
@@ -286,6 +294,13 @@ class UringWorker final : public Worker, private JobRunner {
   }
 
   void send_elsewhere(Slot& slot, Slot::Next next) {
+    if (slot.area.count > 0) {
+      const auto header = static_cast<std::uint32_t>(
+          static_cast<std::size_t>(slot.job.memory - arena_.begin_of(slot.area)) / payload_offset());
+      const PageArena::Area before = slot.area;
+      slot.area = arena_.move_up(before, header);
+      if (slot.area.first != before.first) slot.job.memory = arena_.begin_of(slot.area);
+    }
     slot.next = next;
     slot.returned.store(false, std::memory_order_relaxed);
     elsewhere_.push_back(&slot);
@@ -296,11 +311,11 @@ class UringWorker final : public Worker, private JobRunner {
   void run_elsewhere(Slot& slot) noexcept {
     switch (slot.next) {
       case Slot::Next::perform: perform(slot.job); break;
+      // When all of it is done already, it is done again if a device was lost and came back.
       case Slot::Next::recover: finish_transfer(slot.job, disk_.recover(slot.access, slot.job.memory)); break;
-      case Slot::Next::finish: finish_transfer(slot.job, {}); break;
     }
     slot.returned.store(true, std::memory_order_release);
-    returns_.fetch_add(1, std::memory_order_release);
+    returns_.fetch_add(1, std::memory_order_seq_cst);
     returns_.notify_one();
   }
 
@@ -340,7 +355,7 @@ class UringEngine final : public Engine {
   // Errors: unsupported, no_memory.
   Result<void> create(unsigned workers, VirtualDisk& disk) {
     for (unsigned i = 0; i < workers; ++i) {
-      auto arena = PageArena::create(kArenaBytes);
+      auto arena = PageArena::create(round_up(kArenaBytes + kWaitingBytes / workers, std::size_t{2} << 20U));
       if (!arena) return fail(arena.error());
       const unsigned slots = std::min(kMostSlots, kMostSlotsOfAll / workers);
       workers_.push_back(std::make_unique<UringWorker>(disk, pool_, std::move(*arena), slots));

@@ -94,7 +94,12 @@ Result<void> PosixDevice::explain(Result<void> result) const {
 }
 
 bool PosixDevice::ready_for(bool write) const {
-  return write ? check_writable().has_value() : check_present().has_value();
+  if (!check_present() || (write && options_.read_only)) return false;
+  if (!write || geometry_.block_device) return true;
+  // What check_writable() asks for, but not of a server far away: engines wait for nothing.
+  struct statx status {};
+  return ::statx(main_.get(), "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_SIZE, &status) == 0 &&
+         status.stx_size >= geometry_.size.value();
 }
 
 Error PosixDevice::failure_of(int os_errno) const { return explain(device_failure(os_errno)).error(); }

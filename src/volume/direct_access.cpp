@@ -36,6 +36,7 @@ bool Volume::begin(DirectAccess& access, ByteRange range, const std::byte* memor
   access.write = write;
   access.range = range;
   if (!impl.plan(access)) return false;
+  access.generation = impl.generation.load(std::memory_order_acquire);
   access.stay = pass->detach();
   auto& counters = impl.my_counters();
   (write ? counters.writes : counters.reads).fetch_add(1, std::memory_order_relaxed);
@@ -54,20 +55,36 @@ bool Volume::end(DirectAccess& access) {
 
 Result<void> Volume::recover(DirectAccess& access, std::byte* memory) {
   REMAPFS_INVARIANT(access.stay == nullptr);
+  auto done = impl_->retry_after_resume(
+      access.write, [&](const Deadline& deadline) { return impl_->recover_parts(access, memory, deadline); });
+  if (done) return {};
+  auto& counters = impl_->my_counters();
+  (access.write ? counters.write_errors : counters.read_errors).fetch_add(1, std::memory_order_relaxed);
+  return done;
+}
+
+Result<void> Volume::Impl::recover_parts(DirectAccess& access, std::byte* memory, const Deadline& deadline) {
+  const std::uint64_t now = generation.load(std::memory_order_acquire);
+  if (access.write && access.generation != now) {
+    // What was written before may have vanished with the device, and somebody else's flush may have been told.
+    for (DirectAccess::Part& part : access.all()) {
+      part.done = false;
+      part.error.reset();
+    }
+    access.generation = now;
+  }
   std::optional<Error> first_error;
   for (DirectAccess::Part& part : access.all()) {
     if (part.done) continue;
-    auto done = impl_->retry_after_resume(
-        [&](const Deadline& deadline) { return impl_->recover_part(access, part, memory, deadline); });
+    auto done = recover_part(access, part, memory, deadline);
+    part.done = done.has_value();
     if (done) continue;
     if (!first_error) first_error = std::move(done).error();
     // The rest is still read after a lost sector, so that one request finds all that is lost in it.
     if (first_error->code != Errc::lost || access.write) break;
   }
-  if (!first_error) return {};
-  auto& counters = impl_->my_counters();
-  (access.write ? counters.write_errors : counters.read_errors).fetch_add(1, std::memory_order_relaxed);
-  return fail(std::move(*first_error));
+  if (first_error) return fail(std::move(*first_error));
+  return {};
 }
 
 Result<void> Volume::Impl::recover_part(const DirectAccess& access, DirectAccess::Part& part, std::byte* memory,

@@ -180,7 +180,7 @@ Result<std::size_t> Volume::read(ByteOffset offset, std::span<std::byte> buffer)
     const std::size_t piece = std::min<std::size_t>(length - done, kMaxRequestSize);
     const ByteRange range{offset + done, offset + done + piece};
     auto result = impl_->retry_after_resume(
-        [&](const Deadline& deadline) { return impl_->read_request(range, buffer.data() + done, deadline); });
+        false, [&](const Deadline& deadline) { return impl_->read_request(range, buffer.data() + done, deadline); });
     if (!result) {
       counters.read_errors.fetch_add(1, std::memory_order_relaxed);
       return fail(std::move(result).error());
@@ -202,7 +202,7 @@ Result<void> Volume::write(ByteOffset offset, std::span<const std::byte> data) {
       const std::size_t piece = std::min<std::size_t>(data.size() - done, kMaxRequestSize);
       const ByteRange range{offset + done, offset + done + piece};
       auto result = impl_->retry_after_resume(
-          [&](const Deadline& deadline) { return impl_->write_request(range, data.data() + done, deadline); });
+          true, [&](const Deadline& deadline) { return impl_->write_request(range, data.data() + done, deadline); });
       if (!result) return result;
       done += piece;
     }

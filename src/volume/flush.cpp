@@ -25,7 +25,7 @@ Result<void> Volume::Impl::flush_member(Member& member) {
 }
 
 Result<void> Volume::Impl::flush() {
-  return retry_after_resume([&](const Deadline&) {
+  return retry_after_resume(false, [&](const Deadline&) {
     // All of them are synced whatever becomes of one. What failed will not be said again: it outranks what may wait.
     Result<void> answer = flush_member(*member(0));
     for_each_spare([&](Member& spare) {
@@ -65,6 +65,7 @@ Result<Outcome> Volume::Impl::resume() {
       }
       if (member->trust_again()) was_bad = true;
     }
+    generation.fetch_add(1, std::memory_order_release);
   }
   {
     MutexLock lock(resume_mutex);

@@ -23,19 +23,6 @@
 
 namespace remapfs {
 
-// Changes to the entries of blocks under one hold, gathered to become durable in one commit.
-struct Batch {
-  struct Entry {
-    MapChange change;
-    std::span<const std::byte> slot_content;  // of a new slot; written again elsewhere if the slot proves bad
-  };
-  std::vector<Entry> entries;
-  std::vector<SlotAddress> retired;  // slots found bad on the way
-  std::vector<Event> events;
-
-  [[nodiscard]] bool empty() const { return entries.empty() && retired.empty() && events.empty(); }
-};
-
 // A block under its hold: its entry, where its data is, and what of it can be read.
 struct HeldBlock {
   BlockIndex block;
@@ -69,6 +56,28 @@ struct BlockPart {
   [[nodiscard]] std::uint64_t size() const { return end - begin; }
   [[nodiscard]] SectorMask touched() const { return BlockGeometry::sectors_touching(begin, end); }
   [[nodiscard]] SectorMask covered() const { return BlockGeometry::sectors_covered(begin, end); }
+};
+
+// A write in place that failed: what it was to replace may be ruined, also around the request's own bytes.
+struct AtRisk {
+  HeldBlock held;
+  BlockPart part;
+  SectorMask good = 0;                // sectors around the part that are in the buffer
+  std::span<const std::byte> buffer;  // the block, as long as the batch
+};
+
+// Changes to the entries of blocks under one hold, gathered to become durable in one commit.
+struct Batch {
+  struct Entry {
+    MapChange change;
+    std::span<const std::byte> slot_content;  // of a new slot; written again elsewhere if the slot proves bad
+  };
+  std::vector<Entry> entries;
+  std::vector<SlotAddress> retired;  // slots found bad on the way
+  std::vector<Event> events;
+  std::vector<AtRisk> at_risk;  // whatever becomes of the entries
+
+  [[nodiscard]] bool empty() const { return entries.empty() && retired.empty() && events.empty(); }
 };
 
 // Lock order: scratch, then the gate (one hold that waits), then the commit, then the table's and the slot
@@ -115,12 +124,14 @@ struct Volume::Impl {
   // What is left of the range without blocks whose part is off the devices' grid; may be empty or reversed.
   [[nodiscard]] ByteRange aligned_blocks(ByteRange range) const;
   Result<void> read_unaligned(ByteRange range, std::byte* out, const Deadline& deadline);
+  // stores: the body writes something that has to be stored when it is over.
   template <class Body>
-  Result<void> retry_after_resume(Body&& body);
+  Result<void> retry_after_resume(bool stores, Body&& body);
 
   // --- for engines (direct_access.cpp) ---
   // Cuts access.range into parts; false when it asks for care.
   bool plan(DirectAccess& access);
+  Result<void> recover_parts(DirectAccess& access, std::byte* memory, const Deadline& deadline);
   Result<void> recover_part(const DirectAccess& access, DirectAccess::Part& part, std::byte* memory,
                             const Deadline& deadline);
 
@@ -138,10 +149,11 @@ struct Volume::Impl {
   };
   InPlace write_in_place(const HeldBlock& held, BlockPart part, const std::byte* data, std::span<std::byte> buffer,
                          const Deadline& deadline);
-  // After a write in place failed and nothing took its place: sectors around the part, `good` in the buffer, that hold
-  // other bytes now are lost.
-  void stage_ruined_edges(const HeldBlock& held, BlockPart part, SectorMask good, std::span<const std::byte> buffer,
-                          std::span<std::byte> aside, Batch& batch);
+  // After a write in place failed: of the sectors around its part those that hold other bytes now.
+  [[nodiscard]] static SectorMask ruined_edges(const AtRisk& risk, std::span<std::byte> aside);
+  void stage_ruined_edges(Batch& batch, std::span<std::byte> aside);
+  // The block answers nothing until remount.
+  void poison_ruined(BlockIndex block);
   // good: sectors that are in the buffer. They are not read again: a failed write may have ruined them.
   Result<void> write_to_new_slot(const HeldBlock& held, BlockPart part, const std::byte* data, SectorMask good,
                                  std::span<std::byte> buffer, std::span<std::byte> aside, const Deadline& deadline,
@@ -152,7 +164,8 @@ struct Volume::Impl {
   Result<void> for_each_held_block(ByteRange range, const Deadline& deadline, Step&& step, bool settle_matters);
 
   // --- staging and settling (staging.cpp) ---
-  Result<HeldBlock> look_up(BlockIndex block);
+  // suspended_too: although the breaker of its device is open.
+  Result<HeldBlock> look_up(BlockIndex block, bool suspended_too = false);
   // Writes content to a free slot; slots that fail are retired into the batch. Errors: no_space, failed, suspended.
   Result<SlotAddress> write_slot(std::span<const std::byte> content, std::span<std::byte> aside, Batch& batch);
   [[nodiscard]] ByteOffset slot_offset(SlotAddress where) const;
@@ -252,6 +265,7 @@ struct Volume::Impl {
   std::condition_variable_any resumed;
   bool closing GUARDED_BY(resume_mutex) = false;
   std::uint64_t resumes GUARDED_BY(resume_mutex) = 0;  // attempts, whether every device came back or not
+  std::atomic<std::uint64_t> generation{0};            // the same, counted while no request is inside
   bool closed = false;
 
   std::atomic<std::uint64_t> remapped_blocks{0};
@@ -321,9 +335,14 @@ Result<void> Volume::Impl::for_each_held_block(ByteRange range, const Deadline& 
         keep(std::move(result).error());
       }
     }
-    if (auto settled = settle(batch, scratch.aside()); !settled && settle_matters) {
-      keep(std::move(settled).error());
-      go_on = false;
+    if (auto settled = settle(batch, scratch.aside()); !settled) {
+      for (const AtRisk& risk : batch.at_risk) {
+        if (ruined_edges(risk, scratch.aside()) != 0) poison_ruined(risk.held.block);
+      }
+      if (settle_matters) {
+        keep(std::move(settled).error());
+        go_on = false;
+      }
     }
     if (!go_on) break;
   }
@@ -331,12 +350,15 @@ Result<void> Volume::Impl::for_each_held_block(ByteRange range, const Deadline& 
   return {};
 }
 
-// While a breaker is open and on-loss=wait, requests wait here, with nothing in hand, and start over.
+// While a breaker is open and on-loss=wait, requests wait here, with nothing in hand, and start over. So do those that
+// stored something when a device was taken back meanwhile: it may have lost a part of it, and told another's flush.
 template <class Body>
-Result<void> Volume::Impl::retry_after_resume(Body&& body) {
+Result<void> Volume::Impl::retry_after_resume(bool stores, Body&& body) {
   for (;;) {
     const std::uint64_t seen = options.on_loss == OnLoss::fail ? 0 : resumes_so_far();
+    const std::uint64_t before = generation.load(std::memory_order_acquire);
     Result<void> result = body(Deadline(options.request_budget));
+    if (result && stores && generation.load(std::memory_order_acquire) != before) continue;
     if (result || result.error().code != Errc::suspended || options.on_loss == OnLoss::fail) return result;
     if (auto go_on = wait_for_resume(seen); !go_on) return result;
   }

@@ -17,6 +17,8 @@ constexpr std::size_t kOtherPlaces = 16;
 // A probe may hold a second block beside the one at fault, but must not wait for its other users for long: two
 // requests that probe each other's block would wait for each other.
 constexpr std::chrono::milliseconds kProbeHold{50};
+// For reading the rest of a block that a probe has ruined; after that its ruined sectors are given up.
+constexpr std::chrono::milliseconds kRescueTime{1000};
 }  // namespace
 
 Result<void> Volume::Impl::confirm_media(Member& member, const Error& error, bool write, ByteRange fault,
@@ -115,14 +117,15 @@ bool Volume::Impl::still_there(ByteOffset at, std::span<const std::byte> bytes, 
 void Volume::Impl::rescue(BlockIndex block, SectorMask known, std::span<std::byte> content,
                           std::span<std::byte> aside) {
   const auto settled = [&](auto&& stage) {
-    const auto held = look_up(block);
+    // Another probe may have opened the breaker: what is ruined is ruined.
+    const auto held = look_up(block, true);
     if (!held) return false;
     Batch batch;
     const bool staged = stage(*held, batch);
     return settle(batch, aside) && staged;
   };
   const auto relocate = [&](const HeldBlock& held, Batch& batch) {
-    const Deadline deadline(options.request_budget);
+    const Deadline deadline(kRescueTime);
     return stage_relocation(held, known, content, aside, deadline, Cause::write_error, batch).has_value();
   };
   const auto lose = [&](const HeldBlock& held, Batch& batch) {
@@ -130,8 +133,13 @@ void Volume::Impl::rescue(BlockIndex block, SectorMask known, std::span<std::byt
     return true;
   };
   if (settled(relocate) || settled(lose)) return;
-  // Neither a slot nor a map: the block answers nothing until remount.
-  if (table->find(block) || !table->reserve(1)) return;
+  // Neither a slot nor a map.
+  poison_ruined(block);
+}
+
+void Volume::Impl::poison_ruined(BlockIndex block) {
+  tell({"ruined", block, "a failed write ruined it, and neither a slot nor the map took note: it answers nothing now"});
+  if (!table->find(block) && !table->reserve(1)) return;
   publish(block, Mapping{EntryState::poisoned, {}, 0});
 }
 

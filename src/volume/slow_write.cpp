@@ -50,18 +50,22 @@ Result<void> Volume::Impl::slow_write(ByteRange range, const std::byte* data, co
           }
           const Error& error = tried.result.error();
           if (error.code == Errc::deadline) return tried.result;
+          good = tried.good & held.valid;
+          may_be_ruined = !failed_here && !tried.edge_failed;
+          if (may_be_ruined) batch.at_risk.push_back({held, part, good, buffer});
           auto media = confirm_media(*held.member, error, !tried.edge_failed, held.on_device(), aside);
-          if (!media) return media;
+          if (!media) {
+            if (may_be_ruined) stage_ruined_edges(batch, aside);
+            return media;
+          }
           if (held.has_slot()) {
             cause = Cause::slot_error;
           } else if (tried.edge_failed) {
             cause = Cause::read_error;
           }
-          good = tried.good & held.valid;
-          may_be_ruined = !failed_here && !tried.edge_failed;
         }
         auto moved = write_to_new_slot(held, part, from, good, buffer, aside, deadline, cause, batch);
-        if (!moved && may_be_ruined) stage_ruined_edges(held, part, good, buffer, aside, batch);
+        if (!moved && may_be_ruined) stage_ruined_edges(batch, aside);
         return moved;
       },
       /*settle_matters=*/true);
@@ -93,30 +97,36 @@ Volume::Impl::InPlace Volume::Impl::write_in_place(const HeldBlock& held, BlockP
   return done;
 }
 
-void Volume::Impl::stage_ruined_edges(const HeldBlock& held, BlockPart part, SectorMask good,
-                                      std::span<const std::byte> buffer, std::span<std::byte> aside, Batch& batch) {
+void Volume::Impl::stage_ruined_edges(Batch& batch, std::span<std::byte> aside) {
+  const AtRisk& risk = batch.at_risk.back();
+  if (const SectorMask ruined = ruined_edges(risk, aside); ruined != 0) stage_ruined(risk.held, ruined, batch);
+}
+
+SectorMask Volume::Impl::ruined_edges(const AtRisk& risk, std::span<std::byte> aside) {
+  const BlockPlace& place = risk.held.place;
+  const SectorMask there = BlockGeometry::mask_of(0, place.size / kSectorSize);
   SectorMask ruined = 0;
-  const SectorMask there = BlockGeometry::mask_of(0, held.place.size / kSectorSize);
-  for_each_group(widen(good, held.place.device->geometry().logical_block) & there, [&](unsigned first, unsigned last) {
-    const ByteOffset at = held.place.begin + first * kSectorSize;
+  for_each_group(widen(risk.good, place.device->geometry().logical_block) & there, [&](unsigned first, unsigned last) {
+    const ByteOffset at = place.begin + first * kSectorSize;
     const auto now = aside.first((last - first) * kSectorSize);
-    held.place.device->drop_cache({at, at + now.size()});
+    place.device->drop_cache({at, at + now.size()});
     // What cannot be read now tells so itself, to whoever reads it.
-    if (!held.place.device->read_exact(at, now)) return;
+    if (!place.device->read_exact(at, now)) return;
     for (unsigned sector = first; sector < last; ++sector) {
-      if ((good >> sector & 1U) == 0) continue;
+      if ((risk.good >> sector & 1U) == 0) continue;
       const std::uint64_t begin = sector * kSectorSize;
       const auto differs = [&](std::uint64_t from, std::uint64_t to) {
-        return from < to && std::memcmp(now.data() + from - first * kSectorSize, buffer.data() + from, to - from) != 0;
+        return from < to &&
+               std::memcmp(now.data() + from - first * kSectorSize, risk.buffer.data() + from, to - from) != 0;
       };
       // The request's own bytes may be there or not.
-      if (differs(begin, std::min(begin + kSectorSize, part.begin)) ||
-          differs(std::max(begin, part.end), begin + kSectorSize)) {
+      if (differs(begin, std::min(begin + kSectorSize, risk.part.begin)) ||
+          differs(std::max(begin, risk.part.end), begin + kSectorSize)) {
         ruined |= BlockGeometry::mask_of(sector, sector + 1);
       }
     }
   });
-  if (ruined != 0) stage_ruined(held, ruined, batch);
+  return ruined;
 }
 
 Result<void> Volume::Impl::write_to_new_slot(const HeldBlock& held, BlockPart part, const std::byte* data,

@@ -23,7 +23,7 @@ std::optional<SlotAddress> new_slot(const Batch::Entry& entry) {
 }
 }  // namespace
 
-Result<HeldBlock> Volume::Impl::look_up(BlockIndex block) {
+Result<HeldBlock> Volume::Impl::look_up(BlockIndex block, bool suspended_too) {
   HeldBlock held;
   held.block = block;
   held.mapping = table->find(block);
@@ -31,7 +31,7 @@ Result<HeldBlock> Volume::Impl::look_up(BlockIndex block) {
   if (held.mapping && held.mapping->state == EntryState::poisoned) return fail(Errc::failed);
   held.member = member(held.has_slot() ? held.mapping->where.spare : SpareId{0});
   if (held.member->missing()) return fail(Errc::device_gone);
-  if (held.member->breaker_open()) return fail(Errc::suspended);
+  if (held.member->breaker_open() && !suspended_too) return fail(Errc::suspended);
   held.place = {&held.member->device(), held.has_slot() ? slot_offset(held.mapping->where) : geometry.begin_of(block),
                 held.has_slot() ? geometry.block_size() : bytes_of(block), bytes_of(block)};
   return held;

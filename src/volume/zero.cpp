@@ -17,7 +17,8 @@ Result<void> Volume::Impl::zero_checked(ByteRange range, bool punch) {
   if (range.begin > range.end || range.end.value() > size.value()) return fail(Errc::past_end);
   for (ByteOffset at = range.begin; at < range.end;) {
     const ByteRange piece{at, std::min(range.end, at + kZeroPiece)};
-    auto zeroed = retry_after_resume([&](const Deadline& deadline) { return zero_piece(piece, punch, deadline); });
+    auto zeroed =
+        retry_after_resume(true, [&](const Deadline& deadline) { return zero_piece(piece, punch, deadline); });
     if (!zeroed) return zeroed;
     at = piece.end;
   }

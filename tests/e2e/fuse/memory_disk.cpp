@@ -95,6 +95,7 @@ bool MemoryDisk::end(DirectAccess& access) {
 }
 
 Result<void> MemoryDisk::recover(DirectAccess& access, std::byte* memory) {
+  if (end(access)) return {};
   const std::size_t size = access.range.size().value();
   if (access.write) return write(access.range.begin, {memory, size});
   auto done = read(access.range.begin, {memory, size});

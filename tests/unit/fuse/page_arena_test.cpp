@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 #include <set>
 
@@ -44,6 +45,29 @@ TEST(PageArena, IsFullWhenNoHoleIsLargeEnoughAndRecovers) {
   EXPECT_EQ(page_of(*arena, arena->room()), large[3].first);
 }
 
+TEST(PageArena, WhatStaysForLongDoesNotCutTheRoomToPieces) {
+  auto arena = PageArena::create(kArena);
+  ASSERT_TRUE(arena);
+  std::vector<PageArena::Area> staying;
+  for (std::uint32_t i = 0; i < 200; ++i) {
+    // Others come and go in between.
+    ASSERT_FALSE(arena->room().empty()) << "after " << i;
+    const auto passing = arena->take(150 * kPage);
+    ASSERT_FALSE(arena->room().empty()) << "after " << i;
+    auto area = arena->take(3 * kPage);
+    std::fill_n(arena->begin_of(area) + kPage, 2 * kPage, static_cast<std::byte>(i));
+    area = arena->move_up(area, 1);
+    EXPECT_EQ(area.count, 2U);
+    staying.push_back(area);
+    arena->give_back(passing);
+  }
+  for (std::uint32_t i = 0; i < staying.size(); ++i) {
+    for (std::size_t at = 0; at < 2 * kPage; ++at) {
+      ASSERT_EQ(arena->begin_of(staying[i])[at], static_cast<std::byte>(i)) << "area " << i;
+    }
+  }
+}
+
 TEST(PageArena, AreasNeverOverlap) {
   auto arena = PageArena::create(kArena);
   ASSERT_TRUE(arena);
@@ -62,6 +86,15 @@ TEST(PageArena, AreasNeverOverlap) {
       ASSERT_EQ(area.first, begin);
       for (std::size_t i = 0; i < area.count; ++i) taken[begin + i] = true;
       held.push_back(area);
+      if (area.count > 1 && random() % 4 == 0) {
+        for (std::size_t i = 0; i < area.count; ++i) taken[begin + i] = false;
+        const auto moved = arena->move_up(area, 1);
+        for (std::size_t i = moved.first; i < moved.first + moved.count; ++i) {
+          ASSERT_FALSE(taken[i]) << "page " << i;
+          taken[i] = true;
+        }
+        held.back() = moved;
+      }
     } else if (!held.empty()) {
       const std::size_t which = random() % held.size();
       for (std::size_t i = 0; i < held[which].count; ++i) taken[held[which].first + i] = false;

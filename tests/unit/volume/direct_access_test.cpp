@@ -188,6 +188,28 @@ TEST_F(DirectAccesses, DeviceThatVanishedOpensTheBreaker) {
   EXPECT_EQ(rig.volume->status().state, VolumeState::suspended);
 }
 
+// The device lost what it had acknowledged, and the flush that is told of it is somebody else's.
+TEST_F(DirectAccesses, PartsOfAWriteThatVanishedWithTheDeviceAreWrittenAgain) {
+  ASSERT_EQ(rig.volume->add(BlockIndex(11)), Outcome::done);
+  for (const bool all_done : {false, true}) {
+    ASSERT_TRUE(rig.volume->flush());
+    const auto bytes = new_bytes(10 * kBlock, 3 * kBlock);
+    ASSERT_TRUE(begin(10 * kBlock, 3 * kBlock, true));
+    VolumeRig::carry_out(access, memory.data());
+    access.parts[2].done = all_done;
+    EXPECT_EQ(rig.volume->end(access), all_done);
+    rig.primary->set_outage(Outage::gone);
+    EXPECT_FALSE(rig.read(0, 512));
+    rig.primary->set_outage(Outage::none);
+    rig.primary->poke(ByteOffset(10 * kBlock), pattern(10 * kBlock, 3 * kBlock, 0));
+    ASSERT_TRUE(rig.volume->resume());
+    EXPECT_FALSE(rig.volume->flush()) << "somebody is told";
+    ASSERT_TRUE(rig.volume->recover(access, memory.data()));
+    ASSERT_TRUE(rig.volume->flush());
+    EXPECT_EQ(*rig.read(10 * kBlock, 3 * kBlock), bytes);
+  }
+}
+
 TEST_F(DirectAccesses, MoreOfThemThanTheGateTakesAreLeftToOthers) {
   std::vector<DirectAccess> open;
   for (std::uint64_t i = 0; i < 600; ++i) {

@@ -122,6 +122,40 @@ TEST_P(RuinedEdges, NeighboursAreRightOrLost) {
   }
 }
 
+// The same write where the device is found broken, or the map cannot be written.
+TEST_P(RuinedEdges, NeighboursAreRightOrAnErrorWhateverBecomesOfTheWrite) {
+  const auto [harmless, on_slot] = GetParam();
+  for (const bool broken : {false, true}) {
+    VolumeRig own{{.slots = 8, .logical_block = 4096}};
+    own.primary->poke(ByteOffset(0), pattern(0, kSize, 0));
+    own.remount();
+    if (on_slot) {
+      ASSERT_EQ(own.volume->add(BlockIndex(10)), Outcome::done);
+    }
+    FakeDisk& disk = on_slot ? own.spare() : *own.primary;
+    FaultRule rule = ruined_by_a_write((on_slot ? VolumeRig::kFirstSlot : kBad) + 1024);
+    if (harmless) rule.lasts = FaultRule::Lasts::always;
+    disk.add_fault(rule);
+    const std::uint64_t size = disk.geometry().size.value();
+    if (broken) {
+      // Nothing else can be written either.
+      disk.add_bad_sectors(0, (on_slot ? VolumeRig::kFirstSlot : kBad) / 512, FaultRule::On::write);
+      disk.add_bad_sectors((on_slot ? VolumeRig::kFirstSlot : kBad) / 512 + 8,
+                           size / 512 - (on_slot ? VolumeRig::kFirstSlot : kBad) / 512 - 8, FaultRule::On::write);
+    } else {
+      for (int i = 0; i < 2; ++i) own.store->failures.push_back({Error{Errc::store, ENOSPC, {}}, {}, {}});
+    }
+    EXPECT_FALSE(own.write(kBad + 700, pattern(kBad + 700, 500, 1)));
+    EXPECT_EQ(own.volume->status().state == VolumeState::suspended, broken);
+    ASSERT_TRUE(own.volume->resume());
+    const auto now = own.read(kBad + 1024, 512);
+    ASSERT_EQ(now.has_value(), harmless) << "broken: " << broken;
+    if (harmless) {
+      EXPECT_EQ(*now, pattern(kBad + 1024, 512, 0));
+    }
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Cases, RuinedEdges,
                          ::testing::Values(EdgeCase{false, false}, EdgeCase{false, true}, EdgeCase{true, false},
                                            EdgeCase{true, true}));
