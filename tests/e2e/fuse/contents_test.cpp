@@ -312,6 +312,34 @@ TEST(Contents, WritesToOneFileAreServedSideBySide) {
   EXPECT_EQ(std::vector(disk.memory().bytes().begin(), disk.memory().bytes().begin() + 16384), bytes_of(16384, 7));
 }
 
+TEST(Contents, WritesThatAreStuckLeaveReadsAlone) {
+  ServeOptions options;
+  if (!options.rings) GTEST_SKIP() << "a blocking worker waits with its request";
+  options.workers = 1;
+  const MountedDisk disk(kSize, options);
+  const UniqueFd file = open_file(disk.path(), O_RDWR);
+  disk.memory().state().hold_writes = true;
+  std::vector<std::thread> writers;
+  std::atomic<int> failures{0};
+  std::vector<std::byte> buffer(65536);
+  // More than there are threads to wait with them, and others on their way in between.
+  for (int i = 0; i < 110; ++i) {
+    writers.emplace_back([&, i] {
+      if (write_at(file, bytes_of(4096, static_cast<unsigned char>(i)), i * 4096) != 4096) ++failures;
+    });
+    for (int j = 0; j < 20; ++j) EXPECT_EQ(read_at(file, buffer, 1 << 18), 65536);
+  }
+  struct stat status {};
+  EXPECT_EQ(::fstat(file.get(), &status), 0);
+  EXPECT_EQ(read_at(file, buffer, 1 << 18), 65536);
+  disk.memory().state().hold_writes = false;
+  for (auto& writer : writers) writer.join();
+  EXPECT_EQ(failures.load(), 0);
+  for (std::size_t i = 0; i < 110; ++i) {
+    EXPECT_EQ(disk.memory().bytes()[i * 4096 + 4095], static_cast<std::byte>(i));
+  }
+}
+
 TEST(Contents, ThirtyTwoWritersOfNeighbouringOddRangesNeverDisturbEachOther) {
   constexpr std::uint64_t kStripe = 5003;  // a prime: neighbours share sectors and pages
   constexpr unsigned kWriters = 32;
