@@ -32,6 +32,9 @@ class MapLock {
   // The path SQLite is to use: absolute, without symbolic links, so that the log lies next to the real file.
   [[nodiscard]] const std::string& path() const { return path_; }
 
+  // The lock's own descriptor, to be asked about the file, not to be closed.
+  [[nodiscard]] int descriptor() const { return fd_; }
+
   // Looks at the first bytes of the file through the lock's own descriptor, before SQLite does anything with it.
   // Errors: foreign (no SQLite database, or of another application), store.
   [[nodiscard]] Result<void> check_header() const;

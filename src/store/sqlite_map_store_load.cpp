@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "store/read_ahead.hpp"
 #include "store/sql.hpp"
 #include "store/sqlite_map_store.hpp"
 
@@ -15,6 +16,7 @@ namespace remapfs::store {
 Result<void> SqliteMapStore::load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) {
   REMAPFS_INVARIANT(state_ == State::opened);
   state_ = State::failed;  // until everything has been accepted
+  const ReadAhead read_ahead(lock_.descriptor());
   if (auto done = require_spares(); !done) return done;
   if (auto done = check_small_tables(); !done) return done;
   std::vector<Sequence> sequences;
