@@ -46,4 +46,11 @@ for ((i = 0; i < rounds; ++i)); do
   esac
   [ -z "$(left_behind)" ] || fail "Ctrl-C after $delay ms of $took left behind: $(left_behind)"
 done
+# And once while it is cleaning up.
+"${demo[@]}" > "$log" 2>&1 &
+group=$!
+until grep -q 'Cleaning up' "$log"; do sleep 0.01; done
+kill -INT -- "-$group" 2> /dev/null || true
+wait "$group" || true
+[ -z "$(left_behind)" ] || fail "Ctrl-C while it cleaned up left behind: $(left_behind)"
 echo "the demo took $took ms; $rounds interruptions left nothing"
