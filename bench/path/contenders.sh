@@ -51,19 +51,25 @@ up_noop() {
 }
 down_noop() { umount "$work/mnt" && wait "$server"; }
 
-needs_qemu() { command -v qemu-storage-daemon > /dev/null || echo "qemu-storage-daemon (Debian: qemu-system-common)"; }
-up_qemu() {
-  : > "$work/export"
-  qemu-storage-daemon --blockdev "driver=file,node-name=f,filename=$work/primary,cache.direct=on,aio=io_uring" \
-    --export "type=fuse,id=e,node-name=f,mountpoint=$work/export,writable=on" &
-  server=$!
+# A file that $server mounts itself over: it is there when it has the size of the disk.
+wait_for_export() {
   target=$work/export
   local i
   for i in $(seq 100); do
     [ "$(stat -c %s "$target")" = "$bytes" ] && return 0
     sleep 0.05
   done
+  echo "bench: $target did not become the disk" >&2
   return 1
+}
+
+needs_qemu() { command -v qemu-storage-daemon > /dev/null || echo "qemu-storage-daemon (Debian: qemu-system-common)"; }
+up_qemu() {
+  : > "$work/export"
+  qemu-storage-daemon --blockdev "driver=file,node-name=f,filename=$work/primary,cache.direct=on,aio=io_uring" \
+    --export "type=fuse,id=e,node-name=f,mountpoint=$work/export,writable=on" &
+  server=$!
+  wait_for_export
 }
 down_qemu() { kill "$server" && wait "$server" || true; }
 
@@ -72,12 +78,6 @@ up_nbdfuse() {
   : > "$work/export"
   nbdfuse "$work/export" [ nbdkit --exit-with-parent file "$work/primary" ] &
   server=$!
-  target=$work/export
-  local i
-  for i in $(seq 100); do
-    [ "$(stat -c %s "$target")" = "$bytes" ] && return 0
-    sleep 0.05
-  done
-  return 1
+  wait_for_export
 }
 down_nbdfuse() { umount "$work/export" && wait "$server" || true; }
