@@ -147,6 +147,7 @@ class MapStore {
   // owned once, count and digest of the rows, watermark, each row against its tag. Tags without a row are cleared (not
   // when read-only). Called once, before anything else. Errors: corrupt, stale, foreign, device errors; visit's own
   // error is passed on.
+  // Threads: visit may run on a thread of the store's while the caller waits here; its calls follow each other.
   virtual Result<void> load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) = 0;
 
   // The row of one block as committed last. Errors: store.

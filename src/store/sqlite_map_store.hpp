@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <optional>
@@ -86,9 +87,13 @@ class SqliteMapStore final : public MapStore {
   [[nodiscard]] tl::unexpected<Error> damaged(const std::string& what) const;
   Result<void> check_small_tables();
   Result<void> check_index(std::uint64_t rows_digest);
-  Result<void> load_rows(const std::function<Result<void>(std::span<const RemapRow>)>& visit,
-                         std::map<SpareId, SlotHashes>& hashes);
-  Result<TagMending> audit_spare(SpareId id, Spare& spare, const SlotHashes& hashes);
+  // The digest that the index of the rows must have.
+  Result<std::uint64_t> load_rows(const std::function<Result<void>(std::span<const RemapRow>)>& visit,
+                                  std::map<SpareId, SlotHashes>& hashes);
+  Result<std::map<SpareId, TagMending>> check_index_and_tags(std::uint64_t rows_digest,
+                                                             const std::map<SpareId, SlotHashes>& hashes);
+  Result<TagMending> audit_spare(SpareId id, Spare& spare, const SlotHashes& hashes,
+                                 const std::shared_future<Result<void>>& index);
   Result<void> begin_writing(std::map<SpareId, TagMending>& mendings);
   Result<void> mend_spare(SpareId id, Spare& spare, const TagMending& mending, std::vector<SlotAddress>& unwritable);
   void retire_in_memory(SpareId id, SlotIndex slot);

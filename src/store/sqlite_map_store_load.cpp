@@ -5,6 +5,7 @@
 #include <array>
 
 #include "store/read_ahead.hpp"
+#include "store/row_consumer.hpp"
 #include "store/sql.hpp"
 #include "store/sqlite_map_store.hpp"
 
@@ -27,12 +28,11 @@ Result<void> SqliteMapStore::load(const std::function<Result<void>(std::span<con
   {
     std::map<SpareId, SlotHashes> hashes;
     for (const SpareInfo& spare : record_.info.spares) hashes.emplace(spare.id, SlotHashes(spare.slots));
-    if (auto done = load_rows(visit, hashes); !done) return done;
-    for (auto& [id, spare] : spares_) {
-      auto mending = audit_spare(id, spare, hashes.at(id));
-      if (!mending) return fail(std::move(mending.error()));
-      mendings.emplace(id, std::move(*mending));
-    }
+    const auto digest_for_index = load_rows(visit, hashes);
+    if (!digest_for_index) return fail(digest_for_index.error());
+    auto audited = check_index_and_tags(*digest_for_index, hashes);
+    if (!audited) return fail(std::move(audited.error()));
+    mendings = std::move(*audited);
   }
   for (const auto& [id, mending] : mendings) {
     for (const SlotIndex slot : mending.unreadable) retire_in_memory(id, slot);
@@ -93,16 +93,20 @@ Result<void> SqliteMapStore::check_index(std::uint64_t rows_digest) {
   });
 }
 
-Result<void> SqliteMapStore::load_rows(const std::function<Result<void>(std::span<const RemapRow>)>& visit,
-                                       std::map<SpareId, SlotHashes>& hashes) {
+Result<std::uint64_t> SqliteMapStore::load_rows(const std::function<Result<void>(std::span<const RemapRow>)>& visit,
+                                                std::map<SpareId, SlotHashes>& hashes) {
   // Rows go on in batches: what is done with each of them takes memory all over the place, which is asked for before.
-  constexpr std::size_t kBatch = 1024;
-  std::vector<RemapRow> batch;
+  constexpr std::size_t kBatch = 4096;
+  constexpr std::size_t kPrefetched = 16;
   std::uint64_t count = 0;
   std::uint64_t digest = 0;
   std::uint64_t digest_for_index = 0;
-  const auto pass_on = [&]() -> Result<void> {
-    for (const RemapRow& row : batch) {
+  const auto take_in = [&](std::span<const RemapRow> rows) -> Result<void> {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (i + kPrefetched < rows.size() && rows[i + kPrefetched].state == EntryState::remapped) {
+        hashes.at(rows[i + kPrefetched].where.spare).prefetch(rows[i + kPrefetched].where.slot);
+      }
+      const RemapRow& row = rows[i];
       digest ^= row_digest(row);
       digest_for_index ^= index_digest(row.where.spare, row.where.slot.value(), row.block.value());
       if (row.state != EntryState::remapped) continue;
@@ -111,13 +115,14 @@ Result<void> SqliteMapStore::load_rows(const std::function<Result<void>(std::spa
         return damaged(fmt::format("slot {} of spare {} has two owners", row.where.slot.value(), row.where.spare));
       }
     }
-    count += batch.size();
-    auto visited = visit(batch);
-    batch.clear();
-    return visited;
+    count += rows.size();
+    return visit(rows);
   };
   auto done = sql_guard(lock_.path(), [&]() -> Result<void> {
-    batch.reserve(kBatch);
+    RowConsumer consumer(
+        [&](std::span<const RemapRow> rows) { return sql_guard(lock_.path(), [&] { return take_in(rows); }); });
+    std::vector<RemapRow> batch;
+    batch.reserve(std::min<std::uint64_t>(kBatch, record_.row_count));
     SQLite::Statement select(*look_, "SELECT " REMAPFS_ROW_COLUMNS " FROM remaps ORDER BY block");
     std::optional<RowColumns> columns;
     std::optional<BlockIndex> previous;
@@ -129,24 +134,47 @@ Result<void> SqliteMapStore::load_rows(const std::function<Result<void>(std::spa
       // The order of a damaged tree is not to be believed.
       if (previous && row->block <= *previous) return damaged("rows are out of order");
       previous = row->block;
-      if (row->state == EntryState::remapped) hashes.at(row->where.spare).prefetch(row->where.slot);
       batch.push_back(*row);
       if (batch.size() < kBatch) continue;
-      if (auto passed = pass_on(); !passed) return passed;
+      if (auto passed = consumer.hand_over(batch); !passed) return passed;
     }
     if (!batch.empty()) {
-      if (auto passed = pass_on(); !passed) return passed;
+      if (auto passed = consumer.hand_over(batch); !passed) return passed;
     }
-    if (count != record_.row_count) {
-      return damaged(fmt::format("{} rows are there, {} should be", count, record_.row_count));
-    }
-    if (digest != record_.row_digest) return damaged("the digest of the rows does not match: they were changed");
-    return {};
+    return consumer.finish();
   });
-  return done ? check_index(digest_for_index) : done;
+  if (!done) return fail(std::move(done.error()));
+  if (count != record_.row_count) {
+    return damaged(fmt::format("{} rows are there, {} should be", count, record_.row_count));
+  }
+  if (digest != record_.row_digest) return damaged("the digest of the rows does not match: they were changed");
+  return digest_for_index;
 }
 
-Result<TagMending> SqliteMapStore::audit_spare(SpareId id, Spare& spare, const SlotHashes& hashes) {
+// The index of the rows and the tags of the spares have nothing to do with each other: they are read at the same time.
+Result<std::map<SpareId, TagMending>> SqliteMapStore::check_index_and_tags(
+    std::uint64_t rows_digest, const std::map<SpareId, SlotHashes>& hashes) {
+  // Deferred, that is, done by whoever asks first, where a thread cannot be had.
+  const std::shared_future<Result<void>> index =
+      std::async(std::launch::async | std::launch::deferred, [&] { return check_index(rows_digest); }).share();
+  std::map<SpareId, TagMending> mendings;
+  Result<void> audited;
+  for (auto& [id, spare] : spares_) {
+    auto mending = audit_spare(id, spare, hashes.at(id), index);
+    if (mending) {
+      mendings.emplace(id, std::move(*mending));
+    } else {
+      audited = fail(std::move(mending.error()));
+      break;
+    }
+  }
+  if (const Result<void>& checked = index.get(); !checked) return fail(checked.error());
+  if (!audited) return fail(std::move(audited.error()));
+  return mendings;
+}
+
+Result<TagMending> SqliteMapStore::audit_spare(SpareId id, Spare& spare, const SlotHashes& hashes,
+                                               const std::shared_future<Result<void>>& index) {
   std::optional<Error> refusal;
   std::uint64_t mended = 0;
   std::string first_mended;
@@ -156,7 +184,11 @@ Result<TagMending> SqliteMapStore::audit_spare(SpareId id, Spare& spare, const S
       .watermark = spare.superblock.watermark,
       .map_clean = record_.info.clean,
       .both_copies = !record_.info.clean,
-      .find_row = [&](SlotIndex slot) { return look_up("spare_id = ? AND slot = ?", id, to_sql(slot.value())); },
+      .find_row = [&](SlotIndex slot) -> Result<std::optional<RemapRow>> {
+        // Rows are found by the index and over its connection, which serves one at a time.
+        if (const Result<void>& checked = index.get(); !checked) return fail(checked.error());
+        return look_up("spare_id = ? AND slot = ?", id, to_sql(slot.value()));
+      },
       .is_bad_tag =
           [&](SlotIndex slot) {
             return std::find(record_.bad_tag_slots.begin(), record_.bad_tag_slots.end(), SlotAddress{id, slot}) !=
