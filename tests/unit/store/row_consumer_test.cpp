@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <latch>
 
 namespace remapfs::store {
 namespace {
@@ -34,18 +35,21 @@ TEST(RowConsumer, EveryRowIsConsumedOnceInOrderBeforeFinishReturns) {
 
 TEST(RowConsumer, AfterAFailureNothingMoreIsConsumedAndTheCallerHearsOfIt) {
   std::atomic<int> calls{0};
+  std::latch another_waits(1);
   RowConsumer consumer([&](std::span<const RemapRow>) -> Result<void> {
-    return ++calls == 3 ? fail(Errc::corrupt, "the third") : Result<void>();
+    if (++calls < 3) return {};
+    another_waits.wait();
+    return fail(Errc::corrupt, "the third");
   });
-  Result<void> outcome;
-  int handed_over = 0;
-  for (; outcome && handed_over < 100; ++handed_over) {
+  for (int i = 0; i < 4; ++i) {
     auto batch = batch_of(0, 1);
-    outcome = consumer.hand_over(batch);
+    ASSERT_TRUE(consumer.hand_over(batch));
   }
+  another_waits.count_down();
+  auto batch = batch_of(0, 1);
+  const auto outcome = consumer.hand_over(batch);
   ASSERT_FALSE(outcome);
   EXPECT_EQ(outcome.error().message, "the third");
-  EXPECT_LE(handed_over, 6) << "one consumed, one waiting, one being read";
   const auto finished = consumer.finish();
   ASSERT_FALSE(finished);
   EXPECT_EQ(finished.error().message, "the third");
