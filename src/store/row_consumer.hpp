@@ -21,7 +21,7 @@ namespace remapfs::store {
 // Threads: one, beside the consumer's own.
 class RowConsumer {
  public:
-  // consume: must not throw; runs on another thread than the caller's, but never after finish() or the destructor.
+  // consume: must not throw; runs on the thread of the consumer, never after finish() or the destructor.
   using Consume = std::function<Result<void>(std::span<const RemapRow>)>;
   explicit RowConsumer(Consume consume);
   ~RowConsumer();
