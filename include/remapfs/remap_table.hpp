@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -93,7 +94,7 @@ class RemapTable {
 
   // True when no block of the range has an entry. May answer false for a range without entries; never true for one
   // with an entry.
-  [[nodiscard]] bool nothing_mapped(BlockRange range) const;
+  [[nodiscard]] bool nothing_mapped(BlockRange range) const { return size() == 0 || filter_says_nothing(range); }
 
   // Calls visit(const Run&) for the runs that make up `range`, in order, without gaps or overlaps, cut at every
   // boundary where the way of serving changes. Neighbouring blocks in neighbouring slots of one spare are one run.
@@ -104,6 +105,8 @@ class RemapTable {
   template <class Visit>
   bool for_each_run(ByteRange range, Visit&& visit) const {
     using Visitor = std::remove_reference_t<Visit>;
+    if (range.empty()) return true;
+    if (nothing_mapped(geometry_.blocks_touching(range))) return visit(Run{RunKind::primary, range, {}});
     return visit_runs(
         range, [](void* visitor, const Run& run) -> bool { return (*static_cast<Visitor*>(visitor))(run); },
         const_cast<void*>(static_cast<const void*>(std::addressof(visit))));
@@ -139,7 +142,7 @@ class RemapTable {
   // Calls visit for every entry, in no order, under the writers' mutex: visit must not change the table.
   void for_each(const std::function<void(BlockIndex, const Mapping&)>& visit) const;
 
-  [[nodiscard]] std::uint64_t size() const;
+  [[nodiscard]] std::uint64_t size() const { return entry_count_.load(std::memory_order_acquire); }
   // Bytes of memory held by the table, its filter and retired arrays not yet freed.
   [[nodiscard]] std::uint64_t memory_bytes() const;
   // True while overflow layers are in use because memory for growth was refused.
@@ -151,9 +154,12 @@ class RemapTable {
   using RunVisitor = bool (*)(void* visitor, const Run& run);
 
   explicit RemapTable(std::unique_ptr<Impl> impl);
+  [[nodiscard]] bool filter_says_nothing(BlockRange range) const;
   bool visit_runs(ByteRange range, RunVisitor visit, void* visitor) const;
 
-  std::unique_ptr<Impl> impl_;
+  const std::unique_ptr<Impl> impl_;
+  const BlockGeometry geometry_;
+  const std::atomic<std::uint64_t>& entry_count_;  // of impl_
 };
 
 }  // namespace remapfs

@@ -2,6 +2,7 @@
 #include "core/block_map.hpp"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #include "remapfs/error.hpp"
@@ -33,30 +34,27 @@ BlockMap::~BlockMap() {
   }
 }
 
-std::uint64_t BlockMap::find(const EpochGuard& /*guard*/, std::uint64_t block) const {
-  const std::uint64_t hash = group_hash(block);
-  std::uint64_t value = 0;
-  for (const HashLayer* layer = newest(); layer != nullptr; layer = layer->older()) {
-    if (layer->find(block, hash, value)) return value;
+void BlockMap::find_range(const EpochGuard& guard, std::uint64_t first, std::span<std::uint64_t> values) const {
+  const HashLayer* const layer = newest();
+  if (layer == nullptr) {
+    std::ranges::fill(values, 0);
+    return;
   }
-  return 0;
-}
-
-void BlockMap::find_range(const EpochGuard& /*guard*/, std::uint64_t first, std::span<std::uint64_t> values) const {
-  std::fill(values.begin(), values.end(), 0);
-  const HashLayer* const newest_layer = newest();
-  if (newest_layer == nullptr || values.empty()) return;
-  const std::uint64_t last = first + (values.size() - 1);
-  for (std::uint64_t group = first / kBlocksPerLine; group <= last / kBlocksPerLine; ++group) {
-    newest_layer->prefetch(group_hash(group * kBlocksPerLine));
+  const std::uint64_t end = first + values.size();
+  for (std::uint64_t block = first; block < end; block += kBlocksPerLine - block % kBlocksPerLine) {
+    layer->prefetch(group_hash(block));
   }
-  std::uint64_t hash = group_hash(first);
-  for (std::uint64_t i = 0; i < values.size(); ++i) {
-    const std::uint64_t block = first + i;
-    if (i != 0 && block % kBlocksPerLine == 0) hash = group_hash(block);
-    for (const HashLayer* layer = newest_layer; layer != nullptr; layer = layer->older()) {
-      if (layer->find(block, hash, values[i])) break;
+  const bool layered = layer->older() != nullptr;
+  for (std::uint64_t block = first; block < end;) {
+    const std::uint64_t group = round_down(block, kBlocksPerLine);
+    const std::uint64_t stop = std::min(end, group + kBlocksPerLine);
+    if (layered) {
+      for (; block < stop; ++block) values[block - first] = find(guard, block);
+      continue;
     }
+    std::array<std::uint64_t, kBlocksPerLine> of_group;
+    layer->find_group(group, group_hash(group), of_group);
+    for (; block < stop; ++block) values[block - first] = of_group[block - group];
   }
 }
 
@@ -254,7 +252,7 @@ void BlockMap::trim() {
   if (places <= HashLayer::kMinPlaces) return;
   const std::uint64_t held = size() + reserved_;
   // Both bounds leave room for many changes between two rebuilds in either direction.
-  const bool sparse = places > kSparseUpTo ? held < places / 2 : held < places / 16 * 3;
+  const bool sparse = places > kSparseUpTo ? held < places / 16 * 9 : held < places / 16 * 3;
   if (!sparse) return;
   const std::uint64_t smaller = fitting_places(0);
   if (smaller < places) static_cast<void>(rebuild(smaller));

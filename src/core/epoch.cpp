@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/epoch.hpp"
 
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 #include <array>
+#include <cerrno>
+#include <limits>
 
 #include "remapfs/error.hpp"
 
@@ -9,6 +15,7 @@ namespace remapfs {
 namespace epoch_detail {
 
 constinit std::atomic<std::uint64_t> current_epoch{1};
+constinit std::atomic<bool> readers_fence{true};
 thread_local constinit ReaderRecord* thread_record = nullptr;
 
 namespace {
@@ -17,6 +24,25 @@ constexpr std::size_t kReadyRecords = 128;
 constinit std::array<ReaderRecord, kReadyRecords> ready_records{};
 // Records beyond the ready ones; pushed at the front, never removed.
 constinit std::atomic<ReaderRecord*> more_records{nullptr};
+
+// The tag of what can never be freed, since readers cannot be made visible any more.
+constexpr std::uint64_t kNever = std::numeric_limits<std::uint64_t>::max();
+
+bool membarrier(int command) { return ::syscall(SYS_membarrier, command, 0, 0) == 0; }
+bool register_for_barriers() { return membarrier(MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED); }
+
+// Once in the life of the process, by whoever comes first, reader or writer.
+void settle_who_fences() {
+  static const bool registered = register_for_barriers();
+  if (registered) readers_fence.store(false, std::memory_order_release);
+}
+
+// Every thread of the process passes a full barrier. False if the kernel does not do it any more.
+bool barrier_in_every_thread() {
+  if (membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED)) return true;
+  // A process that was forked may have lost the registration.
+  return errno == EPERM && register_for_barriers() && membarrier(MEMBARRIER_CMD_PRIVATE_EXPEDITED);
+}
 
 // Gives the thread's record back when the thread ends.
 class RecordReturn {
@@ -55,6 +81,7 @@ bool try_take(ReaderRecord& record) {
 // never safety, and bounded by the number of such threads.
 ReaderRecord* take_record() noexcept {
   record_return.arm();
+  settle_who_fences();
   ReaderRecord* found = nullptr;
   for_each_record([&](ReaderRecord& record) {
     if (!try_take(record)) return true;
@@ -76,9 +103,16 @@ void nested_guard() noexcept { invariant_failed("a thread holds one EpochGuard a
 
 }  // namespace epoch_detail
 
-std::uint64_t advance_epoch() noexcept { return epoch_detail::current_epoch.fetch_add(1, std::memory_order_seq_cst); }
+std::uint64_t advance_epoch() noexcept {
+  using namespace epoch_detail;
+  settle_who_fences();
+  const bool visible = readers_fence.load(std::memory_order_acquire) || barrier_in_every_thread();
+  const std::uint64_t ended = current_epoch.fetch_add(1, std::memory_order_seq_cst);
+  return visible ? ended : kNever;
+}
 
 bool readers_left(std::uint64_t tag) noexcept {
+  if (tag == epoch_detail::kNever) return false;
   bool left = true;
   epoch_detail::for_each_record([&](const epoch_detail::ReaderRecord& record) {
     const std::uint64_t announced = record.epoch.load(std::memory_order_seq_cst);

@@ -13,10 +13,15 @@
 // an EpochGuard. A writer first unlinks memory (a seq_cst store of the pointer that leads to it), then takes a tag with
 // advance_epoch(), and may free the memory once readers_left(tag).
 //
-// Why it is safe, in the single order of all seq_cst operations: a reader stores its announcement before it loads the
-// pointer. If the writer's scan does not see an announcement <= tag, then either the announcement comes after the scan,
-// or it read the epoch after advance_epoch(); both put its load of the pointer after the unlinking store, so it sees
-// the new memory. Or the reader has left, and the scan synchronises with its leaving.
+// Why it is safe: a reader stores its announcement before it loads the pointer, and a barrier keeps the two in order.
+// Readers are many and writers few, so the barrier is the writer's where the kernel lends a hand: advance_epoch() makes
+// every running thread of the process pass one (membarrier(2), private expedited), and readers need none of their own.
+// A reader whose announcement comes before that point is seen by every later scan; one whose announcement comes after
+// it loads the pointer after it too, and finds the new memory. Where the kernel refuses (before 4.14, or a filter of
+// system calls), readers announce with a seq_cst store, and the single order of all seq_cst operations gives the same:
+// if a scan does not see an announcement <= tag, then either the announcement comes after the scan, or it read the
+// epoch after advance_epoch(); both put its load of the pointer after the unlinking store. In either case a reader that
+// has left did so with a release store, and the scan synchronises with it.
 
 namespace remapfs {
 
@@ -30,6 +35,8 @@ struct alignas(kCacheLine) ReaderRecord {
 };
 
 extern std::atomic<std::uint64_t> current_epoch;
+// Whether announcements need a barrier of their own. Settled once, before the first record is taken.
+extern std::atomic<bool> readers_fence;
 // The record of this thread, once it has one. Trivially destructible, so that it can be used at any time in the life
 // of a thread.
 extern thread_local constinit ReaderRecord* thread_record;
@@ -42,7 +49,8 @@ ReaderRecord* take_record() noexcept;
 // While one exists, memory that its thread can reach from a published pointer loaded inside stays allocated.
 //
 // Keep it short: retired memory waits for it. One at a time in a thread.
-// Cost: one seq_cst exchange and one plain store. A thread's first guard takes a record: 128 are ready, one more is
+// Cost: two plain stores; one of them is a seq_cst exchange where membarrier(2) is refused. A thread's first guard
+// takes a record: 128 are ready, one more is
 //   allocated for each thread beyond (running out of memory there ends the program). Records are handed on when a
 //   thread ends.
 class EpochGuard {
@@ -54,7 +62,14 @@ class EpochGuard {
       record_ = take_record();
     if (record_->epoch.load(std::memory_order_relaxed) != 0) [[unlikely]]
       nested_guard();
-    record_->epoch.store(current_epoch.load(std::memory_order_seq_cst), std::memory_order_seq_cst);
+    const std::uint64_t epoch = current_epoch.load(std::memory_order_acquire);
+    if (readers_fence.load(std::memory_order_relaxed)) [[unlikely]] {
+      record_->epoch.store(epoch, std::memory_order_seq_cst);
+    } else {
+      record_->epoch.store(epoch, std::memory_order_release);
+      // The compiler keeps the order; the processor is made to by advance_epoch().
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
   }
   ~EpochGuard() { record_->epoch.store(0, std::memory_order_release); }
   EpochGuard(const EpochGuard&) = delete;
@@ -65,6 +80,7 @@ class EpochGuard {
 };
 
 // Ends the current epoch and returns its number, the tag of everything unlinked before the call.
+// Cost: some microseconds (an interrupt to each processor that runs a thread of the process).
 [[nodiscard]] std::uint64_t advance_epoch() noexcept;
 // True when no reader that entered up to epoch `tag` is still inside. Cost: one load for every record.
 [[nodiscard]] bool readers_left(std::uint64_t tag) noexcept;

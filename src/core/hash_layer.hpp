@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 
 #include "core/memory_source.hpp"
 
@@ -15,10 +16,9 @@ inline constexpr unsigned kBlocksPerLine = 4;
 // Hash of the group of neighbours that a block belongs to. A bijection of the group number (the finalizer of
 // splitmix64), so two groups never share a whole hash.
 [[nodiscard]] constexpr std::uint64_t group_hash(std::uint64_t block) {
-  std::uint64_t x = block / kBlocksPerLine + 0x9e3779b97f4a7c15U;
-  x = (x ^ (x >> 30U)) * 0xbf58476d1ce4e5b9U;
-  x = (x ^ (x >> 27U)) * 0x94d049bb133111ebU;
-  return x ^ (x >> 31U);
+  std::uint64_t x = block / kBlocksPerLine * 0x9e3779b97f4a7c15U;
+  x = (x ^ (x >> 32U)) * 0xbf58476d1ce4e5b9U;
+  return x ^ (x >> 32U);
 }
 
 // One open-addressing array of (block, value), both one word. 0 as a value means absent.
@@ -56,14 +56,12 @@ class HashLayer {
   [[nodiscard]] static constexpr std::uint64_t bytes_of(std::uint64_t places);
 
   [[nodiscard]] Probe probe(std::uint64_t block, std::uint64_t hash) const;
-  // The value of a block; nullptr if the block has no place here, else it is written to `value` (0: absent).
-  [[nodiscard]] bool find(std::uint64_t block, std::uint64_t hash, std::uint64_t& value) const {
-    const Probe at = probe(block, hash);
-    if (!at.found) return false;
-    value = load_value(*at.place);
-    return true;
-  }
-  void prefetch(std::uint64_t hash) const { __builtin_prefetch(places() + home_line(hash) * kBlocksPerLine); }
+  // The value of a block, 0 if it has none here. Cost: one cache line and no branch that depends on where in it the
+  // block is, for all but the blocks that found their home line full.
+  [[nodiscard]] std::uint64_t find(std::uint64_t block, std::uint64_t hash) const;
+  // The values of all blocks of a group, 0 for those that have none here. first: the first of them.
+  void find_group(std::uint64_t first, std::uint64_t hash, std::span<std::uint64_t, kBlocksPerLine> values) const;
+  void prefetch(std::uint64_t hash) const { __builtin_prefetch(home(hash)); }
 
   // Gives a free place to a block. The value is there before a reader can see the key.
   void occupy(Place& place, std::uint64_t block, std::uint64_t value) {
@@ -96,11 +94,8 @@ class HashLayer {
   [[nodiscard]] bool unused() const { return used_ == 0; }
   [[nodiscard]] HashLayer* older() const { return older_; }
 
-  // For the owner, once the layer is retired.
-  std::uint64_t retired_in = 0;
-  HashLayer* next_retired = nullptr;
-
  private:
+  static constexpr std::uint64_t kHeaderBytes = 2 * kCacheLine;
   static constexpr std::uint64_t kLargestDoubled = 65536;  // places: 1 MiB
   // A step must be coprime to the number of lines to visit all of them. It is 1 more than a multiple of this unit,
   // which every prime factor of the number of lines divides: lines are a power of two or, beyond kLargestDoubled
@@ -115,8 +110,9 @@ class HashLayer {
 
   [[nodiscard]] Place* places() const {
     auto* self = reinterpret_cast<std::byte*>(const_cast<HashLayer*>(this));
-    return reinterpret_cast<Place*>(self + kCacheLine);
+    return reinterpret_cast<Place*>(self + kHeaderBytes);
   }
+  [[nodiscard]] Place* home(std::uint64_t hash) const { return places() + home_line(hash) * kBlocksPerLine; }
   // Scales the upper half of the hash to the lines. Being monotone, it makes copying into another size run through both
   // arrays in nearly the same order.
   [[nodiscard]] std::uint64_t home_line(std::uint64_t hash) const { return ((hash >> 32U) * lines_) >> 32U; }
@@ -124,10 +120,24 @@ class HashLayer {
     return (((hash & 0xffffffffU) * (lines_ / step_unit_)) >> 32U) * step_unit_ + 1;
   }
 
+  [[nodiscard]] std::uint64_t next_line(std::uint64_t line, std::uint64_t hash) const {
+    line += step(hash);
+    return line >= lines_ ? line - lines_ : line;
+  }
+  [[nodiscard]] std::uint64_t find_further(std::uint64_t block, std::uint64_t hash) const;
+  void find_scattered_group(std::uint64_t first, std::uint64_t hash,
+                            std::span<std::uint64_t, kBlocksPerLine> values) const;
+
   const std::uint64_t lines_;
   const std::uint64_t step_unit_;
-  std::uint64_t used_ = 0;  // places with a key; of the changing thread
   HashLayer* const older_;
+  // Of the changing thread, and so not in the line that readers need.
+  alignas(kCacheLine) std::uint64_t used_ = 0;  // places with a key
+
+ public:
+  // For the owner, once the layer is retired.
+  std::uint64_t retired_in = 0;
+  HashLayer* next_retired = nullptr;
 };
 
 constexpr std::uint64_t HashLayer::places_for(std::uint64_t entries) {
@@ -140,7 +150,35 @@ constexpr std::uint64_t HashLayer::places_for(std::uint64_t entries) {
   return (needed + quarter - 1) / quarter * quarter;
 }
 
-constexpr std::uint64_t HashLayer::bytes_of(std::uint64_t places) { return kCacheLine + places * sizeof(Place); }
+constexpr std::uint64_t HashLayer::bytes_of(std::uint64_t places) { return kHeaderBytes + places * sizeof(Place); }
+
+inline std::uint64_t HashLayer::find(std::uint64_t block, std::uint64_t hash) const {
+  const std::uint64_t key = block + 1;
+  Place* const line = home(hash);
+  std::uint64_t value = 0;
+  // Both words of all places are loaded, so that this compiles to moves that depend on a comparison: which place it is
+  // cannot be predicted, and a wrong guess costs more than the whole line.
+#pragma GCC unroll 4
+  for (unsigned i = 0; i < kBlocksPerLine; ++i) {
+    const std::uint64_t seen = std::atomic_ref(line[i].key).load(std::memory_order_acquire);
+    const std::uint64_t its_value = load_value(line[i]);
+    value = seen == key ? its_value : value;
+  }
+  if (value != 0) [[likely]]
+    return value;
+  return find_further(block, hash);
+}
+
+inline void HashLayer::find_group(std::uint64_t first, std::uint64_t hash,
+                                  std::span<std::uint64_t, kBlocksPerLine> values) const {
+  Place* const line = home(hash);
+  std::uint64_t different = 0;
+  for (unsigned i = 0; i < kBlocksPerLine; ++i) {
+    different |= std::atomic_ref(line[i].key).load(std::memory_order_acquire) ^ (first + 1 + i);
+    values[i] = load_value(line[i]);
+  }
+  if (different != 0) find_scattered_group(first, hash, values);
+}
 
 inline HashLayer::Probe HashLayer::probe(std::uint64_t block, std::uint64_t hash) const {
   const std::uint64_t key = block + 1;
@@ -156,8 +194,7 @@ inline HashLayer::Probe HashLayer::probe(std::uint64_t block, std::uint64_t hash
       // The limit leaves free places in every layer, and every line is visited: this ends.
       if (seen == 0) return {&place, false, examined};
     }
-    line += step(hash);
-    if (line >= lines_) line -= lines_;
+    line = next_line(line, hash);
   }
 }
 

@@ -31,6 +31,12 @@ class PackedMapping {
     return {static_cast<SpareId>(word_ >> kSpareShift), SlotIndex(word_ >> kSlotShift)};
   }
 
+  // The word of a block all of which can be read in a slot.
+  [[nodiscard]] static constexpr std::uint64_t whole_in_slot(SlotAddress where) {
+    return static_cast<std::uint64_t>(EntryState::remapped) | kFull << kMaskShift | kPresent |
+           std::uint64_t{where.spare} << kSpareShift | where.slot.value() << kSlotShift;
+  }
+
   // `partial_mask` is used when mask_is_partial().
   [[nodiscard]] constexpr Mapping unpack(SectorMask full_mask, SectorMask partial_mask) const {
     return {state(), where(), mask_is_full() ? full_mask : mask_is_partial() ? partial_mask : 0};

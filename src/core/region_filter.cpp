@@ -15,18 +15,6 @@ unsigned shift_for(std::uint64_t block_count) {
   return shift;
 }
 
-constexpr std::uint64_t bit(std::uint64_t index) { return std::uint64_t{1} << (index % 64); }
-
-// Bits of word number `word` that belong to the indices [first, end); the word must hold at least one of them.
-constexpr std::uint64_t bits_within(std::uint64_t word, std::uint64_t first, std::uint64_t end) {
-  std::uint64_t bits = ~std::uint64_t{0};
-  if (word == first / 64) bits &= ~std::uint64_t{0} << (first % 64);
-  if (word == (end - 1) / 64) bits &= ~std::uint64_t{0} >> (63 - (end - 1) % 64);
-  return bits;
-}
-
-std::uint64_t load(std::uint64_t& word) { return std::atomic_ref(word).load(std::memory_order_acquire); }
-
 }  // namespace
 
 RegionFilter::RegionFilter(MemorySource& memory, std::uint64_t block_count)
@@ -40,11 +28,6 @@ RegionFilter::RegionFilter(MemorySource& memory, std::uint64_t block_count)
 
 RegionFilter::~RegionFilter() {
   if (regions_ != nullptr) memory_.release(regions_, memory_bytes());
-}
-
-bool RegionFilter::marked(BlockIndex block) const {
-  const std::uint64_t region = region_of(block);
-  return region < region_count_ && (load(regions_[region / 64]) & bit(region)) != 0;
 }
 
 std::optional<std::uint64_t> RegionFilter::next_marked(std::uint64_t first, std::uint64_t end) const {
@@ -65,6 +48,8 @@ std::optional<std::uint64_t> RegionFilter::next_marked(std::uint64_t first, std:
 
 void RegionFilter::mark(std::uint64_t region) {
   const std::uint64_t word = region / 64;
+  // Most are marked already; readers would lose their copies of the line.
+  if ((load(regions_[word]) & bit(region)) != 0) return;
   std::atomic_ref(regions_[word]).fetch_or(bit(region), std::memory_order_seq_cst);
   std::atomic_ref(summary_[word / 64]).fetch_or(bit(word), std::memory_order_seq_cst);
 }

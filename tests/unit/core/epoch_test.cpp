@@ -107,6 +107,37 @@ TEST(Epoch, MemoryIsNeverFreedUnderAReader) {
   EXPECT_EQ(spoilt, 0U);
 }
 
+TEST(Epoch, AnnouncementIsSeenBeforeThePointerIsRead) {
+  // The narrowest race: the reader's announcement is still on its way out of its processor when it loads the pointer.
+  // Boxes are spoilt as soon as readers seem to have left, and made good again long after.
+  constexpr std::size_t kBoxes = 256;
+  std::vector<std::atomic<bool>> spoilt(kBoxes);
+  std::atomic<std::size_t> published{0};
+  std::atomic<bool> stop{false};
+  std::atomic<std::uint64_t> seen{0};
+  std::thread reader([&] {
+    while (!stop.load(std::memory_order_relaxed)) {
+      const EpochGuard guard;
+      const std::size_t box = published.load(std::memory_order_seq_cst);
+      for (int i = 0; i < 4; ++i) {
+        if (spoilt[box].load(std::memory_order_relaxed)) ++seen;
+      }
+    }
+  });
+  for (std::size_t i = 1; i < 300'000; ++i) {
+    const std::size_t old = (i - 1) % kBoxes;
+    spoilt[i % kBoxes].store(false, std::memory_order_seq_cst);
+    published.store(i % kBoxes, std::memory_order_seq_cst);
+    const std::uint64_t tag = advance_epoch();
+    while (!readers_left(tag)) {
+    }
+    spoilt[old].store(true, std::memory_order_seq_cst);
+  }
+  stop = true;
+  reader.join();
+  EXPECT_EQ(seen, 0U);
+}
+
 TEST(EpochDeathTest, SecondGuardInOneThreadIsABrokenInvariant) {
   EXPECT_DEATH(
       {

@@ -74,7 +74,7 @@ void read_until(const std::atomic<bool>& stop, const RemapTable& table, Violatio
     const ByteRange range{geometry.begin_of(BlockIndex(first)),
                           geometry.begin_of(BlockIndex(first + 1 + random() % 300))};
     ByteOffset at = range.begin;
-    table.for_each_run(range, [&](const Run& run) {
+    table.for_each_run(range, [&](const remapfs::Run& run) {
       violations.expect(run.range.begin == at && !run.range.empty(), "runs have no gaps", first);
       at = run.range.end;
       const BlockRange blocks = geometry.blocks_touching(run.range);
@@ -142,6 +142,71 @@ TEST(RemapTableConcurrency, ReadersSeeWholeEntriesWhileWritersChangeGrowAndShrin
   // Nobody reads any more: replaced arrays are free.
   const std::uint64_t held = table->memory_bytes();
   EXPECT_LE(held, memory.in_use + 4096);
+}
+
+TEST(RemapTableConcurrency, RunsThatFormAndBreakNeverShowAnotherBlocksSlot) {
+  // Windows of 16 blocks whose slots stand in line, in places that change: a slot tells its block and the version.
+  constexpr std::uint64_t kWindows = 64;
+  constexpr std::uint64_t kRunBlocks = kWindows * 16;
+  constexpr std::uint64_t kVersion = 1U << 20U;
+  const std::uint64_t seed = testing::test_seed();
+  SCOPED_TRACE(::testing::Message() << "REMAPFS_TEST_SEED=" << seed);
+  const BlockGeometry geometry(4096);
+  const auto table = RemapTable::create(kBlocks, geometry).value();
+  const auto assign = [&](std::uint64_t block, std::uint64_t version) {
+    table->assign(BlockIndex(block), {EntryState::remapped, {1, SlotIndex(version * kVersion + block)}, kFull});
+  };
+  for (std::uint64_t block = 0; block < kRunBlocks; ++block) assign(block, 1);
+
+  std::atomic<bool> stop{false};
+  Violations violations;
+  std::atomic<std::uint64_t> long_runs{0};
+  std::vector<std::thread> readers;
+  for (std::uint64_t i = 0; i < 2; ++i) {
+    readers.emplace_back([&, i] {
+      std::mt19937_64 random(seed + i);
+      std::vector<std::uint64_t> newest(kRunBlocks, 0);  // version that this thread has seen of each block
+      const auto saw = [&](std::uint64_t block, std::uint64_t slot) {
+        violations.expect(slot % kVersion == block, "a slot belongs to its block", block);
+        violations.expect(slot / kVersion >= newest[block], "an entry does not go back", block);
+        newest[block] = std::max(newest[block], slot / kVersion);
+      };
+      while (!stop.load(std::memory_order_relaxed)) {
+        const std::uint64_t single = random() % kRunBlocks;
+        const auto found = table->find(BlockIndex(single));
+        // Blocks that are 15 modulo 16 come and go.
+        violations.expect(found.has_value() || single % 16 == 15, "a block that only changes is always found", single);
+        if (found) saw(single, found->where.slot.value());
+        const std::uint64_t first = random() % kRunBlocks;
+        const std::uint64_t end = std::min(kRunBlocks, first + 1 + random() % 80);
+        table->for_each_run({geometry.begin_of(BlockIndex(first)), geometry.begin_of(BlockIndex(end))},
+                            [&](const remapfs::Run& run) {
+                              const BlockRange blocks = geometry.blocks_touching(run.range);
+                              if (blocks.size() >= 16) ++long_runs;
+                              for (std::uint64_t b = blocks.begin.value(); b < blocks.end.value(); ++b) {
+                                if (run.kind == RunKind::slot) {
+                                  saw(b, run.first_slot.slot.value() + (b - blocks.begin.value()));
+                                } else {
+                                  violations.expect(b % 16 == 15, "a block that only changes is in a slot", b);
+                                }
+                              }
+                              return true;
+                            });
+      }
+    });
+  }
+  std::mt19937_64 random(seed + 100);
+  for (std::uint64_t version = 2; version < 3000; ++version) {
+    const std::uint64_t first = random() % kRunBlocks;
+    const std::uint64_t end = std::min(kRunBlocks, first + 1 + random() % 40);
+    for (std::uint64_t block = first; block < end; ++block) assign(block, version);
+    const std::uint64_t last_of_window = random() % kWindows * 16 + 15;
+    table->erase(BlockIndex(last_of_window));
+  }
+  stop = true;
+  for (std::thread& reader : readers) reader.join();
+  EXPECT_EQ(violations.count(), 0U);
+  EXPECT_GT(long_runs, 100U);
 }
 
 TEST(RemapTableConcurrency, RegionOfTwoBlocksNeverLosesTheOneThatStays) {

@@ -6,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include "core/hash_layer.hpp"
 #include "core/remap_table_factory.hpp"
 #include "unit/core/random_seed.hpp"
 #include "unit/core/scarce_memory.hpp"
@@ -144,7 +145,7 @@ TEST_P(RemapTableModel, AnswersLikeAnOrderedMap) {
     if (i % 5000 == 0) growing = random_() % 2 == 0 ? 75 : 25;
     if (GetParam().scarce && i % 1000 == 0) {
       // Enough for overflow layers of the smallest size, never for growth; then plenty again.
-      memory_.largest = random_() % 2 == 0 ? kPlenty : 64 * 16 + 64;
+      memory_.largest = random_() % 2 == 0 ? kPlenty : HashLayer::bytes_of(HashLayer::kMinPlaces);
     }
     if (random_() % 100 < growing) {
       const std::uint64_t count = random_() % 5 == 0 ? 1 + random_() % 20 : 1;
