@@ -10,7 +10,9 @@
 #include <forward_list>
 #include <libcuckoo/cuckoohash_map.hh>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -19,7 +21,8 @@
 
 // The remap table and what else could answer its questions, behind the same three calls:
 //   Peer(expected entries); insert(block, mapping); find(block), of which only whether it is true matters here.
-// Only the remap table and libcuckoo may be read while they are changed.
+// Those that may be read while another thread changes them have erase(block) too: the remap table, libcuckoo, and a map
+// behind a shared lock.
 
 namespace remapfs::bench {
 
@@ -32,6 +35,7 @@ class Ours {
   static constexpr const char* kName = "table";
   explicit Ours(std::uint64_t /*entries*/) : table_(RemapTable::create(kBlocks, kGeometry).value()) {}
   void insert(std::uint64_t block, const Mapping& mapping) { table_->assign(BlockIndex(block), mapping); }
+  void erase(std::uint64_t block) { table_->erase(BlockIndex(block)); }
   [[nodiscard]] auto find(std::uint64_t block) const { return table_->find(BlockIndex(block)); }
   [[nodiscard]] const RemapTable& table() const { return *table_; }
 
@@ -101,11 +105,37 @@ struct BoostMap : LibraryMap<boost::unordered_flat_map<std::uint64_t, Mapping>> 
   using LibraryMap::LibraryMap;
 };
 
+// What one would write who needs a map for several threads.
+class LockedBoostMap {
+ public:
+  static constexpr const char* kName = "boost_flat_map_locked";
+  explicit LockedBoostMap(std::uint64_t entries) { map_.reserve(entries + entries / 8 + 1024); }
+  void insert(std::uint64_t block, const Mapping& mapping) {
+    const std::unique_lock lock(mutex_);
+    map_.emplace(block, mapping);
+  }
+  void erase(std::uint64_t block) {
+    const std::unique_lock lock(mutex_);
+    map_.erase(block);
+  }
+  [[nodiscard]] std::optional<Mapping> find(std::uint64_t block) const {
+    const std::shared_lock lock(mutex_);
+    const auto it = map_.find(block);
+    if (it == map_.end()) return std::nullopt;
+    return it->second;
+  }
+
+ private:
+  mutable std::shared_mutex mutex_;
+  boost::unordered_flat_map<std::uint64_t, Mapping> map_;
+};
+
 class CuckooMap {
  public:
   static constexpr const char* kName = "libcuckoo";
   explicit CuckooMap(std::uint64_t entries) : map_(std::max<std::uint64_t>(entries, 64)) {}
   void insert(std::uint64_t block, const Mapping& mapping) { map_.insert(block, mapping); }
+  void erase(std::uint64_t block) { map_.erase(block); }
   [[nodiscard]] std::optional<Mapping> find(std::uint64_t block) const {
     Mapping mapping;
     if (!map_.find(block, mapping)) return std::nullopt;

@@ -1,50 +1,29 @@
 // SPDX-License-Identifier: Apache-2.0
 // Cost of one question to the remap table, by number of entries, beside the other tables of peers.hpp. All of them hold
-// the same entries and are asked the same questions, by one thread; the others are sized in advance and unprotected.
+// the same entries and are asked the same questions, by one thread unless the name says otherwise. The library maps are
+// sized in advance and, but for libcuckoo and the one behind a lock, unprotected.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
-#include <random>
-#include <unordered_set>
+#include <optional>
+#include <thread>
 #include <vector>
 
 #include "peers.hpp"
+#include "questions.hpp"
 
 namespace remapfs::bench {
 namespace {
 
-constexpr std::uint64_t kRun = 16;  // bad blocks come in runs of this many
 constexpr std::array<std::int64_t, 8> kEntryCounts{0, 1, 10, 100, 1000, 100'000, 1'000'000, 10'000'000};
 constexpr std::int64_t kMostForList = 100'000;  // a question to more takes milliseconds
 constexpr std::int64_t kMostForChains = 1'000'000;
-
-Mapping mapping_of(std::uint64_t i) { return {EntryState::remapped, {1, SlotIndex(i)}, kGeometry.full_mask()}; }
-
-// Block numbers of the entries: runs spread over the first half of the disk.
-std::vector<std::uint64_t> scattered_blocks(std::uint64_t count) {
-  std::mt19937_64 random(1);
-  std::vector<std::uint64_t> blocks;
-  blocks.reserve(count);
-  std::unordered_set<std::uint64_t> runs;
-  while (blocks.size() < count) {
-    const std::uint64_t first = random() % (kBlocks / 2 / kRun) * kRun;
-    if (!runs.insert(first).second) continue;
-    for (std::uint64_t i = 0; i < kRun && blocks.size() < count; ++i) blocks.push_back(first + i);
-  }
-  return blocks;
-}
-// Nothing but neighbours.
-std::vector<std::uint64_t> neighbouring_blocks(std::uint64_t count) {
-  std::vector<std::uint64_t> blocks(count);
-  for (std::uint64_t i = 0; i < count; ++i) blocks[i] = i;
-  return blocks;
-}
-
-using Layout = std::vector<std::uint64_t> (*)(std::uint64_t count);
 
 struct Blocks {
   Layout layout = nullptr;
@@ -61,7 +40,7 @@ const std::vector<std::uint64_t>& blocks_of(Layout layout, std::int64_t entries)
 }
 
 template <class Peer>
-const Peer& peer_with(Layout layout, std::int64_t entries) {
+Peer& peer_with(Layout layout, std::int64_t entries) {
   static std::unique_ptr<Peer> kept;
   static Layout kept_layout = nullptr;
   static std::int64_t kept_entries = -1;
@@ -76,40 +55,6 @@ const Peer& peer_with(Layout layout, std::int64_t entries) {
   return *kept;
 }
 
-constexpr std::size_t kQuestions = 1U << 16U;
-
-// Blocks to ask for, in an order that caches cannot guess.
-std::vector<std::uint64_t> hits(const std::vector<std::uint64_t>& blocks) {
-  std::mt19937_64 random(2);
-  std::vector<std::uint64_t> asked(kQuestions);
-  for (std::uint64_t& block : asked) block = blocks[random() % blocks.size()];
-  return asked;
-}
-std::vector<std::uint64_t> far_misses(const std::vector<std::uint64_t>& /*blocks*/) {
-  std::mt19937_64 random(3);
-  std::vector<std::uint64_t> asked(kQuestions);
-  for (std::uint64_t& block : asked) block = kBlocks / 2 + random() % (kBlocks / 2 - kRangeBlocks);
-  return asked;
-}
-// Blocks without entries right beside some that have them, where the filter cannot help.
-std::vector<std::uint64_t> near_misses(const std::vector<std::uint64_t>& blocks) {
-  const std::unordered_set<std::uint64_t> taken(blocks.begin(), blocks.end());
-  std::vector<std::uint64_t> asked = hits(blocks);
-  for (std::uint64_t& block : asked) {
-    while (taken.contains(block)) ++block;
-  }
-  return asked;
-}
-// Beginnings of ranges in the midst of neighbours.
-std::vector<std::uint64_t> range_starts(const std::vector<std::uint64_t>& blocks) {
-  std::mt19937_64 random(4);
-  std::vector<std::uint64_t> asked(kQuestions / 16);
-  for (std::uint64_t& block : asked) block = random() % (blocks.size() - (kRangeBlocks - 1));
-  return asked;
-}
-
-using Questions = std::vector<std::uint64_t> (*)(const std::vector<std::uint64_t>& blocks);
-
 template <class Peer, bool kWholeRange>
 void ask(benchmark::State& state, Layout layout, Questions questions) {
   const Peer& peer = peer_with<Peer>(layout, state.range(0));
@@ -121,7 +66,7 @@ void ask(benchmark::State& state, Layout layout, Questions questions) {
     } else {
       benchmark::DoNotOptimize(peer.find(asked[i]));
     }
-    i = (i + 1) % asked.size();
+    i = (i + 1) & (asked.size() - 1);
   }
   if constexpr (std::is_same_v<Peer, Ours>) {
     state.counters["bytes_per_entry"] = static_cast<double>(peer.table().memory_bytes()) /
@@ -129,9 +74,61 @@ void ask(benchmark::State& state, Layout layout, Questions questions) {
   }
 }
 
+// A thread that changes the table all the time: a new entry every ten microseconds, which is more than a disk can make
+// durable, and an older one of its own removed.
+template <class Peer>
+class Writer {
+ public:
+  explicit Writer(Peer& peer) : thread_([this, &peer] { change(peer); }) {}
+  ~Writer() {
+    stop_ = true;
+    thread_.join();
+  }
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
+
+ private:
+  void change(Peer& peer) const {
+    constexpr std::uint64_t kKept = 1000;
+    const auto block = [](std::uint64_t i) { return kBlocks / 4 * 3 + i * 61 % (kBlocks / 8); };
+    auto next = std::chrono::steady_clock::now();
+    std::uint64_t i = 0;
+    for (; !stop_; ++i) {
+      while (std::chrono::steady_clock::now() < next) {
+      }
+      next += std::chrono::microseconds(10);
+      peer.insert(block(i), mapping_of(i));
+      if (i >= kKept) peer.erase(block(i - kKept));
+    }
+    for (std::uint64_t left = i < kKept ? 0 : i - kKept; left < i; ++left) peer.erase(block(left));
+  }
+
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+};
+
+template <class Peer>
+void ask_beside_writer(benchmark::State& state) {
+  static Peer* peer = nullptr;
+  static std::vector<std::uint64_t> asked;
+  static std::optional<Writer<Peer>> writer;
+  if (state.thread_index() == 0) {
+    peer = &peer_with<Peer>(runs_of<16>, state.range(0));
+    asked = hits(blocks_of(runs_of<16>, state.range(0)));
+    writer.emplace(*peer);
+  }
+  std::size_t i = static_cast<std::size_t>(state.thread_index()) * 1000;
+  // All threads wait for each other where the loop begins, so that the above is done.
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(peer->find(asked[i]));
+    i = (i + 1) & (kQuestions - 1);
+  }
+  if (state.thread_index() == 0) writer.reset();
+}
+
 template <class Peer>
 void fill(benchmark::State& state) {
-  const auto& blocks = blocks_of(scattered_blocks, state.range(0));
+  const auto& blocks = blocks_of(runs_of<16>, state.range(0));
   for (auto _ : state) {
     Peer peer(blocks.size());
     for (const std::uint64_t block : blocks) peer.insert(block, mapping_of(block));
@@ -144,21 +141,31 @@ void add(std::int64_t entries) {
   const auto named = [entries](const char* what, auto run) {
     benchmark::RegisterBenchmark(fmt::format("{}/{}", what, Peer::kName).c_str(), run)->Arg(entries);
   };
-  const auto single = [&](const char* what, Questions questions) {
-    named(what, [questions](benchmark::State& state) { ask<Peer, false>(state, scattered_blocks, questions); });
+  const auto single = [&](const char* what, Questions questions, Layout layout = runs_of<16>) {
+    named(what, [layout, questions](benchmark::State& state) { ask<Peer, false>(state, layout, questions); });
   };
   const auto range = [&](const char* what, Layout layout, Questions questions) {
     named(what, [layout, questions](benchmark::State& state) { ask<Peer, true>(state, layout, questions); });
   };
   single("miss_far", far_misses);
-  range("untouched_1MiB", scattered_blocks, far_misses);
+  range("untouched_1MiB", runs_of<16>, far_misses);
   if (entries == 0) return;
   single("hit", hits);
   single("miss_near", near_misses);
-  range("touched_1MiB", scattered_blocks, hits);  // the rest of a run, then blocks without entries
+  range("touched_1MiB", runs_of<16>, hits);  // the rest of a run, then blocks without entries
   if (entries < 1000) return;
+  single("hit_isolated", hits, runs_of<1>);
+  single("hit_runs_of_256", hits, runs_of<256>);
   range("remapped_1MiB", neighbouring_blocks, range_starts);
   named("fill", fill<Peer>);
+}
+
+template <class Peer>
+void add_beside_writer(std::int64_t entries) {
+  for (const int readers : {1, 2}) {
+    const std::string name = fmt::format("hit_{}_readers_and_writer/{}", readers, Peer::kName);
+    benchmark::RegisterBenchmark(name.c_str(), ask_beside_writer<Peer>)->Arg(entries)->Threads(readers);
+  }
 }
 
 // Grouped by number of entries, so that each set of blocks is made once or twice.
@@ -171,6 +178,10 @@ void register_all() {
     add<AbslMap>(entries);
     add<BoostMap>(entries);
     add<CuckooMap>(entries);
+    if (entries < 1000) continue;
+    add_beside_writer<Ours>(entries);
+    add_beside_writer<CuckooMap>(entries);
+    add_beside_writer<LockedBoostMap>(entries);
   }
 }
 
