@@ -38,7 +38,8 @@ constexpr std::size_t kWaitingBytes = std::size_t{18} << 20U;
 constexpr unsigned kMostSlots = 128;
 constexpr unsigned kMostSlotsOfAll = 400;
 constexpr unsigned kPoolThreads = 16;
-// Requests taken before their transfers are handed to the kernel.
+// Requests taken before their transfers are handed to the kernel, and transfers answered before requests are looked for
+// again. Where a disk ends many transfers at once, their successors reach it while the rest is still being answered.
 constexpr unsigned kBatch = 8;
 constexpr unsigned kRingEntries = 256;
 // liburing's own are the last ones.
@@ -262,6 +263,7 @@ class UringWorker final : public Worker, private JobRunner {
     waiting.store(false, std::memory_order_release);
   }
 
+  // Answers up to kBatch of those that are done.
   unsigned reap() {
     unsigned seen = 0;
     unsigned head = 0;
@@ -269,6 +271,7 @@ class UringWorker final : public Worker, private JobRunner {
     io_uring_for_each_cqe(ring_.get(), head, completion) {
       ++seen;
       note(completion->user_data, completion->res);
+      if (seen == kBatch) break;
     }
     io_uring_cq_advance(ring_.get(), seen);
     return seen;
