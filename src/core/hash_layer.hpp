@@ -16,9 +16,10 @@ inline constexpr unsigned kBlocksPerLine = 4;
 // Hash of the group of neighbours that a block belongs to. A bijection of the group number (the finalizer of
 // splitmix64), so two groups never share a whole hash.
 [[nodiscard]] constexpr std::uint64_t group_hash(std::uint64_t block) {
-  std::uint64_t x = block / kBlocksPerLine * 0x9e3779b97f4a7c15U;
-  x = (x ^ (x >> 32U)) * 0xbf58476d1ce4e5b9U;
-  return x ^ (x >> 32U);
+  std::uint64_t x = block / kBlocksPerLine + 0x9e3779b97f4a7c15U;
+  x = (x ^ (x >> 30U)) * 0xbf58476d1ce4e5b9U;
+  x = (x ^ (x >> 27U)) * 0x94d049bb133111ebU;
+  return x ^ (x >> 31U);
 }
 
 // One open-addressing array of (block, value), both one word. 0 as a value means absent.
