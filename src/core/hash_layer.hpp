@@ -95,6 +95,10 @@ class HashLayer {
   [[nodiscard]] bool unused() const { return used_ == 0; }
   [[nodiscard]] HashLayer* older() const { return older_; }
 
+  // For the owner, once the layer is retired.
+  std::uint64_t retired_in = 0;
+  HashLayer* next_retired = nullptr;
+
  private:
   static constexpr std::uint64_t kHeaderBytes = 2 * kCacheLine;
   static constexpr std::uint64_t kLargestDoubled = 65536;  // places: 1 MiB
@@ -129,16 +133,11 @@ class HashLayer {
   void find_scattered_group(std::uint64_t first, std::uint64_t hash,
                             std::span<std::uint64_t, kBlocksPerLine> values) const;
 
-  const std::uint64_t lines_;
+  // Of the changing thread, as what is above. What readers need is in a line of its own.
+  std::uint64_t used_ = 0;  // places with a key
+  alignas(kCacheLine) const std::uint64_t lines_;
   const std::uint64_t step_unit_;
   HashLayer* const older_;
-  // Of the changing thread, and so not in the line that readers need.
-  alignas(kCacheLine) std::uint64_t used_ = 0;  // places with a key
-
- public:
-  // For the owner, once the layer is retired.
-  std::uint64_t retired_in = 0;
-  HashLayer* next_retired = nullptr;
 };
 
 constexpr std::uint64_t HashLayer::places_for(std::uint64_t entries) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/run_map.hpp"
 
+#include <optional>
+
 namespace remapfs {
 namespace {
 
@@ -20,9 +22,9 @@ void RunMap::take_out(std::uint64_t block) {
   const std::uint64_t end = run.end(block);
   // The larger part stays a run.
   if (block - begin >= end - block && block - begin >= WindowRun::kShortest) {
-    set(block, WindowRun(begin, block, run.where(begin)));
+    replace(block, WindowRun(begin, block, run.where(begin)));
   } else if (end - block > WindowRun::kShortest) {
-    set(block, WindowRun(block + 1, end, run.where(block + 1)));
+    replace(block, WindowRun(block + 1, end, run.where(block + 1)));
   } else {
     runs_.erase(window_of(block));
   }
@@ -35,9 +37,9 @@ void RunMap::put_in(const BlockMap& entries, std::uint64_t block, PackedMapping 
     const std::uint64_t begin = run.begin(block);
     const std::uint64_t end = run.end(block);
     if (block == end && slot_in_line(run.where(begin), begin, block) == mapping.where()) {
-      set(block, WindowRun(begin, end + 1, run.where(begin)));
+      replace(block, WindowRun(begin, end + 1, run.where(begin)));
     } else if (block + 1 == begin && slot_in_line(mapping.where(), block, begin) == run.where(begin)) {
-      set(block, WindowRun(block, end, mapping.where()));
+      replace(block, WindowRun(block, end, mapping.where()));
     }
     return;
   }
@@ -51,7 +53,8 @@ void RunMap::put_in(const BlockMap& entries, std::uint64_t block, PackedMapping 
   std::uint64_t end = block + 1;
   while (end < window + WindowRun::kWindow && continues(end)) ++end;
   if (end - begin < WindowRun::kShortest || (runs_.room() == 0 && !may_grow)) return;
-  set(block, WindowRun(begin, end, *slot_in_line(mapping.where(), block, begin)));
+  const WindowRun formed(begin, end, *slot_in_line(mapping.where(), block, begin));
+  static_cast<void>(runs_.put(window_of(block), formed.word()));
 }
 
 void RunMap::expect(std::uint64_t entries) {

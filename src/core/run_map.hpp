@@ -13,8 +13,8 @@ namespace remapfs {
 // The run of a window: of 16 aligned blocks some neighbours whose data lies whole in neighbouring slots of one spare,
 // in one word. Blocks are given by their number on the disk; the window is the one they are in.
 //
-// Bits 0-3 first block of the run within the window, 4-7 its length less one, 8-15 spare, 16-63 slot of its first
-// block. 0 stands for a window without a run.
+// Bits 0-3 first block of the run within the window, 4-7 its length less one, 8-63 address of its first slot. 0 stands
+// for a window without a run.
 class WindowRun {
  public:
   static constexpr unsigned kWindow = 16;
@@ -24,8 +24,7 @@ class WindowRun {
   constexpr explicit WindowRun(std::uint64_t word) : word_(word) {}
   // Blocks [begin, end) of one window; where: the slot of `begin`. Not shorter than kShortest.
   constexpr WindowRun(std::uint64_t begin, std::uint64_t end, SlotAddress where)
-      : word_(begin % kWindow | (end - begin - 1) << kLengthShift | std::uint64_t{where.spare} << kSpareShift |
-              where.slot.value() << kSlotShift) {}
+      : word_(begin % kWindow | (end - begin - 1) << kLengthShift | pack_address(where)) {}
 
   [[nodiscard]] constexpr std::uint64_t word() const { return word_; }
   [[nodiscard]] constexpr bool empty() const { return word_ == 0; }
@@ -42,7 +41,8 @@ class WindowRun {
   }
   // Where a block of the run lives.
   [[nodiscard]] constexpr SlotAddress where(std::uint64_t block) const {
-    return {static_cast<SpareId>(word_ >> kSpareShift), SlotIndex((word_ >> kSlotShift) + (block - begin(block)))};
+    const SlotAddress first = unpack_address(word_);
+    return {first.spare, first.slot + (block - begin(block))};
   }
   // The PackedMapping word of a block of the run.
   [[nodiscard]] constexpr std::uint64_t packed_mapping(std::uint64_t block) const {
@@ -56,8 +56,6 @@ class WindowRun {
 
  private:
   static constexpr unsigned kLengthShift = 4;
-  static constexpr unsigned kSpareShift = 8;
-  static constexpr unsigned kSlotShift = 16;
 
   std::uint64_t word_;
 };
@@ -77,9 +75,7 @@ class RunMap {
 
   [[nodiscard]] bool empty() const { return runs_.size() == 0; }
   // The run of the window that the block is in.
-  [[nodiscard]] WindowRun run_near(const EpochGuard& guard, std::uint64_t block) const {
-    return WindowRun(empty() ? 0 : runs_.find(guard, window_of(block)));
-  }
+  [[nodiscard]] WindowRun run_near(const EpochGuard& /*guard*/, std::uint64_t block) const { return get(block); }
   // The PackedMapping word of a block that is in a run, else 0.
   [[nodiscard]] std::uint64_t find(const EpochGuard& guard, std::uint64_t block) const {
     const WindowRun run = run_near(guard, block);
@@ -114,11 +110,12 @@ class RunMap {
   static constexpr std::uint64_t most_runs(std::uint64_t entries) {
     return (entries + WindowRun::kShortest - 1) / WindowRun::kShortest;
   }
-  // Of the window that the block is in.
+  // As run_near(), for the changing thread.
   [[nodiscard]] WindowRun get(std::uint64_t block) const {
     return WindowRun(empty() ? 0 : runs_.get(window_of(block)));
   }
-  void set(std::uint64_t block, WindowRun run) { static_cast<void>(runs_.put(window_of(block), run.word())); }
+  // In the place of the run that the window has: takes no memory, and so cannot fail.
+  void replace(std::uint64_t block, WindowRun run) { REMAPFS_INVARIANT(runs_.put(window_of(block), run.word())); }
 
   BlockMap runs_;  // window -> WindowRun
 };

@@ -3,7 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include <map>
+#include <algorithm>
+#include <ostream>
 #include <random>
 
 #include "unit/core/random_seed.hpp"

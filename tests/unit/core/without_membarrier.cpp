@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Before anything else runs, the process takes membarrier(2) from itself, as a container's filter of system calls may.
-#include <linux/audit.h>
+#include <gtest/gtest.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -11,8 +11,6 @@
 #include <cstddef>
 #include <cstdio>
 #include <cstdlib>
-
-#include <gtest/gtest.h>
 
 #include "core/epoch.hpp"
 
