@@ -15,7 +15,7 @@
 
 #include "e2e/kill/mounted_volume.hpp"
 #include "e2e/kill/scratch.hpp"
-#include "e2e/scale/large_map.hpp"
+#include "support/large_map.hpp"
 #include "remapfs/aligned_buffer.hpp"
 
 // Ten million entries are mounted in 10 s and take less than 1 GiB of memory; every row, every entry of

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "e2e/scale/large_map.hpp"
+#include "support/large_map.hpp"
 
 #include "io/posix_device.hpp"
 #include "store/sqlite_map_store.hpp"

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures of a run: one SVG for each place of the path, one for the table, one for the reference design's tests."""
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt  # noqa: E402  the backend is chosen first
+
+from .report import by_place, path_figure, unique  # noqa: E402
+
+OURS, OTHERS = "#2b6cb0", "#a0aec0"
+LINE_STYLES = ("-", "--", "-.", ":")
+
+
+def color(name):
+    return OURS if "virtual" in name or name in ("table", "remapped") else OTHERS
+
+
+def _save(figure, path):
+    figure.tight_layout()
+    figure.savefig(path, format="svg", metadata={"Date": None})
+    plt.close(figure)
+
+
+def plot_path(rows, place, path):
+    """Bars with the extremes of the rounds; a panel for each workload."""
+    questions, contenders = unique(r["question"] for r in rows), unique(r["contender"] for r in rows)
+    cells = {(row["contender"], row["question"]): row for row in rows}
+    columns = 2
+    lines = (len(questions) + 1) // columns
+    figure, axes = plt.subplots(lines, columns, figsize=(12, lines * (0.6 + 0.32 * len(contenders))), squeeze=False)
+    figure.suptitle(f"{place}: median, and the extremes of the rounds")
+    for axis, question in zip(axes.flat, questions):
+        present = [name for name in contenders if (name, question) in cells]
+        medians, low, high, unit = [], [], [], ""
+        for name in present:
+            row = cells[(name, question)]
+            median, unit = path_figure(question, row["values"])
+            ends = [path_figure(question, {key: pair[i] for key, pair in row["extremes"].items()})[0] for i in (0, 1)]
+            medians.append(median)
+            low.append(median - ends[0])
+            high.append(ends[1] - median)
+        axis.barh(present, medians, xerr=(low, high), color=[color(name) for name in present], ecolor="#4a5568")
+        axis.invert_yaxis()
+        axis.set_title(f"{question},{unit.replace('/s', ' requests/s') if unit == '/s' else unit}"
+                       + (" (less is better)" if unit == " us" else ""), fontsize=10)
+    for axis in list(axes.flat)[len(questions):]:
+        axis.set_visible(False)
+    _save(figure, path)
+
+
+def plot_table(rows, path):
+    """Time of a question by number of entries; a panel for each question."""
+    questions = [q for q in unique(r["question"] for r in rows) if q != "fill"]
+    contenders = unique(r["contender"] for r in rows)
+    columns = 2
+    lines = (len(questions) + 1) // columns
+    figure, axes = plt.subplots(lines, columns, figsize=(12, 3.4 * lines), squeeze=False)
+    for axis, question in zip(axes.flat, questions):
+        for i, name in enumerate(contenders):
+            points = sorted((int(r["place"]), r["values"]["ns"]) for r in rows
+                            if r["question"] == question and r["contender"] == name)
+            if points:
+                axis.plot(*zip(*points), marker="o", markersize=3, label=name, linewidth=2.5 if name == "table" else 1,
+                          color=OURS if name == "table" else None, linestyle=LINE_STYLES[i // 4 % 4])
+        axis.set_xscale("symlog", linthresh=1)
+        axis.set_yscale("log")
+        axis.set_xlabel("entries")
+        axis.set_ylabel("ns")
+        axis.set_title(question, fontsize=10)
+        axis.legend(fontsize=7)
+    for axis in list(axes.flat)[len(questions):]:
+        axis.set_visible(False)
+    _save(figure, path)
+
+
+def plot_reference(rows, path):
+    """Median latency of each test, by who answers."""
+    places = unique(r["place"] for r in rows)
+    figure, axes = plt.subplots(1, len(places), figsize=(12, 5), squeeze=False, sharey=True)
+    for axis, place in zip(axes.flat, places):
+        group = [r for r in rows if r["place"] == place]
+        questions, contenders = unique(r["question"] for r in group), unique(r["contender"] for r in group)
+        height = 0.8 / len(contenders)
+        for i, name in enumerate(contenders):
+            mine = {r["question"]: r["values"]["p50_us"] for r in group if r["contender"] == name}
+            axis.barh([questions.index(q) + i * height for q in mine], list(mine.values()), height=height, label=name)
+        axis.set_yticks([i + 0.4 - height / 2 for i in range(len(questions))], questions)
+        axis.set_title(f"{place}: p50 of a read, us", fontsize=10)
+        axis.legend(fontsize=8)
+        if not axis.yaxis_inverted():
+            axis.invert_yaxis()
+    _save(figure, path)
+
+
+def write(lab, rows):
+    """All pictures for which there are rows."""
+    for place, group in by_place(rows, "path"):
+        plot_path(group, place, lab.out / f"path-{place}.svg")
+    for part, plot in (("table", plot_table), ("reference", plot_reference)):
+        group = [row for row in rows if row["part"] == part]
+        if group:
+            plot(group, lab.out / f"{part}.svg")
