@@ -7,7 +7,7 @@ import subprocess
 from contextlib import contextmanager
 from pathlib import Path
 
-from .lab import BenchError, command, wait_until
+from .lab import BenchError, command, until_done, wait_until
 
 
 @contextmanager
@@ -70,7 +70,7 @@ class Contenders:
         mountpoint.mkdir(exist_ok=True)
         disk = mountpoint / "disk"
         server = [self.lab.program("path", "bench_noop_server"), mountpoint, self.size, 2]
-        with served(server, disk.exists, lambda process: command("umount", mountpoint)):
+        with served(server, disk.exists, lambda process: until_done("umount", mountpoint)):
             yield disk
 
     def _export(self, arguments, stop):
@@ -94,7 +94,7 @@ class Contenders:
         def arguments(export):
             return ["nbdfuse", export, "[", "nbdkit", "--exit-with-parent", "file", self.primary, "]"]
 
-        with self._export(arguments, lambda process, export: command("umount", export)):
+        with self._export(arguments, lambda process, export: until_done("umount", export)):
             yield self.folder / "export"
 
 

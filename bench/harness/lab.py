@@ -2,7 +2,9 @@
 """Where measurements happen: programs, folders, sizes, and the file that keeps every sample."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -19,10 +21,17 @@ class BenchError(Exception):
 
 def command(*arguments, stdin=None):
     """Runs a program to its end and returns what it printed. Raises BenchError when it fails."""
-    done = subprocess.run([str(a) for a in arguments], input=stdin, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise BenchError(f"{' '.join(str(a) for a in arguments[:8])}: exit code {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
+    pipe = subprocess.PIPE
+    with subprocess.Popen([str(a) for a in arguments], stdin=pipe if stdin else subprocess.DEVNULL, stdout=pipe, stderr=pipe,
+                          text=True, start_new_session=True) as process:
+        try:
+            out, errors = process.communicate(stdin)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)  # fio's jobs are processes of their own
+            raise
+    if process.returncode != 0:
+        raise BenchError(f"{' '.join(str(a) for a in arguments[:8])}: exit code {process.returncode}: {errors.strip()}")
+    return out
 
 
 def wait_until(condition, what, seconds=5):
@@ -32,6 +41,12 @@ def wait_until(condition, what, seconds=5):
         if time.monotonic() > end:
             raise BenchError(f"{what}: not within {seconds} s")
         time.sleep(0.02)
+
+
+def until_done(*arguments):
+    """Runs a program that takes something away until it succeeds: users let go a moment after they have ended."""
+    wait_until(lambda: subprocess.run([str(a) for a in arguments], capture_output=True).returncode == 0,
+               " ".join(str(a) for a in arguments))
 
 
 @dataclass
@@ -97,6 +112,4 @@ class Lab:
         try:
             yield mountpoint / "disk"
         finally:
-            # A loop device lets go of its file a moment after it was detached.
-            wait_until(lambda: subprocess.run([self.remapfs, "unmount", map_path], capture_output=True).returncode == 0,
-                       f"unmounting {map_path}")
+            until_done(self.remapfs, "unmount", map_path)

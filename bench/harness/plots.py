@@ -8,16 +8,29 @@ import matplotlib.pyplot as plt  # noqa: E402  the backend is chosen first
 
 from .report import by_place, path_figure, unique  # noqa: E402
 
-OURS, OTHERS = "#2b6cb0", "#a0aec0"
-LINE_STYLES = ("-", "--", "-.", ":")
+OURS, OTHERS = "#1a56a8", "#a0aec0"
+# Of lines and bars that stand for other contenders, in order of appearance.
+PALETTE = ("#d97706", "#059669", "#b91c1c", "#7c3aed", "#78716c", "#db2777", "#0891b2")
 
 
 def color(name):
-    return OURS if "virtual" in name or name in ("table", "remapped") else OTHERS
+    return OURS if "virtual" in name else OTHERS
 
 
-def _save(figure, path):
-    figure.tight_layout()
+def colors(names, ours):
+    """One color for each name, the same in every panel."""
+    others = iter(PALETTE * 2)
+    return {name: OURS if name == ours else next(others) for name in names}
+
+
+def _legend(figure, axes, columns):
+    """One legend for all panels, above them."""
+    handles = {label: handle for axis in axes for handle, label in zip(*axis.get_legend_handles_labels())}
+    figure.legend(handles.values(), handles.keys(), loc="upper center", ncol=columns, fontsize=9, frameon=False)
+
+
+def _save(figure, path, top=1.0):
+    figure.tight_layout(rect=(0, 0, 1, top))
     figure.savefig(path, format="svg", metadata={"Date": None})
     plt.close(figure)
 
@@ -40,6 +53,7 @@ def plot_path(rows, place, path):
             medians.append(median)
             low.append(median - ends[0])
             high.append(ends[1] - median)
+        axis.xaxis.set_major_formatter(lambda x, _: f"{x / 1000:g}k" if x >= 10_000 else f"{x:g}")
         axis.barh(present, medians, xerr=(low, high), color=[color(name) for name in present], ecolor="#4a5568")
         axis.invert_yaxis()
         axis.set_title(f"{question},{unit.replace('/s', ' requests/s') if unit == '/s' else unit}"
@@ -52,45 +66,48 @@ def plot_path(rows, place, path):
 def plot_table(rows, path):
     """Time of a question by number of entries; a panel for each question."""
     questions = [q for q in unique(r["question"] for r in rows) if q != "fill"]
-    contenders = unique(r["contender"] for r in rows)
+    shades = colors(unique(r["contender"] for r in rows), "table")
     columns = 2
     lines = (len(questions) + 1) // columns
-    figure, axes = plt.subplots(lines, columns, figsize=(12, 3.4 * lines), squeeze=False)
+    figure, axes = plt.subplots(lines, columns, figsize=(12, 3.2 * lines + 0.6), squeeze=False)
     for axis, question in zip(axes.flat, questions):
-        for i, name in enumerate(contenders):
+        for name, shade in shades.items():
             points = sorted((int(r["place"]), r["values"]["ns"]) for r in rows
                             if r["question"] == question and r["contender"] == name)
             if points:
-                axis.plot(*zip(*points), marker="o", markersize=3, label=name, linewidth=2.5 if name == "table" else 1,
-                          color=OURS if name == "table" else None, linestyle=LINE_STYLES[i // 4 % 4])
+                axis.plot(*zip(*points), marker="o", markersize=4 if name == "table" else 3, label=name, color=shade,
+                          linewidth=2.5 if name == "table" else 1, zorder=3 if name == "table" else 2)
         axis.set_xscale("symlog", linthresh=1)
         axis.set_yscale("log")
         axis.set_xlabel("entries")
         axis.set_ylabel("ns")
+        axis.grid(True, alpha=0.3)
         axis.set_title(question, fontsize=10)
-        axis.legend(fontsize=7)
     for axis in list(axes.flat)[len(questions):]:
         axis.set_visible(False)
-    _save(figure, path)
+    _legend(figure, axes.flat, 5)
+    _save(figure, path, 1 - 0.6 / (3.2 * lines + 0.6))
 
 
 def plot_reference(rows, path):
     """Median latency of each test, by who answers."""
     places = unique(r["place"] for r in rows)
-    figure, axes = plt.subplots(1, len(places), figsize=(12, 5), squeeze=False, sharey=True)
+    shades = colors(unique(r["contender"] for r in rows), "remapped")
+    figure, axes = plt.subplots(1, len(places), figsize=(12, 6), squeeze=False, sharey=True)
     for axis, place in zip(axes.flat, places):
         group = [r for r in rows if r["place"] == place]
-        questions, contenders = unique(r["question"] for r in group), unique(r["contender"] for r in group)
-        height = 0.8 / len(contenders)
-        for i, name in enumerate(contenders):
+        questions = unique(r["question"] for r in group)
+        height = 0.8 / len(shades)
+        for i, (name, shade) in enumerate(shades.items()):
             mine = {r["question"]: r["values"]["p50_us"] for r in group if r["contender"] == name}
-            axis.barh([questions.index(q) + i * height for q in mine], list(mine.values()), height=height, label=name)
+            axis.barh([questions.index(q) + i * height for q in mine], list(mine.values()), height=height, label=name,
+                      color=shade)
         axis.set_yticks([i + 0.4 - height / 2 for i in range(len(questions))], questions)
         axis.set_title(f"{place}: p50 of a read, us", fontsize=10)
-        axis.legend(fontsize=8)
         if not axis.yaxis_inverted():
             axis.invert_yaxis()
-    _save(figure, path)
+    _legend(figure, axes.flat, len(shades))
+    _save(figure, path, 0.94)
 
 
 def write(lab, rows):

@@ -6,7 +6,7 @@ import re
 import time
 from contextlib import contextmanager
 
-from .lab import MIB, BenchError, command
+from .lab import MIB, BenchError, command, until_done
 from .path import fio
 
 
@@ -58,7 +58,7 @@ def faulty_disk(lab, image, mountpoint):
     try:
         yield mountpoint / "disk"
     finally:
-        command(lab.faulty_disk, "unmount", mountpoint)
+        until_done(lab.faulty_disk, "unmount", mountpoint)
 
 
 def run_relocations(lab, parent, block_size=4096):

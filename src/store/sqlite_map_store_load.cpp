@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 
+#include "store/log_renewal.hpp"
 #include "store/read_ahead.hpp"
 #include "store/row_consumer.hpp"
 #include "store/sql.hpp"
@@ -223,6 +224,7 @@ void SqliteMapStore::retire_in_memory(SpareId id, SlotIndex slot) {
 
 Result<void> SqliteMapStore::begin_writing(std::map<SpareId, TagMending>& mendings) {
   look_.reset();
+  if (auto renewed = renew_log(lock_.path()); !renewed) return renewed;
   auto writer = MapWriter::open(lock_.path());
   if (!writer) return fail(std::move(writer.error()));
   writer_ = std::move(*writer);

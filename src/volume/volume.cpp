@@ -85,7 +85,10 @@ Result<void> Volume::Impl::load() {
     for (const SlotIndex slot : spare.retired) member(spare.id)->slots->retire(slot);
   }
   for (const auto& one : members) {
-    if (one && !one->missing()) seed_good_places(*one);
+    if (!one || one->missing()) continue;
+    seed_good_places(*one);
+    // Acknowledged by the user before, who did not come to flush it: lost with the device, it is for this one to tell.
+    if (!store->info().clean) one->device().note_write();
   }
   return {};
 }

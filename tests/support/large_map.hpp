@@ -5,6 +5,7 @@
 #include <functional>
 #include <string>
 
+#include "remapfs/block_device.hpp"
 #include "remapfs/error.hpp"
 #include "remapfs/map_store.hpp"
 
@@ -15,6 +16,9 @@ namespace remapfs::testing {
 //
 // Cost: about 10 us an entry. Errors: those of the store.
 Result<void> add_entries(const std::string& map_path, std::uint64_t count,
+                         const std::function<RemapRow(std::uint64_t)>& entry);
+// The same with the spare given, wherever the map says it is.
+Result<void> add_entries(const std::string& map_path, BlockDevice& spare, std::uint64_t count,
                          const std::function<RemapRow(std::uint64_t)>& entry);
 
 }  // namespace remapfs::testing

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <string>
+#include <string_view>
+
+#include "sim/bug.hpp"
+#include "sim/bug_names.hpp"
+#include "sim/life.hpp"
+#include "support/random.hpp"
+
+// The simulator bites: this program has the volume and the store with deliberate bugs in them, and every one of them is
+// caught when it is switched on.
+
+namespace remapfs::sim {
+
+namespace {
+std::string_view switched_on;
+}  // namespace
+
+bool bug(std::string_view name) { return name == switched_on; }
+void switch_on_bug(std::string_view name) { switched_on = name; }
+
+namespace {
+
+constexpr std::size_t kStepsOfALife = 150;
+constexpr std::uint64_t kMostLives = 600;
+
+class Bug : public ::testing::TestWithParam<const char*> {
+ protected:
+  void TearDown() override { switch_on_bug({}); }
+};
+
+TEST_P(Bug, IsCaught) {
+  switch_on_bug(GetParam());
+  testing::Random random(1);  // the same lives every time: a bug that is caught stays caught
+  std::uint64_t cuts = 0;
+  for (std::uint64_t life = 1; life <= kMostLives; ++life) {
+    const Outcome outcome = live(make_script(random(), kStepsOfALife));
+    cuts += outcome.cuts;
+    if (!outcome.failure) continue;
+    std::printf("%s: caught in life %llu after %llu crash points: %s\n", GetParam(), static_cast<unsigned long long>(life),
+                static_cast<unsigned long long>(cuts), outcome.failure->c_str());
+    return;
+  }
+  FAIL() << "not caught in " << kMostLives << " lives with " << cuts << " crash points";
+}
+
+INSTANTIATE_TEST_SUITE_P(Simulator, Bug, ::testing::ValuesIn(kBugNames),
+                         [](const auto& named) { return std::string(named.param); });
+
+TEST(SimulatorWithBugs, CatchesNothingWhileTheyAreSwitchedOff) {
+  testing::Random random(1);
+  for (int life = 0; life < 10; ++life) {
+    const Outcome outcome = live(make_script(random(), kStepsOfALife));
+    EXPECT_FALSE(outcome.failure) << "life " << life << ": " << *outcome.failure;
+  }
+}
+
+}  // namespace
+}  // namespace remapfs::sim

@@ -1,0 +1,676 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/life.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <thread>
+#include <utility>
+
+#include "remapfs/volume.hpp"
+#include "sim/observed_store.hpp"
+#include "sim/oracle.hpp"
+#include "sim/scheduler.hpp"
+#include "sim/sim_device.hpp"
+#include "sim/sim_files.hpp"
+#include "sim/world.hpp"
+#include "store/check.hpp"
+#include "store/create_volume.hpp"
+#include "store/sqlite_map_store.hpp"
+#include "support/fake_disk.hpp"
+#include "support/temp_dir.hpp"
+
+namespace remapfs::sim {
+namespace {
+
+using testing::FakeDisk;
+using testing::FaultId;
+using testing::FaultRule;
+
+// The shape of a volume.
+struct Shape {
+  std::uint64_t block_size;
+  std::uint32_t logical_block;
+  std::uint64_t disk_bytes;
+  std::uint64_t slots;
+  bool spare_fails;  // at times
+
+  explicit Shape(Random random) {
+    constexpr std::array<std::uint64_t, 3> kBlockSizes{512, 4096, 8192};
+    block_size = kBlockSizes[random.below(kBlockSizes.size())];
+    logical_block = block_size > 512 && random.one_in(4) ? 4096 : 512;
+    const std::uint64_t blocks = block_size == 512 ? 192 : 24;
+    // The last block may be a part of one.
+    disk_bytes = blocks * block_size + (random.one_in(2) ? logical_block : 0);
+    slots = random.between(6, 40);
+    spare_fails = random.one_in(3);
+  }
+
+  [[nodiscard]] std::uint64_t sectors() const { return disk_bytes / kSectorSize; }
+  // Sectors below may fail. Above there are blocks that always work, as a disk has that is not broken as a whole.
+  [[nodiscard]] std::uint64_t sectors_that_may_fail() const { return round_down(sectors() / 2, 64); }
+};
+
+class Life {
+ public:
+  Life(const Script& script, bool with_trace)
+      : script_(script),
+        with_trace_(with_trace),
+        shape_(Random(script.seed)),
+        world_(script.seed ^ 0x5EED),
+        bytes_(initial_bytes(shape_, script.seed)),
+        oracle_(bytes_),
+        excused_(shape_.sectors()) {
+    DeviceGeometry geometry;
+    geometry.logical_block = geometry.physical_block = shape_.logical_block;
+    geometry.punches_cheaply = script.seed % 2 == 0;
+    primary_ = std::make_unique<FakeDisk>(ByteCount(shape_.disk_bytes), geometry, "primary");
+    primary_->poke(ByteOffset(0), bytes_);
+    geometry.punches_cheaply = false;
+    spare_ = std::make_unique<FakeDisk>(ByteCount((3U << 20U) + shape_.slots * shape_.block_size), geometry, "spare");
+  }
+
+  Outcome live() {
+    create();
+    files_ = std::make_unique<SimFiles>(world_);
+    mount();
+    for (std::size_t i = 0; i < script_.steps.size() && !outcome_.failure; ++i) {
+      outcome_.failed_step = i;
+      trace(to_string(script_.steps[i]));
+      take(script_.steps[i]);
+    }
+    if (!outcome_.failure) look_back();
+    if (volume_) outcome_.relocations += volume_->status().relocations;
+    world_.cut(Cut::kill);  // nothing is closed in order
+    volume_.reset();
+    return std::move(outcome_);
+  }
+
+ private:
+  static std::vector<std::byte> initial_bytes(const Shape& shape, std::uint64_t seed) {
+    std::vector<std::byte> bytes(shape.disk_bytes);
+    Random(seed + 1).fill(bytes);
+    return bytes;
+  }
+
+  void broken(std::string what) {
+    if (!outcome_.failure) outcome_.failure = std::move(what);
+  }
+  void trace(std::string line) {
+    if (with_trace_) outcome_.trace.push_back(std::move(line));
+  }
+  template <class T>
+  void trace_request(const char* what, std::uint64_t where, std::uint64_t length, const Result<T>& result) {
+    if (!with_trace_) return;
+    outcome_.trace.push_back(fmt::format("  {:3} {} {}+{}: {}{}", oracle_.now(), what, where, length, result ? "done" : describe(result.error()),
+                                         world_.ended() ? ", unheard" : ""));
+  }
+
+  // --- Mounting, and what ends it ---
+
+  void create() {
+    store::CreateSpec spec;
+    spec.map_path = map_path_;
+    spec.label = "sim";
+    spec.block_size = shape_.block_size;
+    spec.size = ByteCount(shape_.disk_bytes);
+    spec.primary_path = "/primary";
+    spec.primary_identity = "simulated";
+    spec.spare_path = "/spare";
+    const auto created = store::create_volume(spec, *spare_);
+    REMAPFS_INVARIANT(created.has_value());
+  }
+
+  // Nothing fails any more that was to fail once.
+  void call_off_failures() {
+    primary_->fail_syncs(0);
+    spare_->fail_syncs(0);
+    files_->fail_nth(SimFiles::What::change, 0);
+    sync_failed_ = map_failed_ = false;
+  }
+
+  Result<void> try_mount() {
+    VolumeParts parts;
+    parts.primary = std::make_unique<MemberDevice>(std::make_unique<SimDevice>(*primary_, world_));
+    parts.spares[1] = std::make_unique<MemberDevice>(std::make_unique<SimDevice>(*spare_, world_));
+    auto store = store::SqliteMapStore::open(map_path_, {});
+    if (!store) return fail(std::move(store.error()));
+    if (auto attached = (*store)->attach_spare(1, *parts.spares.at(1)); !attached) return attached;
+    parts.store = std::make_unique<ObservedStore>(std::move(*store), rows_);
+    auto opened = Volume::open(std::move(parts), {});
+    if (!opened) return fail(std::move(opened.error()));
+    volume_ = std::move(*opened);
+    return {};
+  }
+
+  // Mounts, as often as the end comes meanwhile.
+  void mount() {
+    disturbed_ = false;
+    auto mounted = try_mount();
+    for (; world_.ended(); mounted = try_mount()) leave_behind();
+    if (!mounted) return broken("the volume cannot be mounted: " + describe(mounted.error()));
+    // A device that vanished is another one's to tell.
+    flush_may_fail_ = false;
+  }
+
+  // What the end leaves behind.
+  void leave_behind() {
+    ++outcome_.cuts;
+    if (volume_) outcome_.relocations += volume_->status().relocations;
+    volume_.reset();
+    const bool power = world_.how() == Cut::power;
+    world_.begin_again();
+    // A sync may have failed that nobody was told of.
+    if (disturbed_) oracle_.doubt();
+    call_off_failures();
+    if (power) {
+      primary_->crash(world_.random()());
+      spare_->crash(world_.random()());
+      files_->lose_power();
+      oracle_.lose_power();
+      settle_ = true;
+    }
+    // Recovery may be cut as well.
+    if (world_.random().one_in(4)) world_.cut_after(world_.random().between(1, 40), power ? Cut::power : Cut::kill);
+  }
+
+  void begin_again() {
+    trace(world_.how() == Cut::power ? "  power is lost" : "  the program is killed");
+    leave_behind();
+    mount();
+    look_after_the_end();
+  }
+
+  void look_after_the_end() {
+    world_.call_off();
+    if (!outcome_.failure) look_at_everything();
+    settle_ = false;
+  }
+
+  // Reads sector by sector. After a loss of power that shows which content has survived.
+  void look_at_everything() {
+    looking_ = true;
+    for (std::uint64_t s = 0; s < shape_.sectors() && !outcome_.failure; ++s) {
+      std::array<std::byte, kSectorSize> data;
+      if (read(s * kSectorSize, data) && settle_) oracle_.settled(s * kSectorSize, data);
+    }
+    looking_ = false;
+  }
+
+  void look_back() {
+    world_.call_off();
+    primary_->clear_faults();
+    spare_->clear_faults();
+    remount();
+    if (!outcome_.failure) look_at_everything();
+  }
+
+  void remount() {
+    if (volume_) {
+      outcome_.relocations += volume_->status().relocations;
+      const auto begun = oracle_.now();
+      const auto closed = volume_->close();
+      if (world_.ended()) return begin_again();
+      if (closed) {
+        oracle_.flushed(begun);
+      } else if (!disturbed_ && !flush_may_fail_) {
+        broken("close failed: " + describe(closed.error()));
+      }
+      volume_.reset();
+      if (closed && !disturbed_) look_at_the_map();
+    }
+    if (sync_failed_) oracle_.doubt();
+    call_off_failures();
+    mount_or_begin_again();
+  }
+
+  // Closed in order: map and spare agree in everything, and a map of an earlier life is not taken for this one.
+  void look_at_the_map() {
+    if (spare_fault_ == 0) {
+      const auto findings = store::check_map(map_path_, {{1, spare_.get()}});
+      if (!findings) broken("the map cannot be checked: " + describe(findings.error()));
+      if (findings && !findings->empty() && !spare_failed_) broken("check: " + findings->front().text);
+    }
+    if (std::filesystem::exists(map_path_ + "-wal")) return;
+    if (!earlier_map_.empty() && world_.random().one_in(2)) put_back_earlier_map();
+    earlier_map_ = contents(map_path_);
+  }
+
+  void put_back_earlier_map() {
+    const std::string now = contents(map_path_);
+    replace(map_path_, earlier_map_);
+    const std::uint64_t changes = world_.changes();
+    const auto mounted = try_mount();
+    if (mounted) {
+      broken("an earlier copy of the map was mounted");
+    } else if (world_.changes() != changes || contents(map_path_) != earlier_map_) {
+      broken("an earlier copy of the map was refused, but something was written");
+    }
+    volume_.reset();
+    replace(map_path_, now);
+  }
+
+  static std::string contents(const std::string& path) {
+    std::ifstream file(path, std::ios::binary);
+    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  }
+  static void replace(const std::string& path, const std::string& with) {
+    std::ofstream(path, std::ios::binary | std::ios::trunc) << with;
+  }
+
+  void mount_or_begin_again() {
+    const std::uint64_t cuts = outcome_.cuts;
+    mount();
+    if (outcome_.cuts != cuts) look_after_the_end();
+  }
+
+  // --- Steps ---
+
+  void take(const Step& step) {
+    Random random(step.seed);
+    if (disturbed_ && random.one_in(3)) remount();
+    if (outcome_.failure) return;
+    switch (step.kind) {
+      case Step::Kind::requests: requests(random); break;
+      case Step::Kind::primary_fault: fail_primary(random); break;
+      case Step::Kind::primary_healed: heal_primary(random); break;
+      case Step::Kind::spare_fault: toggle_spare_fault(random); break;
+      case Step::Kind::sync_failure: fail_sync(random); break;
+      case Step::Kind::map_failure: fail_map(random); break;
+      case Step::Kind::vanish: vanish(random); break;
+      case Step::Kind::slow: slow_down(random); break;
+      case Step::Kind::remount: remount(); break;
+      case Step::Kind::cut: arm(random); break;
+    }
+    if (world_.ended()) begin_again();
+  }
+
+  void arm(Random& random) {
+    const std::uint64_t scale = std::uint64_t{1} << random.between(1, 8);
+    world_.cut_after(random.between(1, scale + 1), random.one_in(4) ? Cut::kill : Cut::power);
+  }
+
+  void slow_down(Random& random) {
+    slow_ = random.one_in(2);
+    world_.set_slowness(slow_ ? 20'000 : 1);
+  }
+
+  // Errors that are nobody's fault.
+  bool may_happen(const Error& error) {
+    // The places that are asked whether the device works at all may lie where it does not.
+    if (error.code == Errc::suspended && !faults_.empty()) disturbed_ = true;
+    return disturbed_ || (slow_ && error.code == Errc::deadline);
+  }
+
+  void fail_primary(Random& random) {
+    FaultRule rule;
+    const std::uint64_t unit = shape_.logical_block / kSectorSize;
+    const std::uint64_t first = random.below(shape_.sectors_that_may_fail());
+    const std::uint64_t end = std::min(first + random.between(1, 10), shape_.sectors_that_may_fail());
+    rule.range = {ByteOffset(first * kSectorSize), ByteOffset(end * kSectorSize)};
+    rule.on = static_cast<FaultRule::On>(random.below(3));
+    // A write that failed and left junk behind, which nobody has seen yet when the end comes, is beyond any volume.
+    rule.lasts = static_cast<FaultRule::Lasts>(random.below(rule.on == FaultRule::On::read ? 3 : 2));
+    rule.times = random.between(1, 6);
+    const Fault fault{primary_->add_fault(rule), round_down(first, unit), round_up(end, unit), rule};
+    faults_.push_back(fault);
+    trace(fmt::format("  sectors {} to {}, on {}, lasts {}", fault.first, fault.end, static_cast<int>(rule.on),
+                      static_cast<int>(rule.lasts)));
+    for (std::uint64_t s = fault.first; s < fault.end; ++s) {
+      if (!remapped(s)) excused_[s] = excused_[s] || may_lose(fault);
+    }
+  }
+
+  void heal_primary(Random& random) {
+    if (faults_.empty()) return;
+    const auto which = faults_.begin() + static_cast<std::ptrdiff_t>(random.below(faults_.size()));
+    primary_->remove_fault(which->id);
+    faults_.erase(which);
+  }
+
+  void toggle_spare_fault(Random& random) {
+    if (!shape_.spare_fails) return;
+    spare_failed_ = true;
+    if (spare_fault_ != 0) {
+      spare_->remove_fault(spare_fault_);
+      spare_fault_ = 0;
+      return;
+    }
+    const std::uint64_t all = spare_->geometry().size.value() / kSectorSize;
+    const std::uint64_t first = all - std::min(all - 64, random.below(shape_.slots * shape_.block_size / kSectorSize + 64)) - 1;
+    FaultRule rule;
+    rule.range = {ByteOffset(first * kSectorSize), ByteOffset(std::min(all, first + random.between(1, 24)) * kSectorSize)};
+    rule.on = static_cast<FaultRule::On>(random.below(3));
+    spare_fault_ = spare_->add_fault(rule);
+  }
+
+  void fail_sync(Random& random) {
+    (random.one_in(2) ? *primary_ : *spare_).fail_syncs(1);
+    sync_failed_ = disturbed_ = true;
+  }
+
+  void fail_map(Random& random) {
+    files_->fail_nth(SimFiles::What::change, random.between(1, 12));
+    map_failed_ = disturbed_ = true;
+  }
+
+  void vanish(Random& random) {
+    FakeDisk& disk = random.one_in(2) ? *primary_ : *spare_;
+    disk.set_outage(testing::Outage::gone);
+    disturbed_ = true;
+    requests(random);
+    if (world_.ended()) {
+      disk.set_outage(testing::Outage::none);
+      return;
+    }
+    std::vector<std::optional<Oracle::Content>> acknowledged;
+    if (random.one_in(2)) {
+      acknowledged = healthy_contents();
+      disk.crash(random());
+      oracle_.lose_power();
+      trace("  it forgets what it had not stored");
+    }
+    disk.set_outage(testing::Outage::none);
+    // A device that nobody asked anything while it was away has not been away.
+    const bool noticed = volume_->status().state == VolumeState::suspended;
+    const auto resumed = volume_->resume();
+    if (world_.ended()) return;
+    flush_may_fail_ = true;
+    if (!resumed) return trace("  resume: " + describe(resumed.error()));
+    disturbed_ = sync_failed_ || map_failed_ || volume_->status().state <= VolumeState::suspended;
+    if (!disturbed_ && noticed) tell_of_loss(acknowledged);
+  }
+
+  // Of the sectors that always work: what they must hold, where that is certain.
+  [[nodiscard]] std::vector<std::optional<Oracle::Content>> healthy_contents() const {
+    std::vector<std::optional<Oracle::Content>> contents(shape_.sectors());
+    for (std::uint64_t s = shape_.sectors_that_may_fail(); s < shape_.sectors(); ++s) {
+      const Oracle::Content* const certain = oracle_.certain(s);
+      if (certain != nullptr && !oracle_.in_doubt(s)) contents[s] = *certain;
+    }
+    return contents;
+  }
+
+  // A device that came back without what was acknowledged, and never flushed, is told of by a flush.
+  void tell_of_loss(const std::vector<std::optional<Oracle::Content>>& acknowledged) {
+    bool lost = false;
+    looking_ = true;
+    for (std::uint64_t s = 0; s < acknowledged.size() && !outcome_.failure; ++s) {
+      std::array<std::byte, kSectorSize> data;
+      if (acknowledged[s] && read(s * kSectorSize, data)) lost = lost || data != *acknowledged[s];
+    }
+    looking_ = false;
+    if (!lost || world_.ended()) return;
+    const auto flushed = volume_->flush();
+    if (flushed && !world_.ended()) broken("acknowledged writes were lost with a device, and the next flush succeeded");
+    if (flushed || world_.ended()) return;
+    oracle_.doubt();
+    flush_may_fail_ = false;
+  }
+
+  // --- Requests ---
+
+  void requests(Random& random) {
+    const std::size_t clients = random.one_in(2) ? 1 : random.between(2, 5);
+    alone_ = clients == 1;
+    std::vector<std::function<void()>> bodies;
+    for (std::size_t i = 0; i < clients; ++i) {
+      bodies.emplace_back([this, mine = random.fork()]() mutable {
+        for (std::uint64_t left = mine.between(1, 5); left > 0 && !outcome_.failure; --left) request(mine);
+      });
+    }
+    Scheduler(random()).run(std::move(bodies));
+    alone_ = true;
+    oracle_.forget();
+  }
+
+  void request(Random& random) {
+    if (world_.ended()) return;
+    ++outcome_.requests;
+    const std::uint64_t dice = random.below(100);
+    if (dice < 25) {
+      const auto [offset, length] = some_range(random, 1);
+      std::vector<std::byte> data(length);
+      read(offset, data);
+    } else if (dice < 70) {
+      write(random);
+    } else if (dice < 78) {
+      zero(random);
+    } else if (dice < 86) {
+      flush();
+    } else {
+      verb(random);
+    }
+  }
+
+  // In whole sectors when others write at the same time: how two writes to one sector mix is up to them.
+  std::pair<std::uint64_t, std::uint64_t> some_range(Random& random, std::uint64_t smallest) {
+    const std::uint64_t unit = alone_ && random.one_in(3) ? smallest : kSectorSize;
+    const std::uint64_t longest = random.one_in(8) ? 12 * shape_.block_size : 2 * shape_.block_size;
+    const std::uint64_t offset = round_down(random.below(shape_.disk_bytes), unit);
+    const std::uint64_t length = round_up(random.between(1, longest), unit);
+    return {offset, std::min(length, shape_.disk_bytes - offset)};
+  }
+
+  // True when the bytes were given.
+  bool read(std::uint64_t offset, std::span<std::byte> data) {
+    const auto begun = oracle_.now();
+    const auto got = volume_->read(ByteOffset(offset), data);
+    if (!looking_ || !got) trace_request("read", offset, data.size(), got);
+    if (world_.ended()) return false;
+    if (got) {
+      if (*got != data.size()) broken(fmt::format("a short read at {}+{}", offset, data.size()));
+      if (auto wrong = oracle_.check_read(begun, offset, data)) broken(*wrong);
+      return true;
+    }
+    if (!disturbed_ && !may_happen(got.error()) &&
+        !any_sector(offset, data.size(), [this](std::uint64_t s) { return excused_[s]; })) {
+      broken(fmt::format("reading {}+{} failed without a reason: {}", offset, data.size(), describe(got.error())));
+    }
+    return false;
+  }
+
+  void write(Random& random) {
+    auto [offset, length] = some_range(random, 1);
+    const std::uint64_t begin = round_down(offset, kSectorSize);
+    const std::uint64_t end = round_up(offset + length, kSectorSize);
+    std::vector<std::byte> sectors(end - begin);
+    random.fill(sectors);
+    // What a part of a sector leaves alone has to be known.
+    const Oracle::Content* const head = oracle_.certain(begin / kSectorSize);
+    const Oracle::Content* const tail = oracle_.certain(end / kSectorSize - 1);
+    const bool known = head != nullptr && tail != nullptr;
+    if (known && offset > begin) std::memcpy(sectors.data(), head->data(), offset - begin);
+    if (known && offset + length < end) {
+      const std::uint64_t inside = kSectorSize - (end - offset - length);
+      std::memcpy(sectors.data() + sectors.size() - (kSectorSize - inside), tail->data() + inside, kSectorSize - inside);
+    }
+    if (!known) {
+      offset = begin;
+      length = end - begin;
+    }
+    change(offset, length, sectors, [&](ByteRange range) {
+      return volume_->write(range.begin, std::span(sectors).subspan(offset - begin, length));
+    });
+  }
+
+  void zero(Random& random) {
+    const auto [offset, length] = some_range(random, kSectorSize);
+    const std::vector<std::byte> sectors(length);
+    const bool punch = volume_->can_punch() && random.one_in(2);
+    change(offset, length, sectors,
+           [&](ByteRange range) { return punch ? volume_->punch(range) : volume_->zero(range); });
+  }
+
+  template <class CarryOut>
+  void change(std::uint64_t offset, std::uint64_t length, std::span<const std::byte> sectors, CarryOut&& carry_out) {
+    const std::uint64_t begin = round_down(offset, kSectorSize);
+    const auto asked = oracle_.begin_write(begin, sectors);
+    const Result<void> done = carry_out({ByteOffset(offset), ByteOffset(offset + length)});
+    trace_request("change", offset, length, done);
+    oracle_.end_write(asked, done && !world_.ended());
+    if (world_.ended()) return;
+    if (!done) return failed_to_change(offset, length, done.error());
+    for (std::uint64_t s = (offset + kSectorSize - 1) / kSectorSize; (s + 1) * kSectorSize <= offset + length; ++s) {
+      excused_[s] = remapped(s) ? spare_failed_ : fails_to_read(s);
+    }
+  }
+
+  // A change may fail where it cuts something that cannot be read, or where a block would need a slot and gets none.
+  void failed_to_change(std::uint64_t offset, std::uint64_t length, const Error& error) {
+    if (disturbed_ || may_happen(error)) return;
+    const std::uint64_t unit = std::max<std::uint64_t>(shape_.logical_block, kSectorSize);
+    const bool cuts = cuts_excused(round_down(offset, unit), offset) ||
+                      cuts_excused(round_down(offset + length, unit), offset + length);
+    const bool may_need_slots = any_sector(offset, length, [this](std::uint64_t s) { return s < shape_.sectors_that_may_fail(); });
+    const bool no_slots = volume_->status().slots_free == 0 || error.code == Errc::no_space;
+    if (cuts || (may_need_slots && no_slots) || spare_failed_) return;
+    broken(fmt::format("changing {}+{} failed without a reason: {}", offset, length, describe(error)));
+  }
+
+  // The unit that begins there is cut by `at`, and some of it may be unreadable.
+  bool cuts_excused(std::uint64_t unit_begin, std::uint64_t at) const {
+    const std::uint64_t unit = std::max<std::uint64_t>(shape_.logical_block, kSectorSize);
+    if (unit_begin == at) return false;
+    return any_sector(unit_begin, std::min(unit, shape_.disk_bytes - unit_begin), [this](std::uint64_t s) { return excused_[s]; });
+  }
+
+  void flush() {
+    const auto begun = oracle_.now();
+    const auto done = volume_->flush();
+    trace_request("flush", 0, 0, done);
+    if (done && !world_.ended()) return oracle_.flushed(begun);
+    oracle_.doubt();
+    if (world_.ended()) return;
+    if (!disturbed_ && !flush_may_fail_) broken("flush failed without a reason: " + describe(done.error()));
+    flush_may_fail_ = false;
+  }
+
+  void verb(Random& random) {
+    const BlockIndex block(random_block(random));
+    const std::uint64_t dice = random.below(12);
+    if (dice < 4) {
+      add(block);
+    } else if (dice < 8) {
+      remove(block);
+    } else if (dice < 9 && alone_) {
+      mark_lost(block);
+    } else if (dice < 10) {
+      trace_request("clear-lost of block", block.value(), 1, volume_->clear_lost(block));
+    } else {
+      trace_request("retest of block", block.value(), 1, volume_->retest(block));
+    }
+  }
+
+  void add(BlockIndex block) {
+    const auto added = volume_->add(block);
+    trace_request("add of block", block.value(), 1, added);
+    if (world_.ended() || !alone_ || !added || *added != remapfs::Outcome::done) return;
+    for_sectors(block, [this](std::uint64_t s) { excused_[s] = spare_failed_; });
+  }
+
+  void remove(BlockIndex block) {
+    const auto removed = volume_->remove(block);
+    trace_request("remove of block", block.value(), 1, removed);
+    if (world_.ended() || !removed) return;
+    // A range that fails a few times only may have let the verification pass.
+    for_sectors(block, [this](std::uint64_t s) { excused_[s] = excused_[s] || fails_to_read(s); });
+  }
+
+  void mark_lost(BlockIndex block) {
+    for_sectors(block, [this](std::uint64_t s) { excused_[s] = true; });
+    trace_request("mark-lost of block", block.value(), 1, volume_->mark_lost(block));
+  }
+
+  std::uint64_t random_block(Random& random) const {
+    const BlockGeometry geometry(shape_.block_size);
+    const std::uint64_t block = random.below(geometry.blocks_in(ByteCount(shape_.disk_bytes)));
+    if (rows_.empty() || random.one_in(3)) return block;
+    const auto row = rows_.lower_bound(block);
+    return row == rows_.end() ? rows_.begin()->first : row->first;
+  }
+
+  // --- Sectors ---
+
+  struct Fault {
+    FaultId id;
+    std::uint64_t first;
+    std::uint64_t end;
+    FaultRule rule;
+  };
+
+  // Whether data on the primary may be lost to it.
+  static bool may_lose(const Fault& fault) { return fault.rule.on != FaultRule::On::write; }
+
+  template <class Test>
+  static bool any_sector(std::uint64_t offset, std::uint64_t length, Test&& test) {
+    for (std::uint64_t s = offset / kSectorSize; s * kSectorSize < offset + length; ++s) {
+      if (test(s)) return true;
+    }
+    return false;
+  }
+
+  template <class Visit>
+  void for_sectors(BlockIndex block, Visit&& visit) {
+    const std::uint64_t per_block = shape_.block_size / kSectorSize;
+    const std::uint64_t end = std::min((block.value() + 1) * per_block, shape_.sectors());
+    for (std::uint64_t s = block.value() * per_block; s < end; ++s) visit(s);
+  }
+
+  [[nodiscard]] bool remapped(std::uint64_t sector) const {
+    const auto row = rows_.find(sector / (shape_.block_size / kSectorSize));
+    return row != rows_.end() && row->second.state == EntryState::remapped;
+  }
+
+  [[nodiscard]] bool fails_to_read(std::uint64_t sector) const {
+    return std::any_of(faults_.begin(), faults_.end(), [&](const Fault& fault) {
+      return fault.first <= sector && sector < fault.end && may_lose(fault);
+    });
+  }
+
+  const Script& script_;
+  const bool with_trace_;
+  const SimulatedTime time_;
+  const Shape shape_;
+  World world_;
+  const testing::TempDir directory_{"/dev/shm"};
+  const std::string map_path_ = directory_ / "map";
+  const std::vector<std::byte> bytes_;
+  Oracle oracle_;
+  std::vector<bool> excused_;  // sectors whose data may be unreadable
+  std::unique_ptr<FakeDisk> primary_;
+  std::unique_ptr<FakeDisk> spare_;
+  std::unique_ptr<SimFiles> files_;
+  Rows rows_;
+  std::unique_ptr<Volume> volume_;
+  std::vector<Fault> faults_;  // of the primary
+  FaultId spare_fault_ = 0;
+  bool spare_failed_ = false;    // at some time
+  bool disturbed_ = false;       // any request may fail
+  bool sync_failed_ = false;     // or is about to
+  bool map_failed_ = false;      // the same
+  bool flush_may_fail_ = false;  // a device has been away
+  bool settle_ = false;          // power was lost, and not every sector looked at since
+  bool slow_ = false;            // devices are
+  bool alone_ = true;            // no other client
+  bool looking_ = false;         // at every sector
+  std::string earlier_map_;      // of a life that was closed in order
+  Outcome outcome_;
+};
+
+}  // namespace
+
+Outcome live(const Script& script, bool with_trace) {
+  // In a thread of its own: what code keeps for each thread begins anew.
+  Outcome outcome;
+  std::thread([&] { outcome = Life(script, with_trace).live(); }).join();
+  return outcome;
+}
+
+}  // namespace remapfs::sim

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "sim/script.hpp"
+
+namespace remapfs::sim {
+
+struct Outcome {
+  std::optional<std::string> failure;  // which promise was broken, where
+  std::size_t failed_step = 0;
+  std::uint64_t cuts = 0;      // ends that came, each followed by a mount and a look at every sector
+  std::uint64_t requests = 0;  // carried out
+  std::uint64_t relocations = 0;
+  std::vector<std::string> trace;  // a line for each step, when asked for
+};
+
+// Lives through a script and compares what the volume answers with an Oracle.
+// Threads: one life at a time in a process.
+[[nodiscard]] Outcome live(const Script& script, bool with_trace = false);
+
+}  // namespace remapfs::sim

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+
+#include "sim/life.hpp"
+#include "support/random.hpp"
+
+// Lives of volumes on simulated devices, files, threads and clocks. What a life does comes from one seed.
+
+namespace remapfs::sim {
+namespace {
+
+using testing::Random;
+
+constexpr std::size_t kStepsOfALife = 150;
+
+std::uint64_t in_soak(std::uint64_t ordinary, std::uint64_t soak) {
+  const char* const text = std::getenv("REMAPFS_TEST_SOAK");
+  return text != nullptr && *text == '1' ? soak : ordinary;
+}
+
+// What a person needs to know of a life that went wrong.
+std::string tell(const Script& script, const Outcome& outcome) {
+  std::string text = *outcome.failure + "\nshortened to:\n";
+  const Script shortest = shrink(script, 400);
+  const Outcome shown = live(shortest, true);
+  for (const std::string& line : shown.trace) text += line + '\n';
+  return text + shown.failure.value_or("(and does not fail any more)");
+}
+
+TEST(Simulator, NoLifeBreaksAPromise) {
+  const std::uint64_t seed = testing::test_seed();
+  SCOPED_TRACE(testing::seed_message(seed));
+  Random random(seed);
+  std::uint64_t lives = 0;
+  Outcome all;
+  for (const std::uint64_t wanted = in_soak(4'000, 110'000); all.cuts < wanted; ++lives) {
+    const Script script = make_script(random(), kStepsOfALife);
+    const Outcome outcome = live(script);
+    ASSERT_FALSE(outcome.failure) << "life " << lives << ": " << tell(script, outcome);
+    all.cuts += outcome.cuts;
+    all.requests += outcome.requests;
+    all.relocations += outcome.relocations;
+  }
+  std::printf("lives=%llu crash points=%llu requests=%llu relocated blocks=%llu\n", static_cast<unsigned long long>(lives),
+              static_cast<unsigned long long>(all.cuts), static_cast<unsigned long long>(all.requests),
+              static_cast<unsigned long long>(all.relocations));
+  EXPECT_GT(all.relocations, lives);
+}
+
+TEST(Simulator, OneSeedGivesOneLife) {
+  for (std::uint64_t seed = 1; seed <= 5; ++seed) {
+    const Script script = make_script(seed, kStepsOfALife);
+    const Outcome first = live(script, true);
+    const Outcome second = live(script, true);
+    EXPECT_EQ(first.failure, second.failure);
+    EXPECT_EQ(first.trace, second.trace);
+    EXPECT_EQ(first.cuts, second.cuts);
+    EXPECT_EQ(first.requests, second.requests);
+    EXPECT_EQ(first.relocations, second.relocations);
+  }
+}
+
+}  // namespace
+}  // namespace remapfs::sim
