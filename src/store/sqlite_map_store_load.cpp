@@ -273,7 +273,10 @@ Result<void> SqliteMapStore::begin_writing(std::map<SpareId, TagMending>& mendin
 Result<void> SqliteMapStore::mend_spare(SpareId id, Spare& spare, const TagMending& mending,
                                         std::vector<SlotAddress>& unwritable) {
   const Sequence sequence = record_.spares[spare.position].sequence;
-  const bool lagging = spare.superblock.watermark != sequence || !spare.superblocks_agree;
+  // After an end that was not orderly it is written again whatever it says: a sync that failed may have left it in a
+  // cache, and the map must not go on before it is known to be durable.
+  const bool lagging =
+      spare.superblock.watermark != sequence || !spare.superblocks_agree || !record_.info.clean;
   if (!lagging && mending.updates.empty()) return {};
   // The watermark first: a tag of the next sequence is only ever found above a watermark that has reached the map.
   if (lagging) {

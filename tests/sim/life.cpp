@@ -10,10 +10,12 @@
 #include <fstream>
 #include <functional>
 #include <iterator>
-#include <thread>
+#include <sstream>
 #include <utility>
 
+#include "remapfs/aligned_buffer.hpp"
 #include "remapfs/volume.hpp"
+#include "sim/apart.hpp"
 #include "sim/observed_store.hpp"
 #include "sim/oracle.hpp"
 #include "sim/scheduler.hpp"
@@ -22,6 +24,7 @@
 #include "sim/world.hpp"
 #include "store/check.hpp"
 #include "store/create_volume.hpp"
+#include "store/spare_format.hpp"
 #include "store/sqlite_map_store.hpp"
 #include "support/fake_disk.hpp"
 #include "support/temp_dir.hpp"
@@ -57,6 +60,19 @@ struct Shape {
   [[nodiscard]] std::uint64_t sectors_that_may_fail() const { return round_down(sectors() / 2, 64); }
 };
 
+// Bytes of a client: where a transfer can take them as they are, or not, by the seed alone.
+class Memory {
+ public:
+  Memory(Random& random, std::size_t size)
+      : buffer_(*AlignedBuffer::allocate(size + kSectorSize)),
+        bytes_(buffer_.subspan(random.one_in(3) ? 16 : 0, size)) {}
+  [[nodiscard]] std::span<std::byte> bytes() const { return bytes_; }
+
+ private:
+  AlignedBuffer buffer_;
+  std::span<std::byte> bytes_;
+};
+
 class Life {
  public:
   Life(const Script& script, bool with_trace)
@@ -73,7 +89,9 @@ class Life {
     primary_ = std::make_unique<FakeDisk>(ByteCount(shape_.disk_bytes), geometry, "primary");
     primary_->poke(ByteOffset(0), bytes_);
     geometry.punches_cheaply = false;
-    spare_ = std::make_unique<FakeDisk>(ByteCount((3U << 20U) + shape_.slots * shape_.block_size), geometry, "spare");
+    ByteCount spare_size(0);
+    while (store::slots_for(spare_size, shape_.block_size) < shape_.slots) spare_size = ByteCount(spare_size.value() + 4096);
+    spare_ = std::make_unique<FakeDisk>(spare_size, geometry, "spare");
   }
 
   Outcome live() {
@@ -125,6 +143,7 @@ class Life {
     spec.spare_path = "/spare";
     const auto created = store::create_volume(spec, *spare_);
     REMAPFS_INVARIANT(created.has_value());
+    first_slot_sector_ = created->spares.front().first_slot.value() / kSectorSize;
   }
 
   // Nothing fails any more that was to fail once.
@@ -197,7 +216,7 @@ class Life {
   void look_at_everything() {
     looking_ = true;
     for (std::uint64_t s = 0; s < shape_.sectors() && !outcome_.failure; ++s) {
-      std::array<std::byte, kSectorSize> data;
+      alignas(kSectorSize) std::array<std::byte, kSectorSize> data;
       if (read(s * kSectorSize, data) && settle_) oracle_.settled(s * kSectorSize, data);
     }
     looking_ = false;
@@ -219,8 +238,9 @@ class Life {
       if (world_.ended()) return begin_again();
       if (closed) {
         oracle_.flushed(begun);
-      } else if (!disturbed_ && !flush_may_fail_) {
-        broken("close failed: " + describe(closed.error()));
+      } else {
+        oracle_.doubt();
+        if (!disturbed_ && !flush_may_fail_) broken("close failed: " + describe(closed.error()));
       }
       volume_.reset();
       if (closed && !disturbed_) look_at_the_map();
@@ -342,10 +362,11 @@ class Life {
       spare_fault_ = 0;
       return;
     }
-    const std::uint64_t all = spare_->geometry().size.value() / kSectorSize;
-    const std::uint64_t first = all - std::min(all - 64, random.below(shape_.slots * shape_.block_size / kSectorSize + 64)) - 1;
+    const std::uint64_t in_slots = shape_.slots * shape_.block_size / kSectorSize;
+    const std::uint64_t first = first_slot_sector_ + random.below(in_slots);
+    const std::uint64_t end = std::min(first + random.between(1, 24), first_slot_sector_ + in_slots);
     FaultRule rule;
-    rule.range = {ByteOffset(first * kSectorSize), ByteOffset(std::min(all, first + random.between(1, 24)) * kSectorSize)};
+    rule.range = {ByteOffset(first * kSectorSize), ByteOffset(end * kSectorSize)};
     rule.on = static_cast<FaultRule::On>(random.below(3));
     spare_fault_ = spare_->add_fault(rule);
   }
@@ -402,7 +423,7 @@ class Life {
     bool lost = false;
     looking_ = true;
     for (std::uint64_t s = 0; s < acknowledged.size() && !outcome_.failure; ++s) {
-      std::array<std::byte, kSectorSize> data;
+      alignas(kSectorSize) std::array<std::byte, kSectorSize> data;
       if (acknowledged[s] && read(s * kSectorSize, data)) lost = lost || data != *acknowledged[s];
     }
     looking_ = false;
@@ -436,8 +457,8 @@ class Life {
     const std::uint64_t dice = random.below(100);
     if (dice < 25) {
       const auto [offset, length] = some_range(random, 1);
-      std::vector<std::byte> data(length);
-      read(offset, data);
+      Memory data(random, length);
+      read(offset, data.bytes());
     } else if (dice < 70) {
       write(random);
     } else if (dice < 78) {
@@ -470,7 +491,7 @@ class Life {
       return true;
     }
     if (!disturbed_ && !may_happen(got.error()) &&
-        !any_sector(offset, data.size(), [this](std::uint64_t s) { return excused_[s]; })) {
+        !any_sector(offset, data.size(), [this](std::uint64_t s) { return may_be_unreadable(s); })) {
       broken(fmt::format("reading {}+{} failed without a reason: {}", offset, data.size(), describe(got.error())));
     }
     return false;
@@ -480,7 +501,8 @@ class Life {
     auto [offset, length] = some_range(random, 1);
     const std::uint64_t begin = round_down(offset, kSectorSize);
     const std::uint64_t end = round_up(offset + length, kSectorSize);
-    std::vector<std::byte> sectors(end - begin);
+    Memory memory(random, end - begin);
+    const std::span<std::byte> sectors = memory.bytes();
     random.fill(sectors);
     // What a part of a sector leaves alone has to be known.
     const Oracle::Content* const head = oracle_.certain(begin / kSectorSize);
@@ -496,7 +518,7 @@ class Life {
       length = end - begin;
     }
     change(offset, length, sectors, [&](ByteRange range) {
-      return volume_->write(range.begin, std::span(sectors).subspan(offset - begin, length));
+      return volume_->write(range.begin, sectors.subspan(offset - begin, length));
     });
   }
 
@@ -518,7 +540,7 @@ class Life {
     if (world_.ended()) return;
     if (!done) return failed_to_change(offset, length, done.error());
     for (std::uint64_t s = (offset + kSectorSize - 1) / kSectorSize; (s + 1) * kSectorSize <= offset + length; ++s) {
-      excused_[s] = remapped(s) ? spare_failed_ : fails_to_read(s);
+      excused_[s] = !remapped(s) && fails_to_read(s);
     }
   }
 
@@ -528,7 +550,11 @@ class Life {
     const std::uint64_t unit = std::max<std::uint64_t>(shape_.logical_block, kSectorSize);
     const bool cuts = cuts_excused(round_down(offset, unit), offset) ||
                       cuts_excused(round_down(offset + length, unit), offset + length);
-    const bool may_need_slots = any_sector(offset, length, [this](std::uint64_t s) { return s < shape_.sectors_that_may_fail(); });
+    const std::uint64_t blocks_end = std::min(round_up(offset + length, shape_.block_size), shape_.disk_bytes);
+    const std::uint64_t blocks_begin = round_down(offset, shape_.block_size);
+    const bool may_need_slots = any_sector(blocks_begin, blocks_end - blocks_begin, [this](std::uint64_t s) {
+      return s < shape_.sectors_that_may_fail() || excused_[s];
+    });
     const bool no_slots = volume_->status().slots_free == 0 || error.code == Errc::no_space;
     if (cuts || (may_need_slots && no_slots) || spare_failed_) return;
     broken(fmt::format("changing {}+{} failed without a reason: {}", offset, length, describe(error)));
@@ -538,7 +564,7 @@ class Life {
   bool cuts_excused(std::uint64_t unit_begin, std::uint64_t at) const {
     const std::uint64_t unit = std::max<std::uint64_t>(shape_.logical_block, kSectorSize);
     if (unit_begin == at) return false;
-    return any_sector(unit_begin, std::min(unit, shape_.disk_bytes - unit_begin), [this](std::uint64_t s) { return excused_[s]; });
+    return any_sector(unit_begin, std::min(unit, shape_.disk_bytes - unit_begin), [this](std::uint64_t s) { return may_be_unreadable(s); });
   }
 
   void flush() {
@@ -572,7 +598,7 @@ class Life {
     const auto added = volume_->add(block);
     trace_request("add of block", block.value(), 1, added);
     if (world_.ended() || !alone_ || !added || *added != remapfs::Outcome::done) return;
-    for_sectors(block, [this](std::uint64_t s) { excused_[s] = spare_failed_; });
+    for_sectors(block, [this](std::uint64_t s) { excused_[s] = false; });
   }
 
   void remove(BlockIndex block) {
@@ -628,6 +654,11 @@ class Life {
     return row != rows_.end() && row->second.state == EntryState::remapped;
   }
 
+  // A spare that has failed somewhere may have lost whatever was on it.
+  [[nodiscard]] bool may_be_unreadable(std::uint64_t sector) const {
+    return excused_[sector] || (spare_failed_ && remapped(sector));
+  }
+
   [[nodiscard]] bool fails_to_read(std::uint64_t sector) const {
     return std::any_of(faults_.begin(), faults_.end(), [&](const Fault& fault) {
       return fault.first <= sector && sector < fault.end && may_lose(fault);
@@ -650,6 +681,7 @@ class Life {
   Rows rows_;
   std::unique_ptr<Volume> volume_;
   std::vector<Fault> faults_;  // of the primary
+  std::uint64_t first_slot_sector_ = 0;
   FaultId spare_fault_ = 0;
   bool spare_failed_ = false;    // at some time
   bool disturbed_ = false;       // any request may fail
@@ -666,10 +698,37 @@ class Life {
 
 }  // namespace
 
-Outcome live(const Script& script, bool with_trace) {
-  // In a thread of its own: what code keeps for each thread begins anew.
+namespace {
+
+// An outcome as text, and back: counts in the first line, then the failure, then the trace.
+std::string encode(const Outcome& outcome) {
+  std::string text = fmt::format("{} {} {} {} {}\n{}\n", outcome.failure ? 1 : 0, outcome.failed_step, outcome.cuts,
+                                 outcome.requests, outcome.relocations, outcome.failure.value_or(""));
+  for (const std::string& line : outcome.trace) text += line + '\n';
+  return text;
+}
+
+Outcome decode(const std::string& text) {
+  std::istringstream in(text);
   Outcome outcome;
-  std::thread([&] { outcome = Life(script, with_trace).live(); }).join();
+  bool failed = false;
+  std::string line;
+  in >> failed >> outcome.failed_step >> outcome.cuts >> outcome.requests >> outcome.relocations;
+  std::getline(in, line);
+  std::getline(in, line);
+  if (failed) outcome.failure = line;
+  while (std::getline(in, line)) outcome.trace.push_back(line);
+  return outcome;
+}
+
+}  // namespace
+
+Outcome live(const Script& script, bool with_trace) {
+  const auto text = run_apart([&] { return encode(Life(script, with_trace).live()); });
+  if (text) return decode(*text);
+  Outcome outcome;
+  outcome.failure = text.error();
+  outcome.failed_step = script.steps.size() - 1;
   return outcome;
 }
 

@@ -19,8 +19,8 @@ struct Outcome {
   std::vector<std::string> trace;  // a line for each step, when asked for
 };
 
-// Lives through a script and compares what the volume answers with an Oracle.
-// Threads: one life at a time in a process.
+// Lives through a script, in a process of its own, and compares what the volume answers with an Oracle. The same script
+// gives the same outcome. Threads: of a process that has one.
 [[nodiscard]] Outcome live(const Script& script, bool with_trace = false);
 
 }  // namespace remapfs::sim

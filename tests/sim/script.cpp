@@ -22,16 +22,16 @@ std::string to_string(const Step& step) {
 
 Script make_script(std::uint64_t seed, std::size_t count) {
   using Kind = Step::Kind;
-  constexpr std::array<std::pair<Kind, unsigned>, 10> kShares{{{Kind::requests, 50},
+  constexpr std::array<std::pair<Kind, unsigned>, 10> kShares{{{Kind::requests, 48},
                                                                {Kind::primary_fault, 12},
                                                                {Kind::primary_healed, 5},
-                                                               {Kind::spare_fault, 2},
+                                                               {Kind::spare_fault, 3},
                                                                {Kind::sync_failure, 1},
-                                                               {Kind::map_failure, 1},
+                                                               {Kind::map_failure, 3},
                                                                {Kind::vanish, 2},
                                                                {Kind::slow, 1},
                                                                {Kind::remount, 2},
-                                                               {Kind::cut, 24}}};
+                                                               {Kind::cut, 23}}};
   Random random(seed);
   Script script;
   script.seed = random();
