@@ -2,6 +2,7 @@
 #include "sim/apart.hpp"
 
 #include <fmt/format.h>
+#include <malloc.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -46,6 +47,9 @@ tl::expected<std::string, std::string> run_apart(const std::function<std::string
   REMAPFS_INVARIANT(child >= 0);
   if (child == 0) {
     ::close(ends[0]);
+    // Large buffers come and go with every mount: memory is kept rather than asked for and cleared again.
+    ::mallopt(M_MMAP_THRESHOLD, 1 << 30);
+    ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
     send_all(ends[1], body());
     if (__gcov_dump != nullptr) __gcov_dump();
     ::_exit(0);

@@ -27,11 +27,11 @@ Script make_script(std::uint64_t seed, std::size_t count) {
                                                                {Kind::primary_healed, 5},
                                                                {Kind::spare_fault, 3},
                                                                {Kind::sync_failure, 1},
-                                                               {Kind::map_failure, 3},
+                                                               {Kind::map_failure, 6},
                                                                {Kind::vanish, 2},
                                                                {Kind::slow, 1},
                                                                {Kind::remount, 2},
-                                                               {Kind::cut, 23}}};
+                                                               {Kind::cut, 20}}};
   Random random(seed);
   Script script;
   script.seed = random();
