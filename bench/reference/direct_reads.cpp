@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// bench_direct_reads FILE REPEATS SECTOR...: reads one sector at a time, O_DIRECT, the given ones in turn, and prints as
-// JSON how long a read took, in nanoseconds of the monotonic clock. A read that fails, or reads less, ends it.
+// bench_direct_reads FILE REPEATS SECTOR...: reads one sector at a time, O_DIRECT, the given ones in turn, and prints
+// as JSON how long a read took, in nanoseconds of the monotonic clock. A read that fails, or reads less, ends it.
 #include <fcntl.h>
 #include <unistd.h>
 

@@ -50,8 +50,8 @@ int main(int argc, char** argv) {
     std::fputs("bench_fill_map: a line is not two numbers\n", stderr);
     return 2;
   }
-  const auto added = testing::add_entries(
-      argv[1], pairs.size(), [&](std::uint64_t i) { return row_of(pairs[i], all_sectors); });
+  const auto added =
+      testing::add_entries(argv[1], pairs.size(), [&](std::uint64_t i) { return row_of(pairs[i], all_sectors); });
   if (added) return 0;
   std::fprintf(stderr, "bench_fill_map: %s\n", describe(added.error()).c_str());
   return 2;

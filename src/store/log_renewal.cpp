@@ -25,9 +25,8 @@ class LogFile {
       : vfs_(sqlite3_vfs_find(nullptr)),
         // A name for a VFS ends with two zeros, and lives as long as the file is open.
         name_(path + "-wal" + std::string(2, '\0')),
-        memory_(std::make_unique<std::max_align_t[]>(static_cast<std::size_t>(vfs_->szOsFile) /
-                                                         sizeof(std::max_align_t) +
-                                                     1)) {}
+        memory_(std::make_unique<std::max_align_t[]>(
+            static_cast<std::size_t>(vfs_->szOsFile) / sizeof(std::max_align_t) + 1)) {}
   ~LogFile() {
     if (file()->pMethods != nullptr) file()->pMethods->xClose(file());
   }
@@ -42,8 +41,10 @@ class LogFile {
     std::vector<std::byte> piece(static_cast<std::size_t>(std::min(size, kPiece)));
     for (sqlite3_int64 at = 0; at < size;) {
       const int length = static_cast<int>(std::min<sqlite3_int64>(size - at, kPiece));
-      if (const int result = file()->pMethods->xRead(file(), piece.data(), length, at); result != SQLITE_OK) return result;
-      if (const int result = file()->pMethods->xWrite(file(), piece.data(), length, at); result != SQLITE_OK) return result;
+      if (const int result = file()->pMethods->xRead(file(), piece.data(), length, at); result != SQLITE_OK)
+        return result;
+      if (const int result = file()->pMethods->xWrite(file(), piece.data(), length, at); result != SQLITE_OK)
+        return result;
       at += length;
     }
     return file()->pMethods->xSync(file(), SQLITE_SYNC_NORMAL);
@@ -66,8 +67,8 @@ Result<void> renew_log(const std::string& path) {
     int result = log.open();
     if (result == SQLITE_OK) result = log.write_again();
     if (result == SQLITE_OK) return {};
-    return fail(Errc::store,
-                fmt::format("{}-wal, cannot be written again ({}), check its file system", path, sqlite3_errstr(result)));
+    return fail(Errc::store, fmt::format("{}-wal, cannot be written again ({}), check its file system", path,
+                                         sqlite3_errstr(result)));
   });
 }
 

@@ -275,8 +275,7 @@ Result<void> SqliteMapStore::mend_spare(SpareId id, Spare& spare, const TagMendi
   const Sequence sequence = record_.spares[spare.position].sequence;
   // After an end that was not orderly it is written again whatever it says: a sync that failed may have left it in a
   // cache, and the map must not go on before it is known to be durable.
-  const bool lagging =
-      spare.superblock.watermark != sequence || !spare.superblocks_agree || !record_.info.clean;
+  const bool lagging = spare.superblock.watermark != sequence || !spare.superblocks_agree || !record_.info.clean;
   if (!lagging && mending.updates.empty()) return {};
   // The watermark first: a tag of the next sequence is only ever found above a watermark that has reached the map.
   if (lagging) {

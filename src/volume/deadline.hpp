@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 
 namespace remapfs {
 
@@ -17,6 +18,22 @@ class Deadline {
 
  private:
   Clock::time_point at_;
+};
+
+// The time of a request for trying again. It begins when the first access has failed: a device that takes long to fail
+// leaves enough to find out why and to move the block.
+class RetryTime {
+ public:
+  explicit RetryTime(std::chrono::milliseconds budget) : budget_(budget) {}
+
+  [[nodiscard]] const Deadline& deadline() {
+    if (!deadline_) deadline_.emplace(budget_);
+    return *deadline_;
+  }
+
+ private:
+  const std::chrono::milliseconds budget_;
+  std::optional<Deadline> deadline_;
 };
 
 }  // namespace remapfs

@@ -88,13 +88,14 @@ std::optional<Volume::Impl::Trouble> Volume::Impl::fast_write(ByteRange range, c
 
 Result<void> Volume::Impl::read_request(ByteRange range, std::byte* out, const Deadline& deadline) {
   if (!io_aligned(range, out)) return read_unaligned(range, out, deadline);
+  RetryTime retries(options.request_budget);
   std::optional<Error> first_error;
   for (ByteRange rest = range; !rest.empty();) {
     const auto trouble = fast_read(rest, out + distance(range.begin, rest.begin).value(), deadline);
     if (!trouble) break;
     if (trouble->fatal) return fail(*trouble->fatal);
     std::byte* place = out + distance(range.begin, trouble->range.begin).value();
-    if (auto slow = slow_read(trouble->range, place, deadline, trouble->failed); !slow) {
+    if (auto slow = slow_read(trouble->range, place, retries.deadline(), trouble->failed); !slow) {
       // The rest is still read after a lost sector, so that one request finds all that is lost in it.
       if (slow.error().code != Errc::lost) return slow;
       first_error = std::move(slow).error();
@@ -120,7 +121,7 @@ Result<void> Volume::Impl::read_unaligned(ByteRange range, std::byte* out, const
   }
   if (trouble->fatal) return fail(*trouble->fatal);
   // The slow road reads exactly what was asked for: a lost neighbour must not fail the request.
-  return slow_read(range, out, deadline, trouble->failed);
+  return slow_read(range, out, RetryTime(options.request_budget).deadline(), trouble->failed);
 }
 
 // Ends that are off the grid are read-modify-write under the hold of their block, as wide as the block: no block is
@@ -146,6 +147,7 @@ Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data,
     if (auto tail = slow_write({middle.end, range.end}, data_at(middle.end), deadline, {}); !tail) return tail;
   }
 
+  RetryTime retries(options.request_budget);
   for (ByteRange rest = middle; !rest.empty();) {
     std::optional<Trouble> trouble;
     if (io_aligned(rest, data_at(rest.begin))) {
@@ -157,9 +159,8 @@ Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data,
     }
     if (!trouble) break;
     if (trouble->fatal) return fail(*trouble->fatal);
-    if (auto slow = slow_write(trouble->range, data_at(trouble->range.begin), deadline, trouble->failed); !slow) {
-      return slow;
-    }
+    auto slow = slow_write(trouble->range, data_at(trouble->range.begin), retries.deadline(), trouble->failed);
+    if (!slow) return slow;
     rest.begin = trouble->range.end;
   }
   return {};

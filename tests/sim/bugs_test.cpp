@@ -40,8 +40,8 @@ TEST_P(Bug, IsCaught) {
     const Outcome outcome = live(make_script(random(), kStepsOfALife));
     cuts += outcome.cuts;
     if (!outcome.failure) continue;
-    std::printf("%s: caught in life %llu after %llu crash points: %s\n", GetParam(), static_cast<unsigned long long>(life),
-                static_cast<unsigned long long>(cuts), outcome.failure->c_str());
+    std::printf("%s: caught in life %llu after %llu crash points: %s\n", GetParam(),
+                static_cast<unsigned long long>(life), static_cast<unsigned long long>(cuts), outcome.failure->c_str());
     return;
   }
   FAIL() << "not caught in " << kMostLives << " lives with " << cuts << " crash points";

@@ -6,59 +6,21 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <functional>
-#include <iterator>
 #include <sstream>
 #include <utility>
 
 #include "remapfs/aligned_buffer.hpp"
-#include "remapfs/volume.hpp"
 #include "sim/apart.hpp"
-#include "sim/observed_store.hpp"
 #include "sim/oracle.hpp"
+#include "sim/plant.hpp"
 #include "sim/scheduler.hpp"
-#include "sim/sim_device.hpp"
-#include "sim/sim_files.hpp"
-#include "sim/world.hpp"
-#include "store/check.hpp"
-#include "store/create_volume.hpp"
-#include "store/spare_format.hpp"
-#include "store/sqlite_map_store.hpp"
-#include "support/fake_disk.hpp"
-#include "support/temp_dir.hpp"
+#include "sim/troubles.hpp"
 
 namespace remapfs::sim {
 namespace {
 
 using testing::FakeDisk;
-using testing::FaultId;
-using testing::FaultRule;
-
-// The shape of a volume.
-struct Shape {
-  std::uint64_t block_size;
-  std::uint32_t logical_block;
-  std::uint64_t disk_bytes;
-  std::uint64_t slots;
-  bool spare_fails;  // at times
-
-  explicit Shape(Random random) {
-    constexpr std::array<std::uint64_t, 3> kBlockSizes{512, 4096, 8192};
-    block_size = kBlockSizes[random.below(kBlockSizes.size())];
-    logical_block = block_size > 512 && random.one_in(4) ? 4096 : 512;
-    const std::uint64_t blocks = block_size == 512 ? 192 : 24;
-    // The last block may be a part of one.
-    disk_bytes = blocks * block_size + (random.one_in(2) ? logical_block : 0);
-    slots = random.between(6, 40);
-    spare_fails = random.one_in(3);
-  }
-
-  [[nodiscard]] std::uint64_t sectors() const { return disk_bytes / kSectorSize; }
-  // Sectors below may fail. Above there are blocks that always work, as a disk has that is not broken as a whole.
-  [[nodiscard]] std::uint64_t sectors_that_may_fail() const { return round_down(sectors() / 2, 64); }
-};
 
 // Bytes of a client: where a transfer can take them as they are, or not, by the seed alone.
 class Memory {
@@ -79,24 +41,11 @@ class Life {
       : script_(script),
         with_trace_(with_trace),
         shape_(Random(script.seed)),
-        world_(script.seed ^ 0x5EED),
         bytes_(initial_bytes(shape_, script.seed)),
-        oracle_(bytes_),
-        excused_(shape_.sectors()) {
-    DeviceGeometry geometry;
-    geometry.logical_block = geometry.physical_block = shape_.logical_block;
-    geometry.punches_cheaply = script.seed % 2 == 0;
-    primary_ = std::make_unique<FakeDisk>(ByteCount(shape_.disk_bytes), geometry, "primary");
-    primary_->poke(ByteOffset(0), bytes_);
-    geometry.punches_cheaply = false;
-    ByteCount spare_size(0);
-    while (store::slots_for(spare_size, shape_.block_size) < shape_.slots) spare_size = ByteCount(spare_size.value() + 4096);
-    spare_ = std::make_unique<FakeDisk>(spare_size, geometry, "spare");
-  }
+        plant_(shape_, script.seed ^ 0x5EED, bytes_),
+        oracle_(bytes_) {}
 
   Outcome live() {
-    create();
-    files_ = std::make_unique<SimFiles>(world_);
     mount();
     for (std::size_t i = 0; i < script_.steps.size() && !outcome_.failure; ++i) {
       outcome_.failed_step = i;
@@ -104,9 +53,7 @@ class Life {
       take(script_.steps[i]);
     }
     if (!outcome_.failure) look_back();
-    if (volume_) outcome_.relocations += volume_->status().relocations;
-    world_.cut(Cut::kill);  // nothing is closed in order
-    volume_.reset();
+    count_relocations();
     return std::move(outcome_);
   }
 
@@ -126,77 +73,42 @@ class Life {
   template <class T>
   void trace_request(const char* what, std::uint64_t where, std::uint64_t length, const Result<T>& result) {
     if (!with_trace_) return;
-    outcome_.trace.push_back(fmt::format("  {:3} {} {}+{}: {}{}", oracle_.now(), what, where, length, result ? "done" : describe(result.error()),
+    outcome_.trace.push_back(fmt::format("  {:3} {} {}+{}: {}{}", oracle_.now(), what, where, length,
+                                         result ? "done" : describe(result.error()),
                                          world_.ended() ? ", unheard" : ""));
   }
 
   // --- Mounting, and what ends it ---
 
-  void create() {
-    store::CreateSpec spec;
-    spec.map_path = map_path_;
-    spec.label = "sim";
-    spec.block_size = shape_.block_size;
-    spec.size = ByteCount(shape_.disk_bytes);
-    spec.primary_path = "/primary";
-    spec.primary_identity = "simulated";
-    spec.spare_path = "/spare";
-    const auto created = store::create_volume(spec, *spare_);
-    REMAPFS_INVARIANT(created.has_value());
-    first_slot_sector_ = created->spares.front().first_slot.value() / kSectorSize;
-  }
-
-  // Nothing fails any more that was to fail once.
-  void call_off_failures() {
-    primary_->fail_syncs(0);
-    spare_->fail_syncs(0);
-    files_->fail_nth(SimFiles::What::change, 0);
-    sync_failed_ = map_failed_ = false;
-  }
-
-  Result<void> try_mount() {
-    VolumeParts parts;
-    parts.primary = std::make_unique<MemberDevice>(std::make_unique<SimDevice>(*primary_, world_));
-    parts.spares[1] = std::make_unique<MemberDevice>(std::make_unique<SimDevice>(*spare_, world_));
-    auto store = store::SqliteMapStore::open(map_path_, {});
-    if (!store) return fail(std::move(store.error()));
-    if (auto attached = (*store)->attach_spare(1, *parts.spares.at(1)); !attached) return attached;
-    parts.store = std::make_unique<ObservedStore>(std::move(*store), rows_);
-    auto opened = Volume::open(std::move(parts), {});
-    if (!opened) return fail(std::move(opened.error()));
-    volume_ = std::move(*opened);
-    return {};
+  void count_relocations() {
+    if (plant_.volume) outcome_.relocations += plant_.volume->status().relocations;
   }
 
   // Mounts, as often as the end comes meanwhile.
   void mount() {
     disturbed_ = false;
-    auto mounted = try_mount();
-    for (; world_.ended(); mounted = try_mount()) leave_behind();
+    auto mounted = plant_.try_mount();
+    for (; world_.ended(); mounted = plant_.try_mount()) leave_behind();
     if (!mounted) return broken("the volume cannot be mounted: " + describe(mounted.error()));
-    // A device that vanished is another one's to tell.
+    // That a device has been away is forgotten with the process.
     flush_may_fail_ = false;
   }
 
   // What the end leaves behind.
   void leave_behind() {
     ++outcome_.cuts;
-    if (volume_) outcome_.relocations += volume_->status().relocations;
-    volume_.reset();
-    const bool power = world_.how() == Cut::power;
-    world_.begin_again();
+    count_relocations();
     // A sync may have failed that nobody was told of.
     if (disturbed_) oracle_.doubt();
-    call_off_failures();
-    if (power) {
-      primary_->crash(world_.random()());
-      spare_->crash(world_.random()());
-      files_->lose_power();
+    sync_failed_ = map_failed_ = false;
+    const Cut how = world_.how();
+    plant_.leave_behind();
+    if (how == Cut::power) {
       oracle_.lose_power();
       settle_ = true;
     }
     // Recovery may be cut as well.
-    if (world_.random().one_in(4)) world_.cut_after(world_.random().between(1, 40), power ? Cut::power : Cut::kill);
+    if (world_.random().one_in(4)) world_.cut_after(world_.random().between(1, 40), how);
   }
 
   void begin_again() {
@@ -224,17 +136,16 @@ class Life {
 
   void look_back() {
     world_.call_off();
-    primary_->clear_faults();
-    spare_->clear_faults();
+    troubles_.end();
     remount();
     if (!outcome_.failure) look_at_everything();
   }
 
   void remount() {
-    if (volume_) {
-      outcome_.relocations += volume_->status().relocations;
+    if (plant_.volume) {
+      count_relocations();
       const auto begun = oracle_.now();
-      const auto closed = volume_->close();
+      const auto closed = plant_.volume->close();
       if (world_.ended()) return begin_again();
       if (closed) {
         oracle_.flushed(begun);
@@ -242,46 +153,21 @@ class Life {
         oracle_.doubt();
         if (!disturbed_ && !flush_may_fail_) broken("close failed: " + describe(closed.error()));
       }
-      volume_.reset();
+      plant_.volume.reset();
       if (closed && !disturbed_) look_at_the_map();
     }
     if (sync_failed_) oracle_.doubt();
-    call_off_failures();
+    sync_failed_ = map_failed_ = false;
+    plant_.call_off_failures();
     mount_or_begin_again();
   }
 
   // Closed in order: map and spare agree in everything, and a map of an earlier life is not taken for this one.
   void look_at_the_map() {
-    if (spare_fault_ == 0) {
-      const auto findings = store::check_map(map_path_, {{1, spare_.get()}});
-      if (!findings) broken("the map cannot be checked: " + describe(findings.error()));
-      if (findings && !findings->empty() && !spare_failed_) broken("check: " + findings->front().text);
+    if (!troubles_.ever_on_spare()) {
+      if (auto wrong = plant_.check()) broken(*wrong);
     }
-    if (std::filesystem::exists(map_path_ + "-wal")) return;
-    if (!earlier_map_.empty() && world_.random().one_in(2)) put_back_earlier_map();
-    earlier_map_ = contents(map_path_);
-  }
-
-  void put_back_earlier_map() {
-    const std::string now = contents(map_path_);
-    replace(map_path_, earlier_map_);
-    const std::uint64_t changes = world_.changes();
-    const auto mounted = try_mount();
-    if (mounted) {
-      broken("an earlier copy of the map was mounted");
-    } else if (world_.changes() != changes || contents(map_path_) != earlier_map_) {
-      broken("an earlier copy of the map was refused, but something was written");
-    }
-    volume_.reset();
-    replace(map_path_, now);
-  }
-
-  static std::string contents(const std::string& path) {
-    std::ifstream file(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  }
-  static void replace(const std::string& path, const std::string& with) {
-    std::ofstream(path, std::ios::binary | std::ios::trunc) << with;
+    if (auto wrong = plant_.try_earlier_map()) broken(*wrong);
   }
 
   void mount_or_begin_again() {
@@ -298,9 +184,9 @@ class Life {
     if (outcome_.failure) return;
     switch (step.kind) {
       case Step::Kind::requests: requests(random); break;
-      case Step::Kind::primary_fault: fail_primary(random); break;
-      case Step::Kind::primary_healed: heal_primary(random); break;
-      case Step::Kind::spare_fault: toggle_spare_fault(random); break;
+      case Step::Kind::primary_fault: trace(troubles_.fail_primary(random)); break;
+      case Step::Kind::primary_healed: troubles_.heal_primary(random); break;
+      case Step::Kind::spare_fault: troubles_.toggle_spare(random); break;
       case Step::Kind::sync_failure: fail_sync(random); break;
       case Step::Kind::map_failure: fail_map(random); break;
       case Step::Kind::vanish: vanish(random); break;
@@ -324,65 +210,22 @@ class Life {
   // Errors that are nobody's fault.
   bool may_happen(const Error& error) {
     // The places that are asked whether the device works at all may lie where it does not.
-    if (error.code == Errc::suspended && !faults_.empty()) disturbed_ = true;
+    if (error.code == Errc::suspended && troubles_.on_primary()) disturbed_ = true;
     return disturbed_ || (slow_ && error.code == Errc::deadline);
   }
 
-  void fail_primary(Random& random) {
-    FaultRule rule;
-    const std::uint64_t unit = shape_.logical_block / kSectorSize;
-    const std::uint64_t first = random.below(shape_.sectors_that_may_fail());
-    const std::uint64_t end = std::min(first + random.between(1, 10), shape_.sectors_that_may_fail());
-    rule.range = {ByteOffset(first * kSectorSize), ByteOffset(end * kSectorSize)};
-    rule.on = static_cast<FaultRule::On>(random.below(3));
-    // A write that failed and left junk behind, which nobody has seen yet when the end comes, is beyond any volume.
-    rule.lasts = static_cast<FaultRule::Lasts>(random.below(rule.on == FaultRule::On::read ? 3 : 2));
-    rule.times = random.between(1, 6);
-    const Fault fault{primary_->add_fault(rule), round_down(first, unit), round_up(end, unit), rule};
-    faults_.push_back(fault);
-    trace(fmt::format("  sectors {} to {}, on {}, lasts {}", fault.first, fault.end, static_cast<int>(rule.on),
-                      static_cast<int>(rule.lasts)));
-    for (std::uint64_t s = fault.first; s < fault.end; ++s) {
-      if (!remapped(s)) excused_[s] = excused_[s] || may_lose(fault);
-    }
-  }
-
-  void heal_primary(Random& random) {
-    if (faults_.empty()) return;
-    const auto which = faults_.begin() + static_cast<std::ptrdiff_t>(random.below(faults_.size()));
-    primary_->remove_fault(which->id);
-    faults_.erase(which);
-  }
-
-  void toggle_spare_fault(Random& random) {
-    if (!shape_.spare_fails) return;
-    spare_failed_ = true;
-    if (spare_fault_ != 0) {
-      spare_->remove_fault(spare_fault_);
-      spare_fault_ = 0;
-      return;
-    }
-    const std::uint64_t in_slots = shape_.slots * shape_.block_size / kSectorSize;
-    const std::uint64_t first = first_slot_sector_ + random.below(in_slots);
-    const std::uint64_t end = std::min(first + random.between(1, 24), first_slot_sector_ + in_slots);
-    FaultRule rule;
-    rule.range = {ByteOffset(first * kSectorSize), ByteOffset(end * kSectorSize)};
-    rule.on = static_cast<FaultRule::On>(random.below(3));
-    spare_fault_ = spare_->add_fault(rule);
-  }
-
   void fail_sync(Random& random) {
-    (random.one_in(2) ? *primary_ : *spare_).fail_syncs(1);
+    (random.one_in(2) ? *plant_.primary : *plant_.spare).fail_syncs(1);
     sync_failed_ = disturbed_ = true;
   }
 
   void fail_map(Random& random) {
-    files_->fail_nth(SimFiles::What::change, random.between(1, 12));
+    plant_.files->fail_nth(SimFiles::What::change, random.between(1, 12));
     map_failed_ = disturbed_ = true;
   }
 
   void vanish(Random& random) {
-    FakeDisk& disk = random.one_in(2) ? *primary_ : *spare_;
+    FakeDisk& disk = random.one_in(2) ? *plant_.primary : *plant_.spare;
     disk.set_outage(testing::Outage::gone);
     disturbed_ = true;
     requests(random);
@@ -399,12 +242,12 @@ class Life {
     }
     disk.set_outage(testing::Outage::none);
     // A device that nobody asked anything while it was away has not been away.
-    const bool noticed = volume_->status().state == VolumeState::suspended;
-    const auto resumed = volume_->resume();
+    const bool noticed = plant_.volume->status().state == VolumeState::suspended;
+    const auto resumed = plant_.volume->resume();
     if (world_.ended()) return;
     flush_may_fail_ = true;
     if (!resumed) return trace("  resume: " + describe(resumed.error()));
-    disturbed_ = sync_failed_ || map_failed_ || volume_->status().state <= VolumeState::suspended;
+    disturbed_ = sync_failed_ || map_failed_ || plant_.volume->status().state <= VolumeState::suspended;
     if (!disturbed_ && noticed) tell_of_loss(acknowledged);
   }
 
@@ -428,7 +271,7 @@ class Life {
     }
     looking_ = false;
     if (!lost || world_.ended()) return;
-    const auto flushed = volume_->flush();
+    const auto flushed = plant_.volume->flush();
     if (flushed && !world_.ended()) broken("acknowledged writes were lost with a device, and the next flush succeeded");
     if (flushed || world_.ended()) return;
     oracle_.doubt();
@@ -482,7 +325,7 @@ class Life {
   // True when the bytes were given.
   bool read(std::uint64_t offset, std::span<std::byte> data) {
     const auto begun = oracle_.now();
-    const auto got = volume_->read(ByteOffset(offset), data);
+    const auto got = plant_.volume->read(ByteOffset(offset), data);
     if (!looking_ || !got) trace_request("read", offset, data.size(), got);
     if (world_.ended()) return false;
     if (got) {
@@ -491,7 +334,7 @@ class Life {
       return true;
     }
     if (!disturbed_ && !may_happen(got.error()) &&
-        !any_sector(offset, data.size(), [this](std::uint64_t s) { return may_be_unreadable(s); })) {
+        !any_sector(offset, data.size(), [this](std::uint64_t s) { return troubles_.may_be_unreadable(s); })) {
       broken(fmt::format("reading {}+{} failed without a reason: {}", offset, data.size(), describe(got.error())));
     }
     return false;
@@ -511,23 +354,23 @@ class Life {
     if (known && offset > begin) std::memcpy(sectors.data(), head->data(), offset - begin);
     if (known && offset + length < end) {
       const std::uint64_t inside = kSectorSize - (end - offset - length);
-      std::memcpy(sectors.data() + sectors.size() - (kSectorSize - inside), tail->data() + inside, kSectorSize - inside);
+      std::memcpy(sectors.data() + sectors.size() - (kSectorSize - inside), tail->data() + inside,
+                  kSectorSize - inside);
     }
     if (!known) {
       offset = begin;
       length = end - begin;
     }
-    change(offset, length, sectors, [&](ByteRange range) {
-      return volume_->write(range.begin, sectors.subspan(offset - begin, length));
-    });
+    change(offset, length, sectors,
+           [&](ByteRange range) { return plant_.volume->write(range.begin, sectors.subspan(offset - begin, length)); });
   }
 
   void zero(Random& random) {
     const auto [offset, length] = some_range(random, kSectorSize);
     const std::vector<std::byte> sectors(length);
-    const bool punch = volume_->can_punch() && random.one_in(2);
+    const bool punch = plant_.volume->can_punch() && random.one_in(2);
     change(offset, length, sectors,
-           [&](ByteRange range) { return punch ? volume_->punch(range) : volume_->zero(range); });
+           [&](ByteRange range) { return punch ? plant_.volume->punch(range) : plant_.volume->zero(range); });
   }
 
   template <class CarryOut>
@@ -540,7 +383,7 @@ class Life {
     if (world_.ended()) return;
     if (!done) return failed_to_change(offset, length, done.error());
     for (std::uint64_t s = (offset + kSectorSize - 1) / kSectorSize; (s + 1) * kSectorSize <= offset + length; ++s) {
-      excused_[s] = !remapped(s) && fails_to_read(s);
+      troubles_.excuse(s, !plant_.remapped(s) && troubles_.fails_to_read(s));
     }
   }
 
@@ -553,10 +396,10 @@ class Life {
     const std::uint64_t blocks_end = std::min(round_up(offset + length, shape_.block_size), shape_.disk_bytes);
     const std::uint64_t blocks_begin = round_down(offset, shape_.block_size);
     const bool may_need_slots = any_sector(blocks_begin, blocks_end - blocks_begin, [this](std::uint64_t s) {
-      return s < shape_.sectors_that_may_fail() || excused_[s];
+      return s < shape_.sectors_that_may_fail() || troubles_.excused(s);
     });
-    const bool no_slots = volume_->status().slots_free == 0 || error.code == Errc::no_space;
-    if (cuts || (may_need_slots && no_slots) || spare_failed_) return;
+    const bool no_slots = plant_.volume->status().slots_free == 0 || error.code == Errc::no_space;
+    if (cuts || (may_need_slots && no_slots) || troubles_.ever_on_spare()) return;
     broken(fmt::format("changing {}+{} failed without a reason: {}", offset, length, describe(error)));
   }
 
@@ -564,12 +407,13 @@ class Life {
   bool cuts_excused(std::uint64_t unit_begin, std::uint64_t at) const {
     const std::uint64_t unit = std::max<std::uint64_t>(shape_.logical_block, kSectorSize);
     if (unit_begin == at) return false;
-    return any_sector(unit_begin, std::min(unit, shape_.disk_bytes - unit_begin), [this](std::uint64_t s) { return may_be_unreadable(s); });
+    return any_sector(unit_begin, std::min(unit, shape_.disk_bytes - unit_begin),
+                      [this](std::uint64_t s) { return troubles_.may_be_unreadable(s); });
   }
 
   void flush() {
     const auto begun = oracle_.now();
-    const auto done = volume_->flush();
+    const auto done = plant_.volume->flush();
     trace_request("flush", 0, 0, done);
     if (done && !world_.ended()) return oracle_.flushed(begun);
     oracle_.doubt();
@@ -588,51 +432,42 @@ class Life {
     } else if (dice < 9 && alone_) {
       mark_lost(block);
     } else if (dice < 10) {
-      trace_request("clear-lost of block", block.value(), 1, volume_->clear_lost(block));
+      trace_request("clear-lost of block", block.value(), 1, plant_.volume->clear_lost(block));
     } else {
-      trace_request("retest of block", block.value(), 1, volume_->retest(block));
+      trace_request("retest of block", block.value(), 1, plant_.volume->retest(block));
     }
   }
 
   void add(BlockIndex block) {
-    const auto added = volume_->add(block);
+    const auto added = plant_.volume->add(block);
     trace_request("add of block", block.value(), 1, added);
     if (world_.ended() || !alone_ || !added || *added != remapfs::Outcome::done) return;
-    for_sectors(block, [this](std::uint64_t s) { excused_[s] = false; });
+    for_sectors(block, [this](std::uint64_t s) { troubles_.excuse(s, false); });
   }
 
   void remove(BlockIndex block) {
-    const auto removed = volume_->remove(block);
+    const auto removed = plant_.volume->remove(block);
     trace_request("remove of block", block.value(), 1, removed);
     if (world_.ended() || !removed) return;
     // A range that fails a few times only may have let the verification pass.
-    for_sectors(block, [this](std::uint64_t s) { excused_[s] = excused_[s] || fails_to_read(s); });
+    for_sectors(block,
+                [this](std::uint64_t s) { troubles_.excuse(s, troubles_.excused(s) || troubles_.fails_to_read(s)); });
   }
 
   void mark_lost(BlockIndex block) {
-    for_sectors(block, [this](std::uint64_t s) { excused_[s] = true; });
-    trace_request("mark-lost of block", block.value(), 1, volume_->mark_lost(block));
+    for_sectors(block, [this](std::uint64_t s) { troubles_.excuse(s, true); });
+    trace_request("mark-lost of block", block.value(), 1, plant_.volume->mark_lost(block));
   }
 
   std::uint64_t random_block(Random& random) const {
     const BlockGeometry geometry(shape_.block_size);
     const std::uint64_t block = random.below(geometry.blocks_in(ByteCount(shape_.disk_bytes)));
-    if (rows_.empty() || random.one_in(3)) return block;
-    const auto row = rows_.lower_bound(block);
-    return row == rows_.end() ? rows_.begin()->first : row->first;
+    if (plant_.rows.empty() || random.one_in(3)) return block;
+    const auto row = plant_.rows.lower_bound(block);
+    return row == plant_.rows.end() ? plant_.rows.begin()->first : row->first;
   }
 
   // --- Sectors ---
-
-  struct Fault {
-    FaultId id;
-    std::uint64_t first;
-    std::uint64_t end;
-    FaultRule rule;
-  };
-
-  // Whether data on the primary may be lost to it.
-  static bool may_lose(const Fault& fault) { return fault.rule.on != FaultRule::On::write; }
 
   template <class Test>
   static bool any_sector(std::uint64_t offset, std::uint64_t length, Test&& test) {
@@ -644,46 +479,19 @@ class Life {
 
   template <class Visit>
   void for_sectors(BlockIndex block, Visit&& visit) {
-    const std::uint64_t per_block = shape_.block_size / kSectorSize;
+    const std::uint64_t per_block = shape_.sectors_per_block();
     const std::uint64_t end = std::min((block.value() + 1) * per_block, shape_.sectors());
     for (std::uint64_t s = block.value() * per_block; s < end; ++s) visit(s);
   }
 
-  [[nodiscard]] bool remapped(std::uint64_t sector) const {
-    const auto row = rows_.find(sector / (shape_.block_size / kSectorSize));
-    return row != rows_.end() && row->second.state == EntryState::remapped;
-  }
-
-  // A spare that has failed somewhere may have lost whatever was on it.
-  [[nodiscard]] bool may_be_unreadable(std::uint64_t sector) const {
-    return excused_[sector] || (spare_failed_ && remapped(sector));
-  }
-
-  [[nodiscard]] bool fails_to_read(std::uint64_t sector) const {
-    return std::any_of(faults_.begin(), faults_.end(), [&](const Fault& fault) {
-      return fault.first <= sector && sector < fault.end && may_lose(fault);
-    });
-  }
-
   const Script& script_;
   const bool with_trace_;
-  const SimulatedTime time_;
   const Shape shape_;
-  World world_;
-  const testing::TempDir directory_{"/dev/shm"};
-  const std::string map_path_ = directory_ / "map";
   const std::vector<std::byte> bytes_;
+  Plant plant_;
+  World& world_ = plant_.world;
   Oracle oracle_;
-  std::vector<bool> excused_;  // sectors whose data may be unreadable
-  std::unique_ptr<FakeDisk> primary_;
-  std::unique_ptr<FakeDisk> spare_;
-  std::unique_ptr<SimFiles> files_;
-  Rows rows_;
-  std::unique_ptr<Volume> volume_;
-  std::vector<Fault> faults_;  // of the primary
-  std::uint64_t first_slot_sector_ = 0;
-  FaultId spare_fault_ = 0;
-  bool spare_failed_ = false;    // at some time
+  Troubles troubles_{plant_};
   bool disturbed_ = false;       // any request may fail
   bool sync_failed_ = false;     // or is about to
   bool map_failed_ = false;      // the same
@@ -692,13 +500,8 @@ class Life {
   bool slow_ = false;            // devices are
   bool alone_ = true;            // no other client
   bool looking_ = false;         // at every sector
-  std::string earlier_map_;      // of a life that was closed in order
   Outcome outcome_;
 };
-
-}  // namespace
-
-namespace {
 
 // An outcome as text, and back: counts in the first line, then the failure, then the trace.
 std::string encode(const Outcome& outcome) {

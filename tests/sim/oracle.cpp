@@ -62,14 +62,15 @@ std::optional<std::string> Oracle::check_read(Moment begun, std::uint64_t offset
     if (!right) {
       std::string found = "what was never written there";
       for (const auto& [moment, content] : sectors_[at / kSectorSize].written) {
-        if (std::memcmp(content.data() + inside, data.data() + done, length) == 0) found = fmt::format("the write of {}", moment);
+        if (std::memcmp(content.data() + inside, data.data() + done, length) == 0)
+          found = fmt::format("the write of {}", moment);
       }
       std::string allowed;
       for (const Candidate& c : candidates) {
         if (c.hidden_at >= begun) allowed += fmt::format(" {}-{}", c.begun, c.ended == kNever ? 0 : c.ended);
       }
-      return fmt::format("a read from {} to {} found in sector {} {}; allowed were{}", begun, ended, at / kSectorSize, found,
-                         allowed);
+      return fmt::format("a read from {} to {} found in sector {} {}; allowed were{}", begun, ended, at / kSectorSize,
+                         found, allowed);
     }
     // What this read did not show, and was there before it, is gone: until power is lost.
     for (Candidate& candidate : candidates) {

@@ -15,9 +15,8 @@ namespace remapfs::sim {
 
 // What a disk may hold: for every sector each content that the promises allow, given what was asked, answered and lost.
 //
-// Moments are counted by the oracle; a request lasts from its begin to its end. Two requests whose times overlap have no
-// order; all others have.
-// Threads: one at a time.
+// Moments are counted by the oracle; a request lasts from its begin to its end. Two requests whose times overlap have
+// no order; all others have. Threads: one at a time.
 class Oracle {
  public:
   using Content = std::array<std::byte, kSectorSize>;
@@ -37,7 +36,8 @@ class Oracle {
 
   [[nodiscard]] Moment now() { return ++now_; }
   // What a read that began then was given; nothing, or what is wrong with it.
-  [[nodiscard]] std::optional<std::string> check_read(Moment begun, std::uint64_t offset, std::span<const std::byte> data);
+  [[nodiscard]] std::optional<std::string> check_read(Moment begun, std::uint64_t offset,
+                                                      std::span<const std::byte> data);
   // A flush that began then succeeded.
   void flushed(Moment begun);
   // No request is on its way: contents that neither a read nor a loss of power can show any more are forgotten.
@@ -47,7 +47,8 @@ class Oracle {
   void settled(std::uint64_t offset, std::span<const std::byte> data);
   // Power was lost: any content that no flush had made impossible may be there.
   void lose_power();
-  // A flush failed, or another sync: older contents stay possible after a loss of power, until a sector is written and flushed again.
+  // A flush failed, or another sync: older contents stay possible after a loss of power, until a sector is written and
+  // flushed again.
   void doubt();
 
   // Whether older contents may come back although a flush succeeded since.
@@ -61,7 +62,7 @@ class Oracle {
   struct Candidate {
     Content content;
     Moment begun = 0;
-    Moment ended = 0;            // kNever: not yet answered
+    Moment ended = 0;             // kNever: not yet answered
     Moment replaced_at = kNever;  // a later write was acknowledged, or a later read showed another content
     Moment hidden_at = kNever;    // from then on no read shows it while the power stays on
     bool flushed_away = false;    // a flush has made another content durable

@@ -243,7 +243,8 @@ int pthread_mutex_unlock(pthread_mutex_t* mutex) noexcept {
 
 int pthread_cond_wait(pthread_cond_t* condition, pthread_mutex_t* mutex) {
   REMAPFS_REAL(pthread_cond_wait);
-  return self == nullptr ? real_pthread_cond_wait(condition, mutex) : remapfs::sim::wait(condition, mutex, std::nullopt);
+  return self == nullptr ? real_pthread_cond_wait(condition, mutex)
+                         : remapfs::sim::wait(condition, mutex, std::nullopt);
 }
 
 int pthread_cond_clockwait(pthread_cond_t* condition, pthread_mutex_t* mutex, clockid_t clock, const timespec* until) {
@@ -267,7 +268,8 @@ int pthread_cond_broadcast(pthread_cond_t* condition) noexcept {
   return 0;
 }
 
-int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*), void* argument) noexcept {
+int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*start)(void*),
+                   void* argument) noexcept {
   REMAPFS_REAL(pthread_create);
   if (remapfs::sim::time_is_simulated && !remapfs::sim::may_create_threads) return EAGAIN;
   return real_pthread_create(thread, attributes, start, argument);

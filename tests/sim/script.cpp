@@ -15,8 +15,9 @@ namespace remapfs::sim {
 using testing::Random;
 
 std::string to_string(const Step& step) {
-  constexpr std::array<const char*, 10> kNames{"requests", "primary_fault", "primary_healed", "spare_fault", "sync_failure",
-                                               "map_failure", "vanish", "slow", "remount", "cut"};
+  constexpr std::array<const char*, 10> kNames{
+      "requests",    "primary_fault", "primary_healed", "spare_fault", "sync_failure",
+      "map_failure", "vanish",        "slow",           "remount",     "cut"};
   return fmt::format("{} {:#x}", kNames[static_cast<std::size_t>(step.kind)], step.seed);
 }
 

@@ -11,16 +11,16 @@ namespace remapfs::sim {
 // the same whatever other steps are left out.
 struct Step {
   enum class Kind : std::uint8_t {
-    requests,         // of one client or several at a time: reads, writes, flushes, zeroing, verbs
-    primary_fault,    // sectors of the primary begin to fail
-    primary_healed,   // one such range works again
-    spare_fault,      // a range of the spare begins to fail, or works again
-    sync_failure,     // the next sync of a device fails
-    map_failure,      // a change of the map's files fails
-    vanish,           // a device vanishes, comes back, perhaps without what it had not stored; resume
-    slow,             // devices are slow, or fast again
-    remount,          // in order
-    cut,              // power fails, or the program is killed, some changes later
+    requests,        // of one client or several at a time: reads, writes, flushes, zeroing, verbs
+    primary_fault,   // sectors of the primary begin to fail
+    primary_healed,  // one such range works again
+    spare_fault,     // a range of the spare begins to fail, or works again
+    sync_failure,    // the next sync of a device fails
+    map_failure,     // a change of the map's files fails
+    vanish,          // a device vanishes, comes back, perhaps without what it had not stored; resume
+    slow,            // devices are slow, or fast again
+    remount,         // in order
+    cut,             // power fails, or the program is killed, some changes later
   };
   Kind kind = Kind::requests;
   std::uint64_t seed = 0;

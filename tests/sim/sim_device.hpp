@@ -26,26 +26,27 @@ class SimDevice final : public BlockDevice {
     return disk_.read_exact(offset, buffer);
   }
   Result<void> write_all(ByteOffset offset, std::span<const std::byte> data) override {
-    return change(
-        [&] { return disk_.write_all(offset, data); },
-        [this, offset, data] {
-          return [this_disk = &disk_, offset, copy = std::vector(data.begin(), data.end())] {
-            auto buffer = AlignedBuffer::allocate(copy.size());
-            std::copy(copy.begin(), copy.end(), buffer->data());
-            static_cast<void>(this_disk->write_all(offset, buffer->span().first(copy.size())));
-          };
-        });
+    return change([&] { return disk_.write_all(offset, data); },
+                  [this, offset, data] {
+                    return [this_disk = &disk_, offset, copy = std::vector(data.begin(), data.end())] {
+                      auto buffer = AlignedBuffer::allocate(copy.size());
+                      std::copy(copy.begin(), copy.end(), buffer->data());
+                      static_cast<void>(this_disk->write_all(offset, buffer->span().first(copy.size())));
+                    };
+                  });
   }
   Result<void> sync() override {
     return change([this] { return disk_.sync(); }, [] { return [] {}; });
   }
   Result<void> zero_range(ByteRange range) override {
-    return change([&] { return disk_.zero_range(range); },
-                  [this, range] { return [this_disk = &disk_, range] { static_cast<void>(this_disk->zero_range(range)); }; });
+    return change(
+        [&] { return disk_.zero_range(range); },
+        [this, range] { return [this_disk = &disk_, range] { static_cast<void>(this_disk->zero_range(range)); }; });
   }
   Result<void> punch_hole(ByteRange range) override {
-    return change([&] { return disk_.punch_hole(range); },
-                  [this, range] { return [this_disk = &disk_, range] { static_cast<void>(this_disk->punch_hole(range)); }; });
+    return change(
+        [&] { return disk_.punch_hole(range); },
+        [this, range] { return [this_disk = &disk_, range] { static_cast<void>(this_disk->punch_hole(range)); }; });
   }
   Result<ByteOffset> seek_data(ByteOffset from) override { return disk_.seek_data(from); }
   Result<ByteOffset> seek_hole(ByteOffset from) override { return disk_.seek_hole(from); }

@@ -25,7 +25,8 @@ void UnsyncedFile::remember(sqlite3_file& open, std::uint64_t offset, std::uint6
     unsynced.in_doubt = false;
     Sector& old = unsynced.versions.emplace_back();
     // A short read fills the rest with zeros.
-    const int result = open.pMethods->xRead(&open, old.data(), kSectorSize, static_cast<sqlite3_int64>(sector * kSectorSize));
+    const int result =
+        open.pMethods->xRead(&open, old.data(), kSectorSize, static_cast<sqlite3_int64>(sector * kSectorSize));
     REMAPFS_INVARIANT(result == SQLITE_OK || result == SQLITE_IOERR_SHORT_READ);
   }
 }
@@ -93,7 +94,9 @@ struct SimFile {
 static_assert(sizeof(SimFile) % alignof(std::max_align_t) == 0 || alignof(SimFile) <= 8);
 
 SimFile& ours(sqlite3_file* file) { return *reinterpret_cast<SimFile*>(file); }
-sqlite3_file* inner(sqlite3_file* file) { return reinterpret_cast<sqlite3_file*>(reinterpret_cast<SimFile*>(file) + 1); }
+sqlite3_file* inner(sqlite3_file* file) {
+  return reinterpret_cast<sqlite3_file*>(reinterpret_cast<SimFile*>(file) + 1);
+}
 SimFiles& files_of(sqlite3_vfs* vfs) { return *static_cast<SimFiles*>(vfs->pAppData); }
 sqlite3_vfs* ordinary() {
   static sqlite3_vfs* const found = sqlite3_vfs_find("unix");
@@ -113,7 +116,8 @@ int change(SimFile& file, int error, Change&& carry_out) {
 int close_file(sqlite3_file* file) { return inner(file)->pMethods->xClose(inner(file)); }
 int read_file(sqlite3_file* file, void* out, int length, sqlite3_int64 offset) {
   SimFiles& files = *ours(file).files;
-  if (files.world().step(false) != World::Fate::happens || files.fails(SimFiles::What::anything)) return SQLITE_IOERR_READ;
+  if (files.world().step(false) != World::Fate::happens || files.fails(SimFiles::What::anything))
+    return SQLITE_IOERR_READ;
   return inner(file)->pMethods->xRead(inner(file), out, length, offset);
 }
 int write_file(sqlite3_file* file, const void* data, int length, sqlite3_int64 offset) {
@@ -174,9 +178,9 @@ int unmap_memory(sqlite3_file* file, int remove) { return inner(file)->pMethods-
 
 // Version 2: with shared memory, without memory-mapped reading.
 constexpr sqlite3_io_methods kMethods = {
-    2,           close_file,   read_file,  write_file,      truncate_file, sync_file,   file_size,
-    lock_file,   unlock_file,  check_lock, control_file,    sector_size,   characteristics,
-    map_memory,  lock_memory,  order_memory, unmap_memory,  nullptr,       nullptr,
+    2,           close_file,   read_file,    write_file,   truncate_file, sync_file,       file_size,
+    lock_file,   unlock_file,  check_lock,   control_file, sector_size,   characteristics, map_memory,
+    lock_memory, order_memory, unmap_memory, nullptr,      nullptr,
 };
 
 int open_file(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int* out_flags) {
@@ -220,7 +224,8 @@ SimFiles::SimFiles(World& world) : world_(world), vfs_(*ordinary()) {
     return ordinary()->xFullPathname(ordinary(), name, length, out);
   };
   vfs_.xRandomness = [](sqlite3_vfs* vfs, int length, char* out) {
-    Random(files_of(vfs).world().random()()).fill(std::as_writable_bytes(std::span(out, static_cast<std::size_t>(length))));
+    Random(files_of(vfs).world().random()())
+        .fill(std::as_writable_bytes(std::span(out, static_cast<std::size_t>(length))));
     return length;
   };
   sqlite3_randomness(0, nullptr);  // starts again, from this VFS

@@ -21,8 +21,8 @@ namespace remapfs::sim {
 // What SQLite has written to a file since it was last durable there.
 //
 // The file itself, on a real file system, always shows the newest contents; this remembers the older ones of each
-// sector, so that a loss of power can bring any of them back. A write that covers part of a sector leaves the rest of it
-// alone (what SQLite calls powersafe overwrite, and expects).
+// sector, so that a loss of power can bring any of them back. A write that covers part of a sector leaves the rest of
+// it alone (what SQLite calls powersafe overwrite, and expects).
 class UnsyncedFile {
  public:
   explicit UnsyncedFile(std::string path) : path_(std::move(path)) {}
@@ -38,7 +38,6 @@ class UnsyncedFile {
   void doubt();
   // Any of the contents that are possible, by sector; any length between.
   void lose_power(Random& random);
-
 
  private:
   using Sector = std::array<std::byte, kSectorSize>;

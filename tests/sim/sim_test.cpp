@@ -48,9 +48,9 @@ TEST_P(Simulator, NoLifeBreaksAPromise) {
     all.requests += outcome.requests;
     all.relocations += outcome.relocations;
   }
-  std::printf("lives=%llu crash points=%llu requests=%llu relocated blocks=%llu\n", static_cast<unsigned long long>(lives),
-              static_cast<unsigned long long>(all.cuts), static_cast<unsigned long long>(all.requests),
-              static_cast<unsigned long long>(all.relocations));
+  std::printf("lives=%llu crash points=%llu requests=%llu relocated blocks=%llu\n",
+              static_cast<unsigned long long>(lives), static_cast<unsigned long long>(all.cuts),
+              static_cast<unsigned long long>(all.requests), static_cast<unsigned long long>(all.relocations));
   EXPECT_GT(all.relocations, lives);
 }
 

@@ -96,6 +96,24 @@ TEST_F(Requests, RetriesEndWithTheBudgetAndRecordNothingUnreached) {
   EXPECT_LT(lost, 64U) << "what was not reached is not";
 }
 
+TEST_F(Requests, WriteMovesItsBlockHoweverLongTheDeviceTakesToFail) {
+  rig.unmount();
+  VolumeOptions options;
+  options.request_budget = std::chrono::milliseconds(20);
+  rig.mount(options);
+  rig.primary->add_bad_sectors(0, 1, FaultRule::On::write);
+  rig.primary->set_before([](const FakeOperation& op) {
+    if (op.kind == FakeOperation::Kind::write && op.range.begin.value() == 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(60));
+    }
+  });
+  const auto data = pattern(0, 4096, 7);
+  const auto written = rig.write(0, data);
+  ASSERT_TRUE(written) << describe(written.error());
+  EXPECT_EQ(*rig.read(0, 4096), data);
+  EXPECT_EQ(rig.volume->status().remapped_blocks, 1U);
+}
+
 TEST_F(Requests, FourKnDiskServesRequestsOfAnySize) {
   VolumeRig big({.disk_bytes = 1U << 20U, .logical_block = 4096});
   auto expected = pattern(0, 1U << 20U, 0);

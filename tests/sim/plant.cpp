@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/plant.hpp"
+
+#include <array>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <utility>
+
+#include "sim/sim_device.hpp"
+#include "store/check.hpp"
+#include "store/create_volume.hpp"
+#include "store/spare_format.hpp"
+#include "store/sqlite_map_store.hpp"
+
+namespace remapfs::sim {
+
+using testing::FakeDisk;
+
+namespace {
+
+std::string contents_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+void replace(const std::string& path, const std::string& with) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << with;
+}
+
+// The smallest device with so many slots.
+ByteCount size_for(std::uint64_t slots, std::uint64_t block_size) {
+  ByteCount size(0);
+  while (store::slots_for(size, block_size) < slots) size = ByteCount(size.value() + store::kStructureAlignment);
+  return size;
+}
+
+}  // namespace
+
+Shape::Shape(Random random) {
+  constexpr std::array<std::uint64_t, 3> kBlockSizes{512, 4096, 8192};
+  block_size = kBlockSizes[random.below(kBlockSizes.size())];
+  logical_block = block_size > 512 && random.one_in(4) ? 4096 : 512;
+  const std::uint64_t blocks = block_size == 512 ? 192 : 24;
+  // The last block may be a part of one.
+  disk_bytes = blocks * block_size + (random.one_in(2) ? logical_block : 0);
+  slots = random.between(6, 40);
+  spare_fails = random.one_in(3);
+  punches = random.one_in(2);
+}
+
+Plant::Plant(const Shape& made, std::uint64_t seed, std::span<const std::byte> contents) : shape(made), world(seed) {
+  DeviceGeometry geometry;
+  geometry.logical_block = geometry.physical_block = shape.logical_block;
+  geometry.punches_cheaply = shape.punches;
+  primary = std::make_unique<FakeDisk>(ByteCount(shape.disk_bytes), geometry, "primary");
+  primary->poke(ByteOffset(0), contents);
+  geometry.punches_cheaply = false;
+  spare = std::make_unique<FakeDisk>(size_for(shape.slots, shape.block_size), geometry, "spare");
+
+  store::CreateSpec spec;
+  spec.map_path = map_path_;
+  spec.label = "sim";
+  spec.block_size = shape.block_size;
+  spec.size = ByteCount(shape.disk_bytes);
+  spec.primary_path = "/primary";
+  spec.primary_identity = "simulated";
+  spec.spare_path = "/spare";
+  const auto created = store::create_volume(spec, *spare);
+  REMAPFS_INVARIANT(created.has_value());
+  first_slot_sector = created->spares.front().first_slot.value() / kSectorSize;
+  files = std::make_unique<SimFiles>(world);
+}
+
+Plant::~Plant() {
+  world.cut(Cut::kill);
+  volume.reset();
+}
+
+Result<void> Plant::try_mount() {
+  VolumeParts parts;
+  parts.primary = std::make_unique<MemberDevice>(std::make_unique<SimDevice>(*primary, world));
+  parts.spares[1] = std::make_unique<MemberDevice>(std::make_unique<SimDevice>(*spare, world));
+  auto store = store::SqliteMapStore::open(map_path_, {});
+  if (!store) return fail(std::move(store.error()));
+  if (auto attached = (*store)->attach_spare(1, *parts.spares.at(1)); !attached) return attached;
+  parts.store = std::make_unique<ObservedStore>(std::move(*store), rows);
+  auto opened = Volume::open(std::move(parts), {});
+  if (!opened) return fail(std::move(opened.error()));
+  volume = std::move(*opened);
+  return {};
+}
+
+void Plant::leave_behind() {
+  volume.reset();
+  call_off_failures();
+  const bool power = world.how() == Cut::power;
+  world.begin_again();
+  if (!power) return;
+  primary->crash(world.random()());
+  spare->crash(world.random()());
+  files->lose_power();
+}
+
+void Plant::call_off_failures() {
+  primary->fail_syncs(0);
+  spare->fail_syncs(0);
+  files->fail_nth(SimFiles::What::change, 0);
+}
+
+std::optional<std::string> Plant::check() {
+  const auto findings = store::check_map(map_path_, {{1, spare.get()}});
+  if (!findings) return "the map cannot be checked: " + describe(findings.error());
+  if (!findings->empty()) return "check: " + findings->front().text;
+  return std::nullopt;
+}
+
+std::optional<std::string> Plant::try_earlier_map() {
+  // A log that is left belongs to the latest map.
+  if (std::filesystem::exists(map_path_ + "-wal")) return std::nullopt;
+  const std::string latest = contents_of(map_path_);
+  const std::string earlier = std::exchange(earlier_map_, latest);
+  if (earlier.empty() || world.random().one_in(2)) return std::nullopt;
+  replace(map_path_, earlier);
+  const std::uint64_t changes = world.changes();
+  std::optional<std::string> wrong;
+  if (try_mount()) {
+    wrong = "an earlier copy of the map was mounted";
+    volume.reset();
+  } else if (world.changes() != changes || contents_of(map_path_) != earlier) {
+    wrong = "an earlier copy of the map was refused, but something was written";
+  }
+  replace(map_path_, latest);
+  return wrong;
+}
+
+bool Plant::remapped(std::uint64_t sector) const {
+  const auto row = rows.find(sector / shape.sectors_per_block());
+  return row != rows.end() && row->second.state == EntryState::remapped;
+}
+
+}  // namespace remapfs::sim

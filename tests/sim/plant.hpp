@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "remapfs/volume.hpp"
+#include "sim/observed_store.hpp"
+#include "sim/scheduler.hpp"
+#include "sim/sim_files.hpp"
+#include "sim/world.hpp"
+#include "support/fake_disk.hpp"
+#include "support/temp_dir.hpp"
+
+namespace remapfs::sim {
+
+// The shape of a simulated volume.
+struct Shape {
+  std::uint64_t block_size;
+  std::uint32_t logical_block;
+  std::uint64_t disk_bytes;
+  std::uint64_t slots;
+  bool spare_fails;  // at times
+  bool punches;      // the primary can, cheaply
+
+  explicit Shape(Random random);
+
+  [[nodiscard]] std::uint64_t sectors() const { return disk_bytes / kSectorSize; }
+  [[nodiscard]] std::uint64_t sectors_per_block() const { return block_size / kSectorSize; }
+  // Sectors below may fail. Above there are blocks that always work, as a disk has that is not broken as a whole.
+  [[nodiscard]] std::uint64_t sectors_that_may_fail() const { return round_down(sectors() / 2, 64); }
+};
+
+// A volume with all that it stands on, in a World: two disks, a map, and the process that has it mounted.
+// Threads: as World.
+class Plant {
+ public:
+  // contents: of the primary.
+  Plant(const Shape& shape, std::uint64_t seed, std::span<const std::byte> contents);
+  // Nothing is closed in order.
+  ~Plant();
+  Plant(const Plant&) = delete;
+  Plant& operator=(const Plant&) = delete;
+
+  // Mounts the volume; the errors are those of the store and the volume.
+  Result<void> try_mount();
+  // The process is gone, and has closed nothing. What was on its way arrives, or is lost with the power.
+  void leave_behind();
+
+  // Syncs and files that were to fail once fail no more.
+  void call_off_failures();
+
+  // After an orderly close: what `check` finds, if it finds something.
+  [[nodiscard]] std::optional<std::string> check();
+  // After an orderly close: keeps a copy of the map, and now and then puts back an earlier one; what is wrong with how
+  // that was taken, if something is.
+  [[nodiscard]] std::optional<std::string> try_earlier_map();
+
+  [[nodiscard]] bool remapped(std::uint64_t sector) const;
+
+  const SimulatedTime time;
+  const Shape shape;
+  World world;
+  std::unique_ptr<testing::FakeDisk> primary;
+  std::unique_ptr<testing::FakeDisk> spare;
+  std::uint64_t first_slot_sector = 0;  // of the spare
+  std::unique_ptr<SimFiles> files;
+  Rows rows;
+  std::unique_ptr<Volume> volume;  // while it is mounted
+
+ private:
+  const testing::TempDir directory_{"/dev/shm"};
+  const std::string map_path_ = directory_ / "map";
+  std::string earlier_map_;
+};
+
+}  // namespace remapfs::sim

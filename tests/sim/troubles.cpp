@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sim/troubles.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace remapfs::sim {
+
+using testing::FaultRule;
+
+namespace {
+ByteRange sectors(std::uint64_t first, std::uint64_t end) {
+  return {ByteOffset(first * kSectorSize), ByteOffset(end * kSectorSize)};
+}
+}  // namespace
+
+std::string Troubles::fail_primary(Random& random) {
+  const std::uint64_t most = plant_.shape.sectors_that_may_fail();
+  const std::uint64_t first = random.below(most);
+  FaultRule rule;
+  rule.range = sectors(first, std::min(first + random.between(1, 10), most));
+  rule.on = static_cast<FaultRule::On>(random.below(3));
+  // A write that failed and left junk behind, which nobody has seen yet when the end comes, is beyond any volume.
+  rule.lasts = static_cast<FaultRule::Lasts>(random.below(rule.on == FaultRule::On::read ? 3 : 2));
+  rule.times = random.between(1, 6);
+  // A logical block fails as a whole.
+  const std::uint64_t unit = plant_.shape.logical_block / kSectorSize;
+  const Fault fault{plant_.primary->add_fault(rule), round_down(first, unit),
+                    round_up(rule.range.end.value() / kSectorSize, unit), rule.on != FaultRule::On::write};
+  faults_.push_back(fault);
+  for (std::uint64_t s = fault.first; s < fault.end; ++s) {
+    if (fault.of_reads && !plant_.remapped(s)) excused_[s] = true;
+  }
+  return fmt::format("  sectors {} to {}, on {}, lasts {}", fault.first, fault.end, static_cast<int>(rule.on),
+                     static_cast<int>(rule.lasts));
+}
+
+void Troubles::heal_primary(Random& random) {
+  if (faults_.empty()) return;
+  const auto which = faults_.begin() + static_cast<std::ptrdiff_t>(random.below(faults_.size()));
+  plant_.primary->remove_fault(which->id);
+  faults_.erase(which);
+}
+
+void Troubles::toggle_spare(Random& random) {
+  if (!plant_.shape.spare_fails) return;
+  spare_failed_ = true;
+  if (spare_fault_ != 0) {
+    plant_.spare->remove_fault(spare_fault_);
+    spare_fault_ = 0;
+    return;
+  }
+  const std::uint64_t in_slots = plant_.shape.slots * plant_.shape.sectors_per_block();
+  const std::uint64_t first = random.below(in_slots);
+  const std::uint64_t end = std::min(first + random.between(1, 24), in_slots);
+  FaultRule rule;
+  rule.range = sectors(plant_.first_slot_sector + first, plant_.first_slot_sector + end);
+  rule.on = static_cast<FaultRule::On>(random.below(3));
+  spare_fault_ = plant_.spare->add_fault(rule);
+}
+
+void Troubles::end() {
+  plant_.primary->clear_faults();
+  plant_.spare->clear_faults();
+  faults_.clear();
+  spare_fault_ = 0;
+}
+
+bool Troubles::fails_to_read(std::uint64_t sector) const {
+  return std::any_of(faults_.begin(), faults_.end(),
+                     [&](const Fault& fault) { return fault.of_reads && fault.first <= sector && sector < fault.end; });
+}
+
+}  // namespace remapfs::sim

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sim/plant.hpp"
+
+namespace remapfs::sim {
+
+// Which sectors of the devices fail, and of which sectors of the virtual disk the data may therefore be unreadable.
+// Threads: as World.
+class Troubles {
+ public:
+  explicit Troubles(Plant& plant) : plant_(plant), excused_(plant.shape.sectors()) {}
+
+  // Some sectors of the primary begin to fail; says which, for a trace.
+  std::string fail_primary(Random& random);
+  // One such range works again.
+  void heal_primary(Random& random);
+  // Some sectors of slots begin to fail, or those that fail work again.
+  void toggle_spare(Random& random);
+  // Everything works again.
+  void end();
+
+  [[nodiscard]] bool on_primary() const { return !faults_.empty(); }
+  [[nodiscard]] bool ever_on_spare() const { return spare_failed_; }
+
+  // The sector may be unreadable, or not any more.
+  void excuse(std::uint64_t sector, bool excused) { excused_[sector] = excused; }
+  [[nodiscard]] bool excused(std::uint64_t sector) const { return excused_[sector]; }
+  // A spare that has failed somewhere may have lost whatever was on it.
+  [[nodiscard]] bool may_be_unreadable(std::uint64_t sector) const {
+    return excused_[sector] || (spare_failed_ && plant_.remapped(sector));
+  }
+  // The primary's sector fails to be read, at times at least.
+  [[nodiscard]] bool fails_to_read(std::uint64_t sector) const;
+
+ private:
+  struct Fault {
+    testing::FaultId id;
+    std::uint64_t first;
+    std::uint64_t end;
+    bool of_reads;
+  };
+
+  Plant& plant_;
+  std::vector<Fault> faults_;  // of the primary
+  std::vector<bool> excused_;
+  testing::FaultId spare_fault_ = 0;
+  bool spare_failed_ = false;  // at some time
+};
+
+}  // namespace remapfs::sim
