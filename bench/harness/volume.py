@@ -66,15 +66,17 @@ def run_relocations(lab, parent, block_size=4096):
     counts = {1: 16 if lab.smoke else 500, 32: 64 if lab.smoke else 8000}
     a_round = sum(counts.values())
     bad = lab.rounds * a_round
+    # Most of the disk works, or the volume would rightly take the whole of it for broken.
+    good = max(4096, 11 * bad)
     with lab.folder(parent) as folder:
         image, map_path = folder / "image", folder / "map"
-        lab.fill(image, (bad + 4096) * block_size)
+        lab.fill(image, (bad + good) * block_size)
         with faulty_disk(lab, image, folder / "faulty") as primary:
             lab.create(map_path, primary, folder / "spare", "--spare-size", (bad + 4096) * (block_size + 128) + 16 * MIB)
             command(lab.faulty_disk, "set", folder / "faulty", f"sectors=0-{bad * block_size // 512 - 1},op=write")
             with lab.mounted(map_path, folder / "mnt") as disk:
                 # Blocks that work, for the probes to know.
-                fio(disk, "randread 4k depth 32", 0.2, bad * block_size, 4096 * block_size)
+                fio(disk, "randread 4k depth 32", 0.2, bad * block_size, good * block_size)
                 first = 0
                 for turn in range(lab.rounds):
                     for depth, count in counts.items():
