@@ -29,6 +29,16 @@ def _legend(figure, axes, columns):
     figure.legend(handles.values(), handles.keys(), loc="upper center", ncol=columns, fontsize=9, frameon=False)
 
 
+def _panels(questions, height, above=0.0):
+    """A figure with a panel for each question, two in a line, and its height: that of its lines, and of what is above."""
+    lines = (len(questions) + 1) // 2
+    whole = lines * height + above
+    figure, axes = plt.subplots(lines, 2, figsize=(12, whole), squeeze=False)
+    for axis in list(axes.flat)[len(questions):]:
+        axis.set_visible(False)
+    return figure, axes, whole
+
+
 def _save(figure, path, top=1.0):
     figure.tight_layout(rect=(0, 0, 1, top))
     figure.savefig(path, format="svg", metadata={"Date": None})
@@ -39,9 +49,7 @@ def plot_path(rows, place, path):
     """Bars with the extremes of the rounds; a panel for each workload."""
     questions, contenders = unique(r["question"] for r in rows), unique(r["contender"] for r in rows)
     cells = {(row["contender"], row["question"]): row for row in rows}
-    columns = 2
-    lines = (len(questions) + 1) // columns
-    figure, axes = plt.subplots(lines, columns, figsize=(12, lines * (0.6 + 0.32 * len(contenders))), squeeze=False)
+    figure, axes, _ = _panels(questions, 0.6 + 0.32 * len(contenders))
     figure.suptitle(f"{place}: median, and the extremes of the rounds")
     for axis, question in zip(axes.flat, questions):
         present = [name for name in contenders if (name, question) in cells]
@@ -58,8 +66,6 @@ def plot_path(rows, place, path):
         axis.invert_yaxis()
         axis.set_title(f"{question},{unit.replace('/s', ' requests/s') if unit == '/s' else unit}"
                        + (" (less is better)" if unit == " us" else ""), fontsize=10)
-    for axis in list(axes.flat)[len(questions):]:
-        axis.set_visible(False)
     _save(figure, path)
 
 
@@ -67,9 +73,7 @@ def plot_table(rows, path):
     """Time of a question by number of entries; a panel for each question."""
     questions = [q for q in unique(r["question"] for r in rows) if q != "fill"]
     shades = colors(unique(r["contender"] for r in rows), "table")
-    columns = 2
-    lines = (len(questions) + 1) // columns
-    figure, axes = plt.subplots(lines, columns, figsize=(12, 3.2 * lines + 0.6), squeeze=False)
+    figure, axes, height = _panels(questions, 3.2, 0.6)
     for axis, question in zip(axes.flat, questions):
         for name, shade in shades.items():
             points = sorted((int(r["place"]), r["values"]["ns"]) for r in rows
@@ -83,10 +87,8 @@ def plot_table(rows, path):
         axis.set_ylabel("ns")
         axis.grid(True, alpha=0.3)
         axis.set_title(question, fontsize=10)
-    for axis in list(axes.flat)[len(questions):]:
-        axis.set_visible(False)
     _legend(figure, axes.flat, 5)
-    _save(figure, path, 1 - 0.6 / (3.2 * lines + 0.6))
+    _save(figure, path, 1 - 0.6 / height)
 
 
 def plot_reference(rows, path):

@@ -40,23 +40,34 @@ def unique(values):
     return list(dict.fromkeys(values))
 
 
-def grid(rows, value, base=None):
-    """Contenders down, questions across; value(row) as text, with the ratio to the contender `base`."""
+def grid(rows, text):
+    """Contenders down, questions across; text(contender, question, values, cells) in each cell that was measured."""
     cells = {(row["contender"], row["question"]): row["values"] for row in rows}
     questions = unique(row["question"] for row in rows)
 
-    def cell(contender, question):
-        values = cells.get((contender, question))
-        if values is None:
-            return "-"
+    def cell(*key):
+        return text(*key, cells[key], cells) if key in cells else "-"
+
+    return table(["contender", *questions],
+                 [[contender, *(cell(contender, q) for q in questions)] for contender in unique(r["contender"] for r in rows)])
+
+
+def figures(rows, value, base=None):
+    """A grid of value(question, values), a figure and its unit, with the ratio to the contender `base`."""
+    def text(contender, question, values, cells):
         figure, unit = value(question, values)
         reference = cells.get((base, question))
         if reference is None or contender == base:
             return f"{number(figure)}{unit}"
         return f"{number(figure)}{unit} ({figure / value(question, reference)[0]:.2f})"
 
-    return table(["contender", *questions],
-                 [[contender, *(cell(contender, q) for q in questions)] for contender in unique(r["contender"] for r in rows)])
+    return grid(rows, text)
+
+
+def percentiles(rows):
+    """A grid of p50, p99 and p99.9 in microseconds."""
+    return grid(rows, lambda contender, question, values, cells:
+                " / ".join(number(values[key]) for key in ("p50_us", "p99_us", "p999_us")))
 
 
 def path_figure(question, values):
@@ -91,18 +102,18 @@ def page(machine, rows):
     parts = [f"Medians of {max(row['rounds'] for row in rows)} rounds (where a table says nothing else); in parentheses the "
              f"ratio to the first line. Machine: {about}.\n", "## Goals\n", goals_text(rows)]
     for place, group in by_place(rows, "path"):
-        parts += [f"## Path, {place}\n", grid(group, path_figure, "raw"), "CPU time of the whole machine for a request, us:\n",
-                  grid(group, lambda q, values: (values["cpu_us"], ""))]
+        parts += [f"## Path, {place}\n", figures(group, path_figure, "raw"), "CPU time of the whole machine for a request, us:\n",
+                  figures(group, lambda q, values: (values["cpu_us"], ""))]
     for place, group in by_place(rows, "remapped"):
-        parts += [f"## Remapped, {place}\n", grid(group, path_figure, "0 entries")]
+        parts += [f"## Remapped, {place}\n", figures(group, path_figure, "0 entries")]
     for _, group in by_place(rows, "mount"):
         parts += ["## Mounting\n", table(["volume", "seconds", "resident MiB", "peak MiB"], [
             [row["question"], number(row["values"]["seconds"]),
              *(number(row["values"][key] / 1024) for key in ("resident_kib", "peak_kib"))] for row in group])]
     for _, group in by_place(rows, "relocation"):
-        parts += ["## Blocks relocated in a second\n", grid(group, lambda q, values: (values["iops"], "/s"))]
+        parts += ["## Blocks relocated in a second\n", figures(group, lambda q, values: (values["iops"], "/s"))]
     for place, group in by_place(rows, "reference"):
-        parts += [f"## The reference design's tests, {place}: one process, p50 / p99 / p99.9 us\n", reference_text(group)]
+        parts += [f"## The reference design's tests, {place}: one process, p50 / p99 / p99.9 us\n", percentiles(group)]
     theirs = [row for row in rows if "dd_ms" in row["values"]]
     if theirs:
         parts += ["## The reference design's tests its way: one dd a read, which measures the start of dd, ms\n",
@@ -114,17 +125,6 @@ def page(machine, rows):
         if group:
             parts += [f"## {title}\n", table_text(group, key)]
     return "\n".join(parts)
-
-
-def reference_text(rows):
-    cells = {(row["contender"], row["question"]): row["values"] for row in rows}
-    questions = unique(row["question"] for row in rows)
-
-    def cell(contender, question):
-        values = cells.get((contender, question))
-        return "-" if values is None else " / ".join(number(values[key]) for key in ("p50_us", "p99_us", "p999_us"))
-
-    return table(["", *questions], [[c, *(cell(c, q) for q in questions)] for c in unique(r["contender"] for r in rows)])
 
 
 def table_text(rows, key):

@@ -275,10 +275,10 @@ Result<void> SqliteMapStore::mend_spare(SpareId id, Spare& spare, const TagMendi
   const Sequence sequence = record_.spares[spare.position].sequence;
   // After an end that was not orderly it is written again whatever it says: a sync that failed may have left it in a
   // cache, and the map must not go on before it is known to be durable.
-  const bool lagging = spare.superblock.watermark != sequence || !spare.superblocks_agree || !record_.info.clean;
-  if (!lagging && mending.updates.empty()) return {};
+  const bool watermark_due = spare.superblock.watermark != sequence || !spare.superblocks_agree || !record_.info.clean;
+  if (!watermark_due && mending.updates.empty()) return {};
   // The watermark first: a tag of the next sequence is only ever found above a watermark that has reached the map.
-  if (lagging) {
+  if (watermark_due) {
     if (auto done = write_watermark(spare, sequence); !done) return done;
     if (auto done = spare.tags.device().sync(); !done) return done;
   }

@@ -121,7 +121,7 @@ Result<void> Volume::Impl::read_unaligned(ByteRange range, std::byte* out, const
   }
   if (trouble->fatal) return fail(*trouble->fatal);
   // The slow road reads exactly what was asked for: a lost neighbour must not fail the request.
-  return slow_read(range, out, RetryTime(options.request_budget).deadline(), trouble->failed);
+  return slow_read(range, out, Deadline(options.request_budget), trouble->failed);
 }
 
 // Ends that are off the grid are read-modify-write under the hold of their block, as wide as the block: no block is

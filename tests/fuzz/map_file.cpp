@@ -9,8 +9,8 @@
 
 #include "fuzz/fuzz_input.hpp"
 #include "store/check.hpp"
-#include "store/create_volume.hpp"
 #include "store/sqlite_map_store.hpp"
+#include "support/create_spec.hpp"
 #include "support/fake_disk.hpp"
 #include "support/large_map.hpp"
 #include "support/temp_dir.hpp"
@@ -28,14 +28,8 @@ struct GoodVolume {
   Entries entries;
 
   GoodVolume() {
-    store::CreateSpec spec;
-    spec.map_path = path;
-    spec.block_size = 4096;
-    spec.size = ByteCount(1 << 20);
-    spec.primary_path = "/primary";
-    spec.primary_identity = "simulated";
-    spec.spare_path = "/spare";
-    REMAPFS_INVARIANT(store::create_volume(spec, *spare).has_value());
+    REMAPFS_INVARIANT(
+        store::create_volume(testing::simulated_spec(path, ByteCount(1 << 20), 4096), *spare).has_value());
     const auto made = testing::add_entries(path, *spare, 40, [](std::uint64_t i) {
       RemapRow row;
       row.block = BlockIndex(i * 3);

@@ -333,7 +333,7 @@ class Life {
       if (auto wrong = oracle_.check_read(begun, offset, data)) broken(*wrong);
       return true;
     }
-    if (!disturbed_ && !may_happen(got.error()) &&
+    if (!may_happen(got.error()) &&
         !any_sector(offset, data.size(), [this](std::uint64_t s) { return troubles_.may_be_unreadable(s); })) {
       broken(fmt::format("reading {}+{} failed without a reason: {}", offset, data.size(), describe(got.error())));
     }
@@ -389,7 +389,7 @@ class Life {
 
   // A change may fail where it cuts something that cannot be read, or where a block would need a slot and gets none.
   void failed_to_change(std::uint64_t offset, std::uint64_t length, const Error& error) {
-    if (disturbed_ || may_happen(error)) return;
+    if (may_happen(error)) return;
     const std::uint64_t unit = std::max<std::uint64_t>(shape_.logical_block, kSectorSize);
     const bool cuts = cuts_excused(round_down(offset, unit), offset) ||
                       cuts_excused(round_down(offset + length, unit), offset + length);

@@ -9,9 +9,9 @@
 
 #include "sim/sim_device.hpp"
 #include "store/check.hpp"
-#include "store/create_volume.hpp"
 #include "store/spare_format.hpp"
 #include "store/sqlite_map_store.hpp"
+#include "support/create_spec.hpp"
 
 namespace remapfs::sim {
 
@@ -58,15 +58,8 @@ Plant::Plant(const Shape& made, std::uint64_t seed, std::span<const std::byte> c
   geometry.punches_cheaply = false;
   spare = std::make_unique<FakeDisk>(size_for(shape.slots, shape.block_size), geometry, "spare");
 
-  store::CreateSpec spec;
-  spec.map_path = map_path_;
-  spec.label = "sim";
-  spec.block_size = shape.block_size;
-  spec.size = ByteCount(shape.disk_bytes);
-  spec.primary_path = "/primary";
-  spec.primary_identity = "simulated";
-  spec.spare_path = "/spare";
-  const auto created = store::create_volume(spec, *spare);
+  const auto created =
+      store::create_volume(testing::simulated_spec(map_path_, ByteCount(shape.disk_bytes), shape.block_size), *spare);
   REMAPFS_INVARIANT(created.has_value());
   first_slot_sector = created->spares.front().first_slot.value() / kSectorSize;
   files = std::make_unique<SimFiles>(world);

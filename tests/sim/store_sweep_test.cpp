@@ -13,8 +13,8 @@
 #include "sim/sim_device.hpp"
 #include "sim/sim_files.hpp"
 #include "sim/world.hpp"
-#include "store/create_volume.hpp"
 #include "store/sqlite_map_store.hpp"
+#include "support/create_spec.hpp"
 #include "support/fake_disk.hpp"
 #include "support/temp_dir.hpp"
 
@@ -98,14 +98,7 @@ std::vector<MapTransaction> transactions() {
 class StoreLife {
  protected:
   StoreLife() {
-    store::CreateSpec spec;
-    spec.map_path = path_;
-    spec.block_size = 4096;
-    spec.size = ByteCount(1 << 20);
-    spec.primary_path = "/primary";
-    spec.primary_identity = "simulated";
-    spec.spare_path = "/spare";
-    const auto created = store::create_volume(spec, *spare_);
+    const auto created = store::create_volume(testing::simulated_spec(path_, ByteCount(1 << 20), 4096), *spare_);
     EXPECT_TRUE(created) << describe(created.error());
     files_ = std::make_unique<SimFiles>(world_);
   }

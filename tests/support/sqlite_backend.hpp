@@ -8,8 +8,8 @@
 #include <string>
 #include <utility>
 
-#include "store/create_volume.hpp"
 #include "store/sqlite_map_store.hpp"
+#include "support/create_spec.hpp"
 #include "support/temp_dir.hpp"
 #include "support/volume_rig.hpp"
 
@@ -80,15 +80,8 @@ class MirroredStore final : public MapStore {
 class SqliteBackend final : public MapBackend {
  public:
   void create(const RigOptions& options, MemoryMap& map, FakeDisk& spare) override {
-    store::CreateSpec spec;
-    spec.map_path = path_;
-    spec.label = "rig";
-    spec.block_size = options.block_size;
-    spec.size = ByteCount(options.disk_bytes);
-    spec.primary_path = "/primary";
-    spec.primary_identity = "disk of a test";
-    spec.spare_path = "/spare";
-    auto created = store::create_volume(spec, spare);
+    auto created =
+        store::create_volume(simulated_spec(path_, ByteCount(options.disk_bytes), options.block_size), spare);
     ASSERT_TRUE(created) << describe(created.error());
     map.info = *created;
   }

@@ -15,8 +15,8 @@
 
 #include "e2e/kill/mounted_volume.hpp"
 #include "e2e/kill/scratch.hpp"
-#include "support/large_map.hpp"
 #include "remapfs/aligned_buffer.hpp"
+#include "support/large_map.hpp"
 
 // Ten million entries are mounted in 10 s and take less than 1 GiB of memory; every row, every entry of
 // the index and every tag is checked meanwhile, after a crash the second copy of every tag too.
