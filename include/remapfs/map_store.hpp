@@ -28,6 +28,7 @@ enum class Cause : std::uint8_t {
   operator_clear,  // remapfs clear-lost or retest
   discard,         // zeroed
   imported,        // remapfs import
+  recovered,       // remapfs recover: the reason went with the map
 };
 [[nodiscard]] constexpr std::string_view to_string(Cause cause) {
   switch (cause) {
@@ -41,10 +42,11 @@ enum class Cause : std::uint8_t {
     case Cause::operator_clear: return "operator_clear";
     case Cause::discard: return "discard";
     case Cause::imported: return "imported";
+    case Cause::recovered: return "recovered";
   }
   return "unknown";
 }
-inline constexpr Cause kLastCause = Cause::imported;
+inline constexpr Cause kLastCause = Cause::recovered;
 
 // One row of `remaps`.
 struct RemapRow {

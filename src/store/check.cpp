@@ -126,9 +126,12 @@ class Check {
   void check_row(const RemapRow& row, const RowRules& rules) {
     if (std::string problem = rules.problem_of_committed(row); !problem.empty()) {
       findings_.error("row", std::move(problem));
-    } else if (row.state == EntryState::remapped &&
-               !hashes_.at(row.where.spare)
-                    .set(row.where.slot, tag_digest(row.block, row.sequence, row.valid_mask, row.written_mask))) {
+      return;
+    }
+    if (row.state != EntryState::remapped) return;
+    SlotHashes& spare = hashes_.at(row.where.spare);
+    spare.totals.enter(row_digest(row));
+    if (!spare.set(row.where.slot, tag_digest(row.block, row.sequence, row.valid_mask, row.written_mask))) {
       findings_.error("row", fmt::format("block {}: slot {} of spare {} has another owner too", row.block.value(),
                                          row.where.slot.value(), row.where.spare));
     }
@@ -154,6 +157,11 @@ class Check {
     } else if (chosen->watermark != spare.sequence) {
       findings_.add(Finding::Severity::mended, "watermark",
                     fmt::format("spare {}: one commit behind the map, as after a crash", device.name()));
+    }
+    if (chosen->watermark == spare.sequence && chosen->volume_size.value() != 0 &&
+        chosen->rows != hashes_.at(record.info.spares[position].id).totals) {
+      findings_.add(Finding::Severity::mended, "superblock",
+                    fmt::format("spare {}: vouches for other rows than the map has", device.name()));
     }
     if (device.geometry().size < chosen->layout.device_size) {
       findings_.error("spare", fmt::format("spare {}: the device has shrunk", device.name()));

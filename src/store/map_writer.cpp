@@ -136,16 +136,7 @@ Result<std::optional<RemapRow>> MapWriter::find_owner(SlotAddress slot) {
 
 Result<void> MapWriter::put(const RemapRow& row) {
   return run(statements_->put, [&](SQLite::Statement& statement) {
-    const bool has_slot = row.state == EntryState::remapped;
-    statement.bind(1, to_sql(row.block.value()));
-    statement.bind(2, std::string(state_text(row.state)));
-    has_slot ? statement.bind(3, std::int64_t{row.where.spare}) : statement.bind(3);
-    has_slot ? statement.bind(4, to_sql(row.where.slot.value())) : statement.bind(4);
-    statement.bind(5, to_sql(row.valid_mask));
-    statement.bind(6, to_sql(row.written_mask));
-    statement.bind(7, to_sql(row.sequence.value()));
-    statement.bind(8, std::string(to_string(row.cause)));
-    statement.bind(9, to_sql(row.error_count));
+    bind_row(statement, row);
     statement.bind(10, now_);
   });
 }

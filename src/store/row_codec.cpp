@@ -85,6 +85,19 @@ Result<RemapRow> RowColumns::read() const {
   return row;
 }
 
+void bind_row(SQLite::Statement& statement, const RemapRow& row) {
+  const bool has_slot = row.state == EntryState::remapped;
+  statement.bind(1, to_sql(row.block.value()));
+  statement.bind(2, std::string(state_text(row.state)));
+  has_slot ? statement.bind(3, std::int64_t{row.where.spare}) : statement.bind(3);
+  has_slot ? statement.bind(4, to_sql(row.where.slot.value())) : statement.bind(4);
+  statement.bind(5, to_sql(row.valid_mask));
+  statement.bind(6, to_sql(row.written_mask));
+  statement.bind(7, to_sql(row.sequence.value()));
+  statement.bind(8, std::string(to_string(row.cause)));
+  statement.bind(9, to_sql(row.error_count));
+}
+
 std::uint64_t row_digest(const RemapRow& row) {
   return digest_of<7>({row.block.value(), static_cast<std::uint64_t>(row.state), row.where.spare,
                        row.where.slot.value(), row.valid_mask, row.written_mask, row.sequence.value()});

@@ -39,6 +39,10 @@ class RowColumns {
 // The row a statement stands on, as RowColumns reads it.
 [[nodiscard]] inline Result<RemapRow> read_row(SQLite::Statement& statement) { return RowColumns(statement).read(); }
 
+// Gives a statement the row as its parameters 1 to 9, in the order of REMAPFS_ROW_COLUMNS. Throws what SQLiteCpp
+// throws.
+void bind_row(SQLite::Statement& statement, const RemapRow& row);
+
 // A row's share of the digest of all rows. The digest is the XOR of all shares, so order plays no part, and a changed
 // row is taken out and put back in without looking at the others.
 [[nodiscard]] std::uint64_t row_digest(const RemapRow& row);

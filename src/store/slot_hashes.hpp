@@ -7,10 +7,11 @@
 #include <vector>
 
 #include "remapfs/units.hpp"
+#include "store/spare_format.hpp"
 
 namespace remapfs::store {
 
-// What the map expects of each slot of a spare, as one 64-bit number per slot; 0 is "no row".
+// What the map expects of a spare: of each slot one 64-bit number, 0 for "no row", and the totals of its rows.
 //
 // Memory: 8 bytes a slot, in chunks of 512 slots that exist only where rows are.
 class SlotHashes {
@@ -34,6 +35,8 @@ class SlotHashes {
     place = hash;
     return true;
   }
+
+  RowTotals totals;  // kept by who enters the rows
 
  private:
   static constexpr std::uint64_t kChunk = 512;

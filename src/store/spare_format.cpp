@@ -14,6 +14,7 @@ namespace {
 // "RMFSPARE" as its bytes appear on the device.
 constexpr std::uint64_t kMagic = 0x4552415053464D52U;
 constexpr std::size_t kChecksumAt = kSuperblockBytes - 8;
+constexpr std::size_t kIdentityAt = 128;
 constexpr std::uint64_t kClearedBlock = ~std::uint64_t{0};
 
 bool all_zero(std::span<const std::byte> bytes) {
@@ -91,6 +92,13 @@ void encode_superblock(const Superblock& superblock, std::span<std::byte> out) {
   writer.u64(layout.tags[1].value());
   writer.u64(layout.first_slot.value());
   writer.u64(superblock.watermark.value());
+  writer.u64(superblock.rows.count);
+  writer.u64(superblock.rows.digest);
+  writer.u64(superblock.volume_size.value());
+  REMAPFS_INVARIANT(writer.position() == kIdentityAt);
+  if (superblock.primary_identity.size() <= kIdentityBytes) {
+    writer.bytes(std::as_bytes(std::span(superblock.primary_identity)));
+  }
   ByteWriter checksum(out.subspan(kChecksumAt));
   checksum.u64(XXH3_64bits(out.data(), kChecksumAt));
 }
@@ -116,6 +124,15 @@ Result<Superblock> decode_superblock(std::span<const std::byte> in) {
   claimed.tags[1] = ByteOffset(reader.u64());
   claimed.first_slot = ByteOffset(reader.u64());
   superblock.watermark = Sequence(reader.u64());
+  superblock.rows.count = reader.u64();
+  superblock.rows.digest = reader.u64();
+  superblock.volume_size = ByteCount(reader.u64());
+  const std::span<const std::byte> identity = in.subspan(kIdentityAt, kIdentityBytes);
+  const auto end = std::find(identity.begin(), identity.end(), std::byte{0});
+  if (!all_zero(identity.subspan(static_cast<std::size_t>(end - identity.begin())))) return fail(Errc::corrupt);
+  for (auto byte = identity.begin(); byte != end; ++byte) {
+    superblock.primary_identity += static_cast<char>(std::to_integer<unsigned char>(*byte));
+  }
   if (id == 0 || id > 255 || !BlockGeometry::is_valid_block_size(claimed.block_size)) return fail(Errc::corrupt);
   superblock.id = static_cast<SpareId>(id);
   superblock.layout = SpareLayout::of(claimed.device_size, claimed.block_size);

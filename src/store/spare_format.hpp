@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 
 #include "remapfs/error.hpp"
 #include "remapfs/map_store.hpp"
@@ -28,6 +29,7 @@ inline constexpr std::uint64_t kStructureAlignment = 4096;
 inline constexpr std::uint64_t kSlotAlignment = std::uint64_t{1} << 20U;
 
 inline constexpr std::size_t kSuperblockBytes = 512;
+inline constexpr std::size_t kIdentityBytes = 256;
 inline constexpr std::size_t kTagBytes = 40;
 inline constexpr std::uint64_t kTagsPerSector = 12;  // 480 bytes, then 32 zero bytes: no tag crosses a sector
 
@@ -57,6 +59,22 @@ struct SpareLayout {
 // How many slots fit on a device, next to two superblocks and two tag tables.
 [[nodiscard]] std::uint64_t slots_for(ByteCount device_size, std::uint64_t block_size);
 
+// Number and digest (XOR of row_digest()) of some rows of the map.
+struct RowTotals {
+  std::uint64_t count = 0;
+  std::uint64_t digest = 0;
+
+  void enter(std::uint64_t row_digest) {
+    ++count;
+    digest ^= row_digest;
+  }
+  void leave(std::uint64_t row_digest) {
+    --count;
+    digest ^= row_digest;
+  }
+  friend bool operator==(const RowTotals&, const RowTotals&) = default;
+};
+
 // What a superblock says.
 struct Superblock {
   Uuid volume;
@@ -64,11 +82,16 @@ struct Superblock {
   SpareId id = 1;
   SpareLayout layout;
   Sequence watermark;  // every commit up to it is complete on this spare and in the map
+  // What lets the map be rebuilt without its file, all of it as of the watermark.
+  RowTotals rows;                // of the blocks that live on this spare
+  ByteCount volume_size;         // 0 in superblocks from before this was noted
+  std::string primary_identity;  // as the map has it; empty when it is longer than kIdentityBytes
 
   friend bool operator==(const Superblock&, const Superblock&) = default;
 };
 
 // `out` has kSuperblockBytes.
+// The identity is left out when it does not fit.
 void encode_superblock(const Superblock& superblock, std::span<std::byte> out);
 // Errors, told apart so that a refusal can be exact: not_found (the bytes are zeros), foreign (no superblock of a
 // spare), corrupt (checksum or contents), too_new.

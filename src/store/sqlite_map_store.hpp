@@ -69,6 +69,7 @@ class SqliteMapStore final : public MapStore {
   struct SparePlan {
     Sequence sequence;                                   // of this commit
     std::map<SlotIndex, std::optional<RemapRow>> slots;  // owner after the commit; nothing: vacated
+    RowTotals rows;                                      // on this spare after the commit
     bool tags_written = false;  // step 1 was begun: tags on the spare may be those of this commit
   };
   struct Plan {
@@ -106,6 +107,7 @@ class SqliteMapStore final : public MapStore {
   Result<void> stage(const MapTransaction& transaction, const std::vector<SpareId>& also_touched, Plan& plan);
   Result<void> stage_put(const MapChange& change, Plan& plan);
   Result<void> stage_erase(const MapChange& change, Plan& plan);
+  Result<void> stage_leaving(const RemapRow& old, Plan& plan);
   Result<void> stage_vacated(const MapChange& change, const std::optional<RemapRow>& old, Plan& plan);
   Result<void> stage_rest(const MapTransaction& transaction, Plan& plan);
   Result<SparePlan*> touch(SpareId id, Plan& plan);

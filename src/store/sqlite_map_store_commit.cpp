@@ -110,6 +110,10 @@ Result<void> SqliteMapStore::stage_put(const MapChange& change, Plan& plan) {
     }
     row.sequence = (*spare)->sequence;
     (*spare)->slots[row.where.slot] = row;
+    (*spare)->rows.enter(row_digest(row));
+  }
+  if (*old) {
+    if (auto counted = stage_leaving(**old, plan); !counted) return counted;
   }
   // The schema refuses a slot that another row owns.
   if (auto done = writer_->put(row); !done) return done;
@@ -132,11 +136,21 @@ Result<void> SqliteMapStore::stage_erase(const MapChange& change, Plan& plan) {
   auto old = writer_->find(change.block);
   if (!old) return fail(std::move(old.error()));
   if (*old) {
+    if (auto counted = stage_leaving(**old, plan); !counted) return counted;
     if (auto done = writer_->erase(change.block); !done) return done;
     --plan.row_count;
     plan.row_digest ^= row_digest(**old);
   }
   return stage_vacated(change, *old, plan);
+}
+
+// A row goes, or is replaced.
+Result<void> SqliteMapStore::stage_leaving(const RemapRow& old, Plan& plan) {
+  if (old.state != EntryState::remapped) return {};
+  auto spare = touch(old.where.spare, plan);
+  if (!spare) return fail(std::move(spare.error()));
+  (*spare)->rows.leave(row_digest(old));
+  return {};
 }
 
 // old: the row whose slot is given up, if one is.
@@ -192,7 +206,10 @@ Result<SqliteMapStore::SparePlan*> SqliteMapStore::touch(SpareId id, Plan& plan)
   const auto spare = spares_.find(id);
   if (spare == spares_.end()) return fail(about(lock_.path(), Errc::invalid, fmt::format("there is no spare {}", id)));
   const auto [place, added] = plan.spares.try_emplace(id);
-  if (added) place->second.sequence = record_.spares[spare->second.position].sequence + 1;
+  if (added) {
+    place->second.sequence = record_.spares[spare->second.position].sequence + 1;
+    place->second.rows = spare->second.superblock.rows;
+  }
   return &place->second;
 }
 
@@ -307,6 +324,7 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::finish(const Plan& pla
   for (const auto& [id, spare_plan] : plan.spares) {
     Spare& spare = spares_.at(id);
     record_.spares[spare.position].sequence = spare_plan.sequence;
+    spare.superblock.rows = spare_plan.rows;
     if (spare_plan.tags_written) spare.doubtful.clear();
     auto done = finish_spare(id, spare, spare_plan, report);
     auto synced = done ? spare.tags.device().sync() : Result<void>{};

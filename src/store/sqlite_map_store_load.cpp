@@ -34,6 +34,11 @@ Result<void> SqliteMapStore::load(const std::function<Result<void>(std::span<con
     auto audited = check_index_and_tags(*digest_for_index, hashes);
     if (!audited) return fail(std::move(audited.error()));
     mendings = std::move(*audited);
+    for (auto& [id, spare] : spares_) {
+      spare.superblock.rows = hashes.at(id).totals;
+      spare.superblock.volume_size = record_.info.size;
+      spare.superblock.primary_identity = record_.info.primary_identity;
+    }
   }
   for (const auto& [id, mending] : mendings) {
     for (const SlotIndex slot : mending.unreadable) retire_in_memory(id, slot);
@@ -108,11 +113,14 @@ Result<std::uint64_t> SqliteMapStore::load_rows(const std::function<Result<void>
         hashes.at(rows[i + kPrefetched].where.spare).prefetch(rows[i + kPrefetched].where.slot);
       }
       const RemapRow& row = rows[i];
-      digest ^= row_digest(row);
+      const std::uint64_t share = row_digest(row);
+      digest ^= share;
       digest_for_index ^= index_digest(row.where.spare, row.where.slot.value(), row.block.value());
       if (row.state != EntryState::remapped) continue;
       const std::uint64_t tag = tag_digest(row.block, row.sequence, row.valid_mask, row.written_mask);
-      if (!hashes.at(row.where.spare).set(row.where.slot, tag)) {
+      SlotHashes& spare = hashes.at(row.where.spare);
+      spare.totals.enter(share);
+      if (!spare.set(row.where.slot, tag)) {
         return damaged(fmt::format("slot {} of spare {} has two owners", row.where.slot.value(), row.where.spare));
       }
     }

@@ -54,6 +54,7 @@ class Life {
     }
     if (!outcome_.failure) look_back();
     count_relocations();
+    outcome_.proven = plant_.proven;
     return std::move(outcome_);
   }
 
@@ -103,6 +104,7 @@ class Life {
     sync_failed_ = map_failed_ = false;
     const Cut how = world_.how();
     plant_.leave_behind();
+    if (auto wrong = plant_.check_spare_alone(/*after_close=*/false)) broken(*wrong);
     if (how == Cut::power) {
       oracle_.lose_power();
       settle_ = true;
@@ -166,6 +168,7 @@ class Life {
   void look_at_the_map() {
     if (!troubles_.ever_on_spare()) {
       if (auto wrong = plant_.check()) broken(*wrong);
+      if (auto wrong = plant_.check_spare_alone(/*after_close=*/true)) broken(*wrong);
     }
     if (auto wrong = plant_.try_earlier_map()) broken(*wrong);
   }
@@ -462,9 +465,9 @@ class Life {
   std::uint64_t random_block(Random& random) const {
     const BlockGeometry geometry(shape_.block_size);
     const std::uint64_t block = random.below(geometry.blocks_in(ByteCount(shape_.disk_bytes)));
-    if (plant_.rows.empty() || random.one_in(3)) return block;
-    const auto row = plant_.rows.lower_bound(block);
-    return row == plant_.rows.end() ? plant_.rows.begin()->first : row->first;
+    if (plant_.observed.rows.empty() || random.one_in(3)) return block;
+    const auto row = plant_.observed.rows.lower_bound(block);
+    return row == plant_.observed.rows.end() ? plant_.observed.rows.begin()->first : row->first;
   }
 
   // --- Sectors ---
@@ -505,8 +508,8 @@ class Life {
 
 // An outcome as text, and back: counts in the first line, then the failure, then the trace.
 std::string encode(const Outcome& outcome) {
-  std::string text = fmt::format("{} {} {} {} {}\n{}\n", outcome.failure ? 1 : 0, outcome.failed_step, outcome.cuts,
-                                 outcome.requests, outcome.relocations, outcome.failure.value_or(""));
+  std::string text = fmt::format("{} {} {} {} {} {}\n{}\n", outcome.failure ? 1 : 0, outcome.failed_step, outcome.cuts,
+                                 outcome.requests, outcome.relocations, outcome.proven, outcome.failure.value_or(""));
   for (const std::string& line : outcome.trace) text += line + '\n';
   return text;
 }
@@ -516,7 +519,7 @@ Outcome decode(const std::string& text) {
   Outcome outcome;
   bool failed = false;
   std::string line;
-  in >> failed >> outcome.failed_step >> outcome.cuts >> outcome.requests >> outcome.relocations;
+  in >> failed >> outcome.failed_step >> outcome.cuts >> outcome.requests >> outcome.relocations >> outcome.proven;
   std::getline(in, line);
   std::getline(in, line);
   if (failed) outcome.failure = line;

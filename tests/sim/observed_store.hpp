@@ -14,37 +14,52 @@ namespace remapfs::sim {
 // The rows of a map as its store has loaded and committed them, kept by whoever looks at a volume from outside.
 using Rows = std::map<std::uint64_t, RemapRow>;
 
-// A store that tells Rows what it does.
+// What a store has told of itself.
+struct Observed {
+  Rows rows;
+  // The commit that is under way, or failed last: it may be there or not when the volume ends now.
+  std::optional<MapTransaction> open;
+
+  static void apply(const MapTransaction& transaction, Rows& rows) {
+    for (const MapChange& change : transaction.changes) {
+      if (change.kind == MapChange::Kind::erase) {
+        rows.erase(change.block.value());
+      } else {
+        rows[change.block.value()] = change.row;
+      }
+    }
+  }
+};
+
+// A store that tells what it does.
 class ObservedStore final : public MapStore {
  public:
-  ObservedStore(std::unique_ptr<MapStore> store, Rows& rows) : store_(std::move(store)), rows_(rows) {}
+  ObservedStore(std::unique_ptr<MapStore> store, Observed& observed) : store_(std::move(store)), observed_(observed) {}
 
   [[nodiscard]] const VolumeInfo& info() const override { return store_->info(); }
   Result<void> load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) override {
-    rows_.clear();
-    return store_->load([&](std::span<const RemapRow> rows) {
-      for (const RemapRow& row : rows) rows_[row.block.value()] = row;
+    Rows loaded;
+    auto done = store_->load([&](std::span<const RemapRow> rows) {
+      for (const RemapRow& row : rows) loaded[row.block.value()] = row;
       return visit(rows);
     });
+    if (done) observed_ = {std::move(loaded), std::nullopt};
+    return done;
   }
   Result<std::optional<RemapRow>> find_row(BlockIndex block) override { return store_->find_row(block); }
   tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override {
+    observed_.open = transaction;
     auto report = store_->commit(transaction);
     if (!report) return report;
-    for (const MapChange& change : transaction.changes) {
-      if (change.kind == MapChange::Kind::erase) {
-        rows_.erase(change.block.value());
-      } else {
-        rows_[change.block.value()] = change.row;
-      }
-    }
+    Observed::apply(transaction, observed_.rows);
+    observed_.open.reset();
     return report;
   }
   Result<void> close() override { return store_->close(); }
 
  private:
   std::unique_ptr<MapStore> store_;
-  Rows& rows_;
+  Observed& observed_;
 };
 
 }  // namespace remapfs::sim

@@ -11,6 +11,7 @@
 #include "store/check.hpp"
 #include "store/spare_format.hpp"
 #include "store/sqlite_map_store.hpp"
+#include "store/surviving_tags.hpp"
 #include "support/create_spec.hpp"
 
 namespace remapfs::sim {
@@ -26,6 +27,20 @@ std::string contents_of(const std::string& path) {
 
 void replace(const std::string& path, const std::string& with) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << with;
+}
+
+// Whether the rows are the remapped ones among `all`.
+bool same_places(const std::vector<RemapRow>& rows, const Rows& all) {
+  std::size_t found = 0;
+  for (const auto& [block, row] : all) {
+    if (row.state != EntryState::remapped) continue;
+    if (found == rows.size()) return false;
+    const RemapRow& other = rows[found++];
+    if (other.block != row.block || other.mapping() != row.mapping() || other.written_mask != row.written_mask) {
+      return false;
+    }
+  }
+  return found == rows.size();
 }
 
 // The smallest device with so many slots.
@@ -77,7 +92,7 @@ Result<void> Plant::try_mount() {
   auto store = store::SqliteMapStore::open(map_path_, {});
   if (!store) return fail(std::move(store.error()));
   if (auto attached = (*store)->attach_spare(1, *parts.spares.at(1)); !attached) return attached;
-  parts.store = std::make_unique<ObservedStore>(std::move(*store), rows);
+  parts.store = std::make_unique<ObservedStore>(std::move(*store), observed);
   auto opened = Volume::open(std::move(parts), {});
   if (!opened) return fail(std::move(opened.error()));
   volume = std::move(*opened);
@@ -127,9 +142,23 @@ std::optional<std::string> Plant::try_earlier_map() {
   return wrong;
 }
 
+std::optional<std::string> Plant::check_spare_alone(bool after_close) {
+  const auto survivors = store::read_surviving_tags(*spare);
+  if (!survivors || !survivors->proven) {
+    if (!after_close) return std::nullopt;
+    return "the spare alone does not prove what is on it: " +
+           (survivors ? survivors->doubts.front() : describe(survivors.error()));
+  }
+  ++proven;
+  Rows with_open = observed.rows;
+  if (observed.open) Observed::apply(*observed.open, with_open);
+  if (same_places(survivors->rows, observed.rows) || same_places(survivors->rows, with_open)) return std::nullopt;
+  return "the spare alone proves what was never committed";
+}
+
 bool Plant::remapped(std::uint64_t sector) const {
-  const auto row = rows.find(sector / shape.sectors_per_block());
-  return row != rows.end() && row->second.state == EntryState::remapped;
+  const auto row = observed.rows.find(sector / shape.sectors_per_block());
+  return row != observed.rows.end() && row->second.state == EntryState::remapped;
 }
 
 }  // namespace remapfs::sim

@@ -58,6 +58,11 @@ class Plant {
   // that was taken, if something is.
   [[nodiscard]] std::optional<std::string> try_earlier_map();
 
+  // While nothing is mounted: what can be recovered from the spare without the map, and is proven, is what was
+  // committed. It must be proven after an orderly close. Says what is wrong, if something is.
+  [[nodiscard]] std::optional<std::string> check_spare_alone(bool after_close);
+  std::uint64_t proven = 0;  // answers of the spare alone
+
   [[nodiscard]] bool remapped(std::uint64_t sector) const;
 
   const SimulatedTime time;
@@ -67,7 +72,7 @@ class Plant {
   std::unique_ptr<testing::FakeDisk> spare;
   std::uint64_t first_slot_sector = 0;  // of the spare
   std::unique_ptr<SimFiles> files;
-  Rows rows;
+  Observed observed;
   std::unique_ptr<Volume> volume;  // while it is mounted
 
  private:

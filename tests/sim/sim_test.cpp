@@ -47,11 +47,14 @@ TEST_P(Simulator, NoLifeBreaksAPromise) {
     all.cuts += outcome.cuts;
     all.requests += outcome.requests;
     all.relocations += outcome.relocations;
+    all.proven += outcome.proven;
   }
-  std::printf("lives=%llu crash points=%llu requests=%llu relocated blocks=%llu\n",
+  std::printf("lives=%llu crash points=%llu requests=%llu relocated blocks=%llu proven by the spare=%llu\n",
               static_cast<unsigned long long>(lives), static_cast<unsigned long long>(all.cuts),
-              static_cast<unsigned long long>(all.requests), static_cast<unsigned long long>(all.relocations));
+              static_cast<unsigned long long>(all.requests), static_cast<unsigned long long>(all.relocations),
+              static_cast<unsigned long long>(all.proven));
   EXPECT_GT(all.relocations, lives);
+  EXPECT_GT(all.proven, all.cuts / 2);
 }
 
 INSTANTIATE_TEST_SUITE_P(Halves, Simulator, ::testing::Values(0, 1));

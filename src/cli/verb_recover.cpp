@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "cli/output.hpp"
+#include "cli/target.hpp"
+#include "cli/verbs.hpp"
+#include "io/device_identity.hpp"
+#include "io/member_check.hpp"
+#include "io/posix_device.hpp"
+#include "store/recover.hpp"
+
+namespace remapfs::cli {
+namespace {
+
+struct RecoverArguments {
+  std::string map;
+  std::string primary;
+  std::vector<std::string> spares;
+  bool accept_stale = false;
+};
+
+// The members, held alone and for reading only, so that nobody mounts or uses them meanwhile.
+struct Members {
+  std::vector<std::unique_ptr<BlockDevice>> devices;
+
+  Result<BlockDevice*> open(const std::string& path, const World& world) {
+    if (auto unused = check_unused(path, world.views); !unused) return fail(unused.error());
+    DeviceOptions how;
+    how.read_only = true;
+    how.views = world.views;
+    auto device = open_device(path, how);
+    if (!device) return fail(device.error());
+    devices.push_back(std::move(*device));
+    return devices.back().get();
+  }
+};
+
+Result<DeviceIdentity> identity_of(const BlockDevice& device, const World& world) {
+  return identify_device(device.native_handle(), world.views);
+}
+
+Result<store::RecoverySpare> open_spare(const std::string& text, const std::string& primary, Members& members,
+                                        const World& world) {
+  auto path = existing_path(text);
+  if (!path) return fail(path.error());
+  if (auto apart = check_no_overlap(primary, *path, world.views); !apart) return fail(apart.error());
+  auto device = members.open(*path, world);
+  if (!device) return fail(device.error());
+  const auto identity = identity_of(**device, world);
+  if (!identity) return fail(identity.error());
+  return store::RecoverySpare{*device, *path, to_line(*identity)};
+}
+
+int run_recover(const RecoverArguments& arguments, World& world) {
+  const auto map_path = absolute_path(arguments.map);
+  if (!map_path) return report_error(world, map_path.error());
+  const auto primary_path = existing_path(arguments.primary);
+  if (!primary_path) return report_error(world, primary_path.error());
+
+  Members members;
+  const auto primary = members.open(*primary_path, world);
+  if (!primary) return report_error(world, primary.error());
+  const auto identity = identity_of(**primary, world);
+  if (!identity) return report_error(world, identity.error());
+
+  store::RecoverySpec spec;
+  spec.map_path = *map_path;
+  spec.primary_path = *primary_path;
+  spec.primary_identity = to_line(*identity);
+  spec.primary_size = (*primary)->geometry().size;
+  spec.accept_stale = arguments.accept_stale;
+  spec.check_primary = [&](const std::string& remembered) -> Result<void> {
+    const auto recorded = parse_identity(remembered);
+    if (!recorded) return fail(recorded.error());
+    return check_same_device(*recorded, *identity, *primary_path);
+  };
+  for (const std::string& text : arguments.spares) {
+    auto spare = open_spare(text, *primary_path, members, world);
+    if (!spare) return report_error(world, spare.error());
+    spec.spares.push_back(std::move(*spare));
+  }
+  const auto recovered = store::recover_map(spec);
+  if (!recovered) {
+    for (const std::string& doubt : recovered.error().doubts) world.out << fmt::format("doubt: {}\n", one_line(doubt));
+    return report_error(world, recovered.error().error);
+  }
+  for (const std::string& doubt : recovered->doubts) world.out << fmt::format("accepted: {}\n", one_line(doubt));
+  world.out << fmt::format("recovered {}: volume {}, {} remapped blocks\n", recovered->info.map_path,
+                           recovered->info.uuid, recovered->info.rows);
+  report_note(
+      world,
+      "lost and weak blocks are not known to a spare: their sectors are read from the primary again, and marked "
+      "again where that fails");
+  if (!recovered->proven) {
+    report_note(world, "what was accepted is not vouched for: blocks may be read with old contents, check your files");
+  }
+  return kExitDone;
+}
+
+}  // namespace
+
+void add_recover(CLI::App& program, Invocation& invocation) {
+  auto arguments = std::make_shared<RecoverArguments>();
+  CLI::App* const verb = program.add_subcommand("recover", "Rebuild a map that is lost from the spare alone");
+  verb->add_option("NEWMAP", arguments->map, "File for the map; must not exist")->required();
+  verb->add_option("--primary", arguments->primary, "The primary of the volume")->type_name("P")->required();
+  verb->add_option("--spare", arguments->spares, "The spare of the volume; each one, if there are several")
+      ->type_name("S")
+      ->allow_extra_args(false)
+      ->required();
+  verb->add_flag("--accept-stale", arguments->accept_stale,
+                 "Go on where nothing vouches for what the spare says: blocks may be read with old contents");
+  verb->footer(
+      "Writes nothing to primary and spare. Refuses, and names each doubt, unless the spare's superblock vouches\n"
+      "for every tag. Restore the map from where it was if you can: only the map knows lost and weak blocks.\n\n"
+      "Example:\n  remapfs recover /var/lib/new.remapfs --primary /dev/sdb --spare /srv/old.spare");
+  verb->callback([arguments, &invocation] { invocation.exit_code = run_recover(*arguments, invocation.world); });
+}
+
+}  // namespace remapfs::cli

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "remapfs/block_device.hpp"
+#include "remapfs/error.hpp"
+#include "remapfs/map_store.hpp"
+#include "store/spare_format.hpp"
+
+namespace remapfs::store {
+
+// What a spare knows of its volume without the map.
+struct SurvivingTags {
+  Superblock superblock;
+  // Blocks whose data is on the spare, one row each, ascending. Cause and count of errors went with the map.
+  std::vector<RemapRow> rows;
+  // True: the rows are those of the last complete commit, no more and no less, and no later one was acknowledged.
+  bool proven = false;
+  // Otherwise what is doubtful, one line each: the first hundred by name, then how many more.
+  std::vector<std::string> doubts;
+  // Slots that may hold data of nobody knows which block, ascending. Empty when proven.
+  std::vector<SlotIndex> unknown;
+};
+
+// Reads superblocks and tags of a spare whose map is not there. Writes nothing.
+//
+// Of each slot the copy with the highest sequence up to the watermark counts, of several slots of one block that with
+// the highest sequence. Tags of the commit after the watermark do not: it was never acknowledged, and the data in its
+// slots may not be there. What is left is proven when number and digest of the rows are those of the superblock, and no
+// newer superblock can be missing (docs/adr/0009-recovery.md). In rows that are not proven, a block of which only a tag
+// of a cut-off commit is left has no valid sector.
+// Errors: foreign (no spare), too_new, corrupt (superblocks, or tags from commits that cannot have begun), device
+//   errors, no_memory. Memory: 100 bytes for each used slot. Cost: reads both tag tables.
+Result<SurvivingTags> read_surviving_tags(BlockDevice& device);
+
+}  // namespace remapfs::store
