@@ -71,7 +71,9 @@ int parse_and_run(std::span<const char* const> raw_args, World& world) {
   add_resume(program, invocation);
   add_events(program, invocation);
   add_check(program, invocation);
+  add_repair(program, invocation);
   add_recover(program, invocation);
+  add_backup(program, invocation);
   add_destroy(program, invocation);
 
   std::vector<std::string> args(raw_args.begin(), raw_args.end());

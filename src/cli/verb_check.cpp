@@ -7,7 +7,6 @@
 #include <ostream>
 #include <string>
 
-#include "cli/map_view.hpp"
 #include "cli/output.hpp"
 #include "cli/target.hpp"
 #include "cli/verbs.hpp"
@@ -26,6 +25,13 @@ std::string_view severity_name(store::Finding::Severity severity) {
   return "error";
 }
 
+// Findings carry what a mount would say, which sends people here.
+std::string advice_for_here(std::string text) {
+  constexpr std::string_view kSentHere = "run `remapfs check`";
+  const std::size_t at = text.find(kSentHere);
+  return at == std::string::npos ? text : text.replace(at, kSentHere.size(), "run `remapfs repair`");
+}
+
 int run_check(const std::string& map_path, World& world) {
   const auto target = resolve_target(map_path, world);
   if (!target) return report_error(world, target.error());
@@ -33,7 +39,7 @@ int run_check(const std::string& map_path, World& world) {
   // A map too damaged to name its spares is checked without them: the findings say what is wrong with it.
   std::map<SpareId, std::unique_ptr<BlockDevice>> devices;
   std::map<SpareId, BlockDevice*> spares;
-  if (const auto info = read_map_info(target->map_path)) {
+  if (const auto info = store::members_of(target->map_path)) {
     for (const SpareInfo& spare : info->spares) {
       DeviceOptions how;
       how.read_only = true;
@@ -51,7 +57,8 @@ int run_check(const std::string& map_path, World& world) {
   const auto findings = store::check_map(target->map_path, spares);
   if (!findings) return report_error(world, findings.error());
   for (const store::Finding& finding : *findings) {
-    world.out << fmt::format("{}: {}: {}\n", severity_name(finding.severity), finding.subject, one_line(finding.text));
+    world.out << fmt::format("{}: {}: {}\n", severity_name(finding.severity), finding.subject,
+                             one_line(advice_for_here(finding.text)));
   }
   if (!findings->empty()) return kExitCouldNot;
   world.out << "clean\n";

@@ -90,7 +90,9 @@ int run_recover(const RecoverArguments& arguments, World& world) {
     for (const std::string& doubt : recovered.error().doubts) world.out << fmt::format("doubt: {}\n", one_line(doubt));
     return report_error(world, recovered.error().error);
   }
-  for (const std::string& doubt : recovered->doubts) world.out << fmt::format("accepted: {}\n", one_line(doubt));
+  for (const std::string& doubt : recovered->doubts) {
+    world.out << fmt::format("{}: {}\n", recovered->proven ? "of no consequence" : "accepted", one_line(doubt));
+  }
   world.out << fmt::format("recovered {}: volume {}, {} remapped blocks\n", recovered->info.map_path,
                            recovered->info.uuid, recovered->info.rows);
   report_note(
@@ -98,7 +100,8 @@ int run_recover(const RecoverArguments& arguments, World& world) {
       "lost and weak blocks are not known to a spare: their sectors are read from the primary again, and marked "
       "again where that fails");
   if (!recovered->proven) {
-    report_note(world, "what was accepted is not vouched for: blocks may be read with old contents, check your files");
+    report_note(
+        world, "what was accepted is not vouched for: blocks may be read with old or wrong contents, check your files");
   }
   return kExitDone;
 }
@@ -115,7 +118,7 @@ void add_recover(CLI::App& program, Invocation& invocation) {
       ->allow_extra_args(false)
       ->required();
   verb->add_flag("--accept-stale", arguments->accept_stale,
-                 "Go on where nothing vouches for what the spare says: blocks may be read with old contents");
+                 "Go on where nothing vouches for what the spare says: blocks may be read with old or wrong contents");
   verb->footer(
       "Writes nothing to primary and spare. Refuses, and names each doubt, unless the spare's superblock vouches\n"
       "for every tag. Restore the map from where it was if you can: only the map knows lost and weak blocks.\n\n"

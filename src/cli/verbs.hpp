@@ -27,7 +27,9 @@ void add_block_verbs(CLI::App& program, Invocation& invocation);  // add remove 
 void add_resume(CLI::App& program, Invocation& invocation);
 void add_events(CLI::App& program, Invocation& invocation);
 void add_check(CLI::App& program, Invocation& invocation);
+void add_repair(CLI::App& program, Invocation& invocation);
 void add_recover(CLI::App& program, Invocation& invocation);
+void add_backup(CLI::App& program, Invocation& invocation);
 void add_destroy(CLI::App& program, Invocation& invocation);
 
 }  // namespace remapfs::cli

@@ -179,6 +179,7 @@ class Check {
         .map_sequence = record.spares[position].sequence,
         .watermark = superblock.watermark,
         .map_clean = record.info.clean,
+        .rows_vouched = false,
         .both_copies = true,
         .find_row = [&](SlotIndex slot) { return find_row(id, slot); },
         .is_bad_tag =
@@ -231,6 +232,17 @@ class Check {
 };
 
 }  // namespace
+
+Result<VolumeInfo> members_of(const std::string& path) {
+  auto lock = MapLock::acquire(path, true);
+  if (!lock) return fail(std::move(lock.error()));
+  if (auto header = lock->check_header(); !header) return fail(std::move(header.error()));
+  auto database = open_database(lock->path(), SqlAccess::look);
+  if (!database) return fail(std::move(database.error()));
+  auto record = read_volume_and_devices(**database, lock->path());
+  if (!record) return fail(std::move(record.error()));
+  return std::move(record->info);
+}
 
 Result<std::vector<Finding>> check_map(const std::string& path, const std::map<SpareId, BlockDevice*>& spares) {
   auto lock = MapLock::acquire(path, true);

@@ -7,6 +7,7 @@
 
 #include "remapfs/block_device.hpp"
 #include "remapfs/error.hpp"
+#include "remapfs/map_store.hpp"
 #include "remapfs/remap_table.hpp"
 
 namespace remapfs::store {
@@ -22,6 +23,10 @@ struct Finding {
   std::string subject;  // "database", "volume", "row", "tag", "superblock", "watermark", "spare"
   std::string text;     // one line for a person
 };
+
+// The volume and its members, as far as a map that may be damaged can tell; nothing of its entries.
+// Errors: as SqliteMapStore::open().
+Result<VolumeInfo> members_of(const std::string& path);
 
 // Compares everything that is known about a volume and names all that is wrong; empty when nothing is. Of findings of
 // one kind the first hundred are named and the rest counted.

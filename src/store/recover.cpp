@@ -91,17 +91,17 @@ class Recovery {
     result_.proven = true;
     for (const Source& source : sources_) {
       result_.proven = result_.proven && source.tags.proven;
-      if (source.tags.proven) continue;
       for (const std::string& doubt : source.tags.doubts) {
         result_.doubts.push_back(fmt::format("spare {}, {}", source.spare.path, doubt));
       }
     }
     if (auto merged = merge(); !merged) return merged;
     if (result_.proven || spec_.accept_stale) return {};
-    return fail(Errc::stale,
-                fmt::format("{}, not recovered: what the spare says is in doubt, and blocks might be read with old "
-                            "contents; bring the map back, or add --accept-stale",
-                            spec_.map_path));
+    return fail(
+        Errc::stale,
+        fmt::format("{}, not recovered: what the spare says is in doubt, and blocks might be read with old or wrong "
+                    "contents; bring the map back, or add --accept-stale",
+                    spec_.map_path));
   }
 
   Result<void> merge() {

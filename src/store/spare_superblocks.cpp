@@ -37,6 +37,13 @@ Error no_superblock(const SuperblockCopies& copies, const std::string& device) {
 
 }  // namespace
 
+bool SuperblockCopies::both_lost() const {
+  return std::all_of(copy.begin(), copy.end(), [](const Result<Superblock>& superblock) {
+    return !superblock && (superblock.error().code == Errc::corrupt || superblock.error().code == Errc::foreign ||
+                           superblock.error().code == Errc::not_found || is_media_error(superblock.error()));
+  });
+}
+
 SuperblockCopies read_superblocks(BlockDevice& device, const SpareLayout& expected) {
   SuperblockCopies copies;
   const std::uint64_t size = round_down(device.geometry().size.value(), kStructureAlignment);

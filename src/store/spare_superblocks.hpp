@@ -14,6 +14,8 @@ struct SuperblockCopies {
   std::array<Result<Superblock>, 2> copy{fail(Errc::not_found), fail(Errc::not_found)};
 
   [[nodiscard]] const Result<Superblock>& operator[](Copy which) const { return copy[static_cast<std::size_t>(which)]; }
+  // Nothing is left of either: damaged, overwritten, or unreadable.
+  [[nodiscard]] bool both_lost() const;
   // Both are there and equal.
   [[nodiscard]] bool agree() const { return copy[0] && copy[1] && *copy[0] == *copy[1]; }
 };

@@ -39,6 +39,17 @@ Result<void> SqliteMapStore::attach_spare(SpareId id, BlockDevice& device) {
   const SpareRecord& record = record_.spares[static_cast<std::size_t>(position)];
   const SuperblockCopies copies = read_superblocks(device, record.expected.layout);
   auto superblock = choose_superblock(copies, record.expected, device.name());
+  const bool lost = !superblock && options_.repair && copies.both_lost();
+  if (lost) {
+    superblock = Superblock{record.expected.volume,
+                            record.expected.spare,
+                            id,
+                            record.expected.layout,
+                            record.sequence,
+                            {},
+                            record_.info.size,
+                            {}};
+  }
   if (!superblock) return fail(std::move(superblock.error()));
   auto compared = compare_watermark(superblock->watermark, record.sequence, record_.info.clean, device.name(),
                                     record_.info.map_path);
@@ -53,6 +64,7 @@ Result<void> SqliteMapStore::attach_spare(SpareId id, BlockDevice& device) {
                             TagTable(device, superblock->layout, superblock->spare),
                             *superblock,
                             copies.agree(),
+                            lost,
                             {}});
   return {};
 }

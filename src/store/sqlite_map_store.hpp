@@ -26,6 +26,10 @@ namespace remapfs::store {
 struct OpenOptions {
   bool read_only = false;  // nothing is written, neither to the map nor to its spares
   bool degraded = false;   // spares may be missing; only together with read_only
+  // Accept, and mend when writing, what a mount refuses although nothing has to be guessed: tags damaged in both
+  // copies, where the spare's superblock vouches for the rows; superblocks damaged in both copies, where its tags
+  // confirm them.
+  bool repair = false;
 };
 
 // The map in a SQLite file, with tags on the spares.
@@ -63,6 +67,7 @@ class SqliteMapStore final : public MapStore {
     TagTable tags;
     Superblock superblock;
     bool superblocks_agree;
+    bool superblock_lost;          // and made anew from the map
     std::set<SlotIndex> doubtful;  // slots whose tag may belong to a commit that failed
   };
   // What one commit does to one spare.

@@ -192,7 +192,10 @@ Result<TagMending> SqliteMapStore::audit_spare(SpareId id, Spare& spare, const S
       .map_sequence = record_.spares[spare.position].sequence,
       .watermark = spare.superblock.watermark,
       .map_clean = record_.info.clean,
-      .both_copies = !record_.info.clean,
+      .rows_vouched = options_.repair && !spare.superblock_lost && spare.superblock.volume_size.value() != 0 &&
+                      spare.superblock.watermark == record_.spares[spare.position].sequence &&
+                      spare.superblock.rows == hashes.totals,
+      .both_copies = !record_.info.clean || options_.repair,
       .find_row = [&](SlotIndex slot) -> Result<std::optional<RemapRow>> {
         // Rows are found by the index and over its connection, which serves one at a time.
         if (const Result<void>& checked = index.get(); !checked) return fail(checked.error());
@@ -216,6 +219,11 @@ Result<TagMending> SqliteMapStore::audit_spare(SpareId id, Spare& spare, const S
   };
   auto mending = audit_tags(spare.tags, audit);
   if (mending && refusal) return fail(std::move(*refusal));
+  if (mending && spare.superblock_lost && mending->confirmed == 0) {
+    return fail(Errc::foreign, fmt::format("spare {}, nothing on it shows that it is the spare of {}, give the device "
+                                           "the map names",
+                                           spare.tags.device().name(), record_.info.map_path));
+  }
   if (mending && mended > 0) {
     own_events_.push_back(
         {"tags-mended", std::nullopt, fmt::format("spare {}: {} tags put right; first: {}", id, mended, first_mended)});

@@ -87,7 +87,14 @@ class Reading {
     }
     keep_latest_of_each_block();
     prove();
-    if (!result_.proven) settle_for_less();
+    if (result_.proven) return std::move(result_);
+    if (both_superblocks_ && !newer_than_superblock_ && !something_is_damaged_) {
+      return fail(Errc::corrupt,
+                  fmt::format("spare {}, its tags are whole, but not those that its superblock vouches for ({} blocks, "
+                              "not {}): parts of it were overwritten or are older than others; bring the map back",
+                              device_.name(), found_.count, result_.superblock.rows.count));
+    }
+    settle_for_less();
     return std::move(result_);
   }
 
@@ -117,6 +124,7 @@ class Reading {
     }
     if (a != b || damaged(a)) copies_agree_ = false;
     if (damaged(a) || damaged(b)) {
+      something_is_damaged_ = true;
       doubt(fmt::format(
           "slot {}: {} {}", slot.value(), damage(a, b),
           a.kind == Tag::Kind::unreadable || b.kind == Tag::Kind::unreadable ? "cannot be read" : "is damaged"));
@@ -210,6 +218,7 @@ class Reading {
   const bool both_superblocks_;
   bool copies_agree_ = true;
   bool newer_than_superblock_ = false;
+  bool something_is_damaged_ = false;
   RowTotals found_;
   std::vector<CutOff> cut_off_;
   std::uint64_t doubts_ = 0;

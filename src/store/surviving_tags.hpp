@@ -18,7 +18,8 @@ struct SurvivingTags {
   std::vector<RemapRow> rows;
   // True: the rows are those of the last complete commit, no more and no less, and no later one was acknowledged.
   bool proven = false;
-  // Otherwise what is doubtful, one line each: the first hundred by name, then how many more.
+  // What is damaged or was cut off, one line each: the first hundred by name, then how many more. When proven, none of
+  // it matters.
   std::vector<std::string> doubts;
   // Slots that may hold data of nobody knows which block, ascending. Empty when proven.
   std::vector<SlotIndex> unknown;
@@ -31,8 +32,9 @@ struct SurvivingTags {
 // slots may not be there. What is left is proven when number and digest of the rows are those of the superblock, and no
 // newer superblock can be missing (docs/adr/0009-recovery.md). In rows that are not proven, a block of which only a tag
 // of a cut-off commit is left has no valid sector.
-// Errors: foreign (no spare), too_new, corrupt (superblocks, or tags from commits that cannot have begun), device
-//   errors, no_memory. Memory: 100 bytes for each used slot. Cost: reads both tag tables.
+// Errors: foreign (no spare), too_new, corrupt (superblocks; tags from commits that cannot have begun; tags that do not
+//   add up although nothing is damaged), device errors, no_memory. Memory: 100 bytes for each used slot. Cost: reads
+//   both tag tables.
 Result<SurvivingTags> read_surviving_tags(BlockDevice& device);
 
 }  // namespace remapfs::store

@@ -36,6 +36,7 @@ class Auditor {
       auto a = reader_a_.at(slot);
       if (!a) return fail(std::move(a.error()));
       const bool a_agrees = agrees(*a, expected);
+      if (a_agrees && expected != 0) ++mending_.confirmed;
       if (a_agrees && !audit_.both_copies) continue;
       auto b = reader_b_.at(slot);
       if (!b) return fail(std::move(b.error()));
@@ -101,6 +102,7 @@ class Auditor {
     const RemapRow& owner = **row;
     const bool unreadable = a.kind == Tag::Kind::unreadable && b.kind == Tag::Kind::unreadable;
     if (a_agrees || agrees(b, audit_.rows.at(slot))) {
+      if (!a_agrees) ++mending_.confirmed;
       mend(slot, a, b, fmt::format("one copy of the tag of block {} is not as the map says", owner.block.value()));
     } else if (unreadable) {
       mend(slot, a, b, fmt::format("no copy of the tag of block {} can be read", owner.block.value()));
@@ -112,6 +114,8 @@ class Auditor {
       mend(slot, a, b, fmt::format("a change of block {} was cut off before it was committed", owner.block.value()));
     } else if (audit_.is_bad_tag(slot) && (same_block(a, owner) || same_block(b, owner))) {
       mend(slot, a, b, fmt::format("the tag of block {} could not be written", owner.block.value()));
+    } else if (audit_.rows_vouched) {
+      mend(slot, a, b, fmt::format("no copy of the tag of block {} is as the map says", owner.block.value()));
     } else {
       refuse(Errc::corrupt, slot, a, b,
              fmt::format("the map says block {} at {}", owner.block.value(), owner.sequence.value()));

@@ -26,10 +26,12 @@ struct TagFinding {
 
 // What the map knows about one spare when its tags are to be audited.
 struct TagAudit {
-  const SlotHashes& rows;    // tag_digest() of the row of each slot
-  Sequence map_sequence;     // the last commit in the map
-  Sequence watermark;        // the last commit that is complete on the spare
-  bool map_clean = false;    // closed in order: both tables are as they should be, and no commit was under way
+  const SlotHashes& rows;  // tag_digest() of the row of each slot
+  Sequence map_sequence;   // the last commit in the map
+  Sequence watermark;      // the last commit that is complete on the spare
+  bool map_clean = false;  // closed in order: both tables are as they should be, and no commit was under way
+  // The spare's superblock vouches for number and digest of exactly these rows: a row stands whatever its tag says.
+  bool rows_vouched = false;
   bool both_copies = false;  // read copy B everywhere, not only where copy A is in doubt
   std::function<Result<std::optional<RemapRow>>(SlotIndex)> find_row;
   std::function<bool(SlotIndex)> is_bad_tag;  // retired because its tag cannot be written
@@ -41,6 +43,7 @@ struct TagAudit {
 struct TagMending {
   std::vector<TagTable::Update> updates;  // ascending
   std::vector<SlotIndex> owned;           // those of them that a row owns, ascending
+  std::uint64_t confirmed = 0;            // rows that a tag confirms
   std::vector<SlotIndex> unreadable;      // slots without a row, no copy of whose tag can be read, ascending
 };
 

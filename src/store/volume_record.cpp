@@ -121,15 +121,23 @@ int VolumeRecord::position_of(SpareId id) const {
   return -1;
 }
 
-Result<VolumeRecord> read_volume_record(SQLite::Database& database, const std::string& path) {
+Result<VolumeRecord> read_volume_and_devices(SQLite::Database& database, const std::string& path) {
   return sql_guard(path, [&]() -> Result<VolumeRecord> {
     VolumeRecord record;
     record.info.map_path = path;
     if (auto done = check_kind(database, path); !done) return fail(std::move(done.error()));
     if (auto done = read_volume(database, record); !done) return fail(std::move(done.error()));
     if (auto done = read_devices(database, record); !done) return fail(std::move(done.error()));
-    if (auto done = read_retired(database, record); !done) return fail(std::move(done.error()));
     return record;
+  });
+}
+
+Result<VolumeRecord> read_volume_record(SQLite::Database& database, const std::string& path) {
+  auto record = read_volume_and_devices(database, path);
+  if (!record) return record;
+  return sql_guard(path, [&]() -> Result<VolumeRecord> {
+    if (auto done = read_retired(database, *record); !done) return fail(std::move(done.error()));
+    return std::move(record);
   });
 }
 

@@ -35,5 +35,7 @@ struct VolumeRecord {
 // Reads them, checking kind and version of the database first and then every value.
 // Errors: foreign, too_new, corrupt, store.
 Result<VolumeRecord> read_volume_record(SQLite::Database& database, const std::string& path);
+// The same without `retired_slots`, which takes the index of the rows as well: for a map that may be damaged.
+Result<VolumeRecord> read_volume_and_devices(SQLite::Database& database, const std::string& path);
 
 }  // namespace remapfs::store

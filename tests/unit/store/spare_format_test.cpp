@@ -128,6 +128,27 @@ TEST(SuperblockFormat, BytesAreAsDocumented) {
   EXPECT_EQ(hex(std::span(bytes).last(8)), "8894cf97b6ccc3ae");
 }
 
+TEST(SuperblockFormat, WhatRecoveryNeedsIsWhereItIsDocumented) {
+  Superblock superblock = example();
+  superblock.rows = {0x11, 0x2233445566778899};
+  superblock.volume_size = ByteCount(0x200000);
+  superblock.primary_identity = "kind=disk size=2097152";
+  std::array<std::byte, kSuperblockBytes> bytes{};
+  encode_superblock(superblock, bytes);
+  EXPECT_EQ(hex(std::span(bytes).subspan(104, 24)),
+            "1100000000000000"    // rows
+            "9988776655443322"    // their digest
+            "0000200000000000");  // volume size
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(bytes.data()) + 128), superblock.primary_identity);
+  EXPECT_EQ(*decode_superblock(bytes), superblock);
+  superblock.primary_identity.assign(kIdentityBytes, 'x');
+  encode_superblock(superblock, bytes);
+  EXPECT_EQ(*decode_superblock(bytes), superblock);
+  superblock.primary_identity += 'x';
+  encode_superblock(superblock, bytes);
+  EXPECT_EQ(decode_superblock(bytes)->primary_identity, "") << "half an identity would be another one";
+}
+
 TEST(SuperblockFormat, EveryChangedBitIsNoticed) {
   std::array<std::byte, kSuperblockBytes> good{};
   encode_superblock(example(), good);
