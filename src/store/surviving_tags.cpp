@@ -19,9 +19,9 @@ constexpr std::size_t kNamed = 100;
 
 bool damaged(const Tag& tag) { return tag.kind == Tag::Kind::invalid || tag.kind == Tag::Kind::unreadable; }
 
-const char* damage(const Tag& a, const Tag& b) {
+const char* damaged_copies(const Tag& a, const Tag& b) {
   if (!damaged(a)) return "tag B";
-  return damaged(b) ? "both copies of the tag" : "tag A";
+  return damaged(b) ? "tags A and B" : "tag A";
 }
 
 // The superblock of the later commit; both have to be of one spare.
@@ -125,9 +125,11 @@ class Reading {
     if (a != b || damaged(a)) copies_agree_ = false;
     if (damaged(a) || damaged(b)) {
       something_is_damaged_ = true;
-      doubt(fmt::format(
-          "slot {}: {} {}", slot.value(), damage(a, b),
-          a.kind == Tag::Kind::unreadable || b.kind == Tag::Kind::unreadable ? "cannot be read" : "is damaged"));
+      const bool unreadable = a.kind == Tag::Kind::unreadable || b.kind == Tag::Kind::unreadable;
+      doubt(fmt::format("slot {}: {} {}", slot.value(), damaged_copies(a, b),
+                        unreadable                 ? "cannot be read"
+                        : damaged(a) && damaged(b) ? "are damaged"
+                                                   : "is damaged"));
     }
     if (cut_off != nullptr) {
       newer_than_superblock_ = true;
