@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fault/corruptions.hpp"
 
+#include <SQLiteCpp/SQLiteCpp.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <utility>
 
 #include "support/random.hpp"
@@ -38,6 +41,21 @@ std::span<std::byte> piece(std::string& file, std::size_t at, std::size_t length
   return std::as_writable_bytes(std::span(file)).subspan(at, length);
 }
 
+// What somebody does with sqlite3 who should not.
+void edit(Remains& remains, const std::string& statements) {
+  const TempDir directory("/dev/shm");
+  const std::string path = directory / "map";
+  for (const auto& [suffix, bytes] : remains.map) {
+    std::ofstream(path + suffix, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  }
+  SQLite::Database(path, SQLite::OPEN_READWRITE).exec(statements);
+  remains.map.clear();
+  for (const char* suffix : {"", "-wal"}) {
+    std::ifstream in(path + suffix, std::ios::binary);
+    if (in) remains.map[suffix] = std::string(std::istreambuf_iterator<char>(in), {});
+  }
+}
+
 class Generator {
  public:
   Generator(const Specimen& specimen, const Remains& base, const Specimen& foreign)
@@ -54,7 +72,7 @@ class Generator {
 
  private:
   void add(std::string name, std::function<void(Remains&)> apply) {
-    list_.push_back({std::move(name), std::move(apply), false, false});
+    list_.push_back({std::move(name), std::move(apply), false, false, false});
   }
 
   void pages_of_the_map() {
@@ -204,7 +222,7 @@ class Generator {
             put_back(superblocks[old].value(), kSectorSize);
             put_back(ends[old], whole);
           });
-      list_.back().is_earlier_spare = true;  // for who accepts it
+      list_.back().is_earlier_if_accepted = true;
     }
     add("spare, first mebibyte: zeroed",
         [](Remains& remains) { std::fill_n(remains.spare.begin(), 1U << 20U, std::byte{0}); });
@@ -213,7 +231,7 @@ class Generator {
   void whole_files() {
     files_of_the_map();
     const auto put_spare = [&](const std::string& name, const std::vector<std::byte>& spare, bool earlier) {
-      list_.push_back({name, [&spare](Remains& remains) { remains.spare = spare; }, earlier, false});
+      list_.push_back({name, [&spare](Remains& remains) { remains.spare = spare; }, earlier, false, false});
     };
     put_spare("spare: of another volume", foreign_.closed.spare, false);
     put_spare("spare: of the first mount", specimen_.first.spare, true);
@@ -237,6 +255,7 @@ class Generator {
     put_map("map: of another volume", foreign_.closed.map);
     put_map("map: of the first mount", specimen_.first.map);
     put_map("map: of the second mount", specimen_.second.map);
+    put_map("map: from before a mount that only marked blocks lost", specimen_.unmarked.map);
     if (&base_ == &specimen_.killed) put_map("map: of the last orderly close", specimen_.closed.map);
     add("map: of the second mount, beside the log that is there",
         [&specimen = specimen_](Remains& r) { r.map[""] = specimen.second.map.at(""); });
@@ -249,6 +268,14 @@ class Generator {
       r.map["-wal"] = std::string(8192, 'x');
       Random(2).fill(piece(r.map["-wal"], 0, 8192));
     });
+    for (const char* statements :
+         {"DELETE FROM remaps WHERE block = 505; UPDATE volume SET row_count = row_count - 1",
+          "UPDATE remaps SET valid_mask = 127 WHERE block = 505",
+          "UPDATE remaps SET valid_mask = 255 WHERE block = 166", "DELETE FROM remaps WHERE block = 20",
+          "UPDATE remaps SET block = 511 WHERE block = 21", "UPDATE devices SET sequence = sequence + 1 WHERE id = 1",
+          "UPDATE volume SET clean = 1 - clean", "DROP TABLE events", "DROP TABLE retired_slots"}) {
+      add(fmt::format("map: {}", statements), [statements](Remains& r) { edit(r, statements); });
+    }
     add("map: with an index of the log of junk", [](Remains& r) { r.map["-shm"] = std::string(32768, '\x55'); });
     add("map: gone", [](Remains& r) { r.map.clear(); });
     add("map: empty", [](Remains& r) { r.map = {{"", ""}}; });

@@ -15,6 +15,8 @@ struct Corruption {
   std::function<void(Remains&)> apply;
   // An earlier state of the whole spare: the spare alone cannot tell that it is one.
   bool is_earlier_spare = false;
+  // The same, but something is missing that would tell: only who accepts that is given the earlier state.
+  bool is_earlier_if_accepted = false;
   // Of what is kept twice one copy is damaged or old: mounts, and can be recovered, as if nothing were.
   bool is_one_copy = false;
 };

@@ -87,6 +87,11 @@ class History {
     mount();
     change(150);
     close();
+    specimen.unmarked = remains();
+
+    mount();
+    mark_lost(505);
+    close();
     specimen.closed = remains();
     specimen.closed_truth = truth_;
     specimen.primary = contents(primary_);

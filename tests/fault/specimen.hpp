@@ -35,9 +35,11 @@ struct Specimen {
   static constexpr std::uint64_t kBlock = 4096;
   static constexpr std::uint64_t kBlocks = 512;
 
-  std::vector<std::byte> primary;         // its bytes when closed: old contents where a block has moved
-  std::vector<std::uint64_t> bad;         // its sectors that cannot be read
-  Remains first, second, closed, killed;  // after two earlier mounts, the last orderly close, and a kill -9 after that
+  std::vector<std::byte> primary;  // its bytes when closed: old contents where a block has moved
+  std::vector<std::uint64_t> bad;  // its sectors that cannot be read
+  // After three earlier mounts, the last orderly close, and a kill -9 after that. The mount before the close has only
+  // marked a block lost, which leaves no trace on the spare but the mount itself.
+  Remains first, second, unmarked, closed, killed;
   Truth closed_truth, killed_truth;
   std::vector<std::byte> primary_when_killed;
   store::SpareLayout layout;

@@ -23,13 +23,14 @@ class Recover : public StoreTest {
     commit({{put_remapped(1, 1), put_remapped(2, 2), put_remapped(3, 3), put_lost(4, 0)}, {}, {}});
     close();
     watermark_ = superblock_on_disk(Copy::a).watermark;
+    spare_uuid_ = superblock_on_disk(Copy::a).spare;
   }
   void write_tag(std::uint64_t slot, const Tag& tag) {
     for (const Copy copy : kCopies) write_tag(copy, slot, tag);
   }
   void write_tag(Copy copy, std::uint64_t slot, const Tag& tag) {
     std::array<std::byte, kTagBytes> bytes{};
-    encode_tag(tag, superblock_on_disk(Copy::a).spare, SlotIndex(slot), bytes);
+    encode_tag(tag, spare_uuid_, SlotIndex(slot), bytes);
     spare().poke(ByteOffset(tag_sector(copy, slot) * kSectorSize + tag_place(SlotIndex(slot)).in_sector), bytes);
   }
   [[nodiscard]] static Tag used(std::uint64_t block, Sequence sequence, SectorMask valid = 0xFF) {
@@ -59,6 +60,7 @@ class Recover : public StoreTest {
   }
 
   Sequence watermark_;
+  Uuid spare_uuid_;
 };
 
 TEST_F(Recover, RowsAreThoseOfTheMapButForWhatOnlyTheMapKnows) {
