@@ -57,6 +57,8 @@ class Check {
 
   Result<void> run(const std::map<SpareId, BlockDevice*>& spares) {
     if (auto done = check_database(); !done) return done;
+    if (auto done = check_tables(); !done) return done;
+    if (table_missing_) return {};
     auto record = read_volume_record(database_, path_);
     if (!record && !is_verdict(record.error())) return fail(std::move(record.error()));
     if (!record) {
@@ -87,6 +89,23 @@ class Check {
           const std::string answer = check.getColumn(0).getString();
           if (answer != "ok") findings_.error("database", fmt::format("{}: {}", path_, answer));
         }
+      }
+      return {};
+    });
+  }
+
+  // A database that is whole may still lack a table.
+  Result<void> check_tables() {
+    return tolerate_damage([&]() -> Result<void> {
+      SQLite::Statement find(database_, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?");
+      for (const char* table : {"volume", "devices", "remaps", "retired_slots", "events"}) {
+        find.bind(1, table);
+        find.executeStep();
+        if (find.getColumn(0).getInt() == 0) {
+          table_missing_ = true;
+          findings_.error("database", fmt::format("{}: the table {} is missing", path_, table));
+        }
+        find.reset();
       }
       return {};
     });
@@ -231,6 +250,7 @@ class Check {
   Findings& findings_;
   std::map<SpareId, SlotHashes> hashes_;
   bool rows_add_up_ = false;
+  bool table_missing_ = false;
 };
 
 }  // namespace
