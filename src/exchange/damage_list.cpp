@@ -61,9 +61,10 @@ Result<void> DamageList::add(std::uint64_t begin, std::uint64_t end, Damage dama
     runs_.back().end = std::max(runs_.back().end, run.end);
     return {};
   }
-  if (runs_.size() >= 2 * kMostRuns) put_in_order();
-  if (runs_.size() >= kMostRuns && in_order_) {
-    return fail(Errc::no_memory, fmt::format("more than {} separate places, line {}, split the list", kMostRuns, line));
+  if (runs_.size() >= 2 * most_runs_) put_in_order();
+  if (runs_.size() >= most_runs_ && in_order_) {
+    return fail(Errc::no_memory,
+                fmt::format("more than {} separate places, line {}, split the list", most_runs_, line));
   }
   if (!runs_.empty() && run.begin < runs_.back().end) in_order_ = false;
   runs_.push_back(run);

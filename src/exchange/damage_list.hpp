@@ -28,13 +28,15 @@ struct DamagedRun {
 // overlaps, each as long as it can be. Where places overlap the worse is right.
 //
 // Units: bytes come in, sectors go out; a sector that is touched is damaged.
-// Memory: 24 bytes for each separate stretch, and at most kMostRuns of them.
+// Memory: 24 bytes for each separate stretch, while they come out of order for at most two times as many as there may
+// be.
 class DamageList {
  public:
   static constexpr std::size_t kMostRuns = std::size_t{1} << 24U;
 
-  // disk_size: a multiple of the sector.
-  explicit DamageList(ByteCount disk_size) : disk_(disk_size.value()) {}
+  // disk_size: a multiple of the sector. most_runs: separate stretches that there may be.
+  explicit DamageList(ByteCount disk_size, std::size_t most_runs = kMostRuns)
+      : disk_(disk_size.value()), most_runs_(most_runs) {}
 
   // Adds [begin, end), cut at the end of the disk. `line`: where the list says so.
   // Errors: no_memory, when there are more separate places than fit.
@@ -58,6 +60,7 @@ class DamageList {
   void put_in_order();
 
   std::uint64_t disk_;
+  std::size_t most_runs_;
   std::vector<DamagedRun> runs_;
   bool in_order_ = true;
   std::uint64_t places_ = 0;

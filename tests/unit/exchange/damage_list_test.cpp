@@ -139,6 +139,25 @@ TEST(DamageList, AgreesWithOneNoteASector) {
   }
 }
 
+TEST(DamageList, MemoryIsBoundedByTheSeparatePlacesAndNotByTheList) {
+  DamageList often(ByteCount(1U << 30U), 100);
+  for (std::uint64_t i = 0; i < 10'000; ++i) add(often, (i * 37 % 100) * 2, (i * 37 % 100) * 2 + 1, kLost);
+  EXPECT_EQ(often.runs().size(), 100U);
+  EXPECT_LE(often.runs().capacity(), 400U);
+  for (const std::uint64_t step : {2U, 74U}) {  // in order, and not
+    DamageList many(ByteCount(1U << 30U), 100);
+    Result<void> added;
+    std::uint64_t line = 0;
+    for (; added && line < 500; ++line) {
+      const std::uint64_t sector = line * step % 1009;
+      added = many.add(sector * kSectorSize, (sector + 1) * kSectorSize, kLost, line);
+    }
+    ASSERT_FALSE(added) << step;
+    EXPECT_EQ(added.error().code, Errc::no_memory);
+    EXPECT_LE(line, 202U) << step;
+  }
+}
+
 TEST(DamageList, RowsSayWhatThePrimaryHas) {
   RemapRow row;
   row.block = BlockIndex(2);

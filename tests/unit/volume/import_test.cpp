@@ -202,5 +202,29 @@ TEST_F(ImportsDuringAWrite, OtherBlocksDoNotWaitForABusyOne) {
   EXPECT_TRUE(is_lost(kBusy * 8));
 }
 
+// A write that moves its block has it when the import comes by, and leaves an entry.
+TEST_F(Imports, AnEntryThatIsMadeMeanwhileIsKept) {
+  constexpr std::uint64_t kMoving = 900;
+  std::atomic<bool> inside{false};
+  std::atomic<bool> let_go{false};
+  rig.primary->add_bad_sectors(kMoving * 8, 1, FaultRule::On::write);
+  rig.spare().set_before([&](const FakeOperation& operation) {
+    if (operation.kind != FakeOperation::Kind::write) return;
+    inside = true;
+    while (!let_go) std::this_thread::yield();
+  });
+  std::thread writer([&] { EXPECT_TRUE(rig.write(kMoving * 4096, pattern(0, 4096, 5))); });
+  while (!inside) std::this_thread::yield();
+  std::thread importer([&] { EXPECT_TRUE(import({run(1, 2, 0xFF), run(kMoving, kMoving + 1, 0xFF)})); });
+  // The first block is in: the other one has been looked at, when it had no entry yet.
+  while (rig.volume->status().lost_sectors != 8) std::this_thread::yield();
+  let_go = true;
+  writer.join();
+  importer.join();
+  EXPECT_EQ(counts, (ImportCounts{1, 8, 0, 1}));
+  EXPECT_EQ(rig.row(kMoving)->state, EntryState::remapped);
+  EXPECT_EQ(*rig.read(kMoving * 4096, 4096), pattern(0, 4096, 5));
+}
+
 }  // namespace
 }  // namespace remapfs::testing
