@@ -175,7 +175,7 @@ int run_import(const ImportArguments& arguments, World& world) {
     report_note(world, fmt::format("no damage inside the disk, {}, nothing to import", arguments.file));
   } else if (auto imported = import_into(*target, listed->runs, arguments.json, world, counts); !imported) {
     Error error = imported.error();
-    error.message = fmt::format("{} (so far: {})", describe(error), in_words(counts));
+    if (counts != ImportCounts{}) error.message = fmt::format("{} (so far: {})", describe(error), in_words(counts));
     return report_error(world, error);
   }
   report_oddities(*listed, world);
