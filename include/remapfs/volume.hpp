@@ -71,6 +71,31 @@ enum class Outcome : std::uint8_t {
   still_bad,  // retest, clear-lost: the place still cannot be read (the entry stays)
 };
 
+// Neighbouring blocks about which an import says the same.
+struct ImportRun {
+  BlockRange blocks;
+  SectorMask lost = 0;  // sectors that cannot be read; none: the blocks are weak
+
+  friend bool operator==(const ImportRun&, const ImportRun&) = default;
+};
+
+// What an import has done so far.
+struct ImportCounts {
+  std::uint64_t lost_blocks = 0;  // new entries
+  std::uint64_t lost_sectors = 0;
+  std::uint64_t weak_blocks = 0;      // new entries
+  std::uint64_t existing_blocks = 0;  // had an entry, which was left as it was
+
+  ImportCounts& operator+=(const ImportCounts& other) {
+    lost_blocks += other.lost_blocks;
+    lost_sectors += other.lost_sectors;
+    weak_blocks += other.weak_blocks;
+    existing_blocks += other.existing_blocks;
+    return *this;
+  }
+  friend bool operator==(const ImportCounts&, const ImportCounts&) = default;
+};
+
 // A request cut into device accesses that somebody else carries out: an engine that has many of them in flight.
 // Made by Volume::begin(); until Volume::end() no block of it moves.
 struct DirectAccess {
@@ -169,6 +194,13 @@ class Volume {
   Result<Outcome> mark_lost(BlockIndex block);
   // remapfs clear-lost: as retest, for lost sectors only.
   Result<Outcome> clear_lost(BlockIndex block);
+  // remapfs import: enters blocks as lost or weak; those that have an entry are left exactly as they are. Of a lost
+  // block the sectors of the run's mask become lost, the others stay readable. Requests on the blocks see all of it or
+  // nothing; a write that was under way is over before. Goes in batches, each durable before it is visible; after an
+  // error whole batches have been done, and are counted.
+  // runs: ascending, none empty. Errors: invalid, and as mark_lost.
+  // Cost: about 5 us a block; one commit for up to 4096 of them.
+  Result<void> import_entries(std::span<const ImportRun> runs, ImportCounts& counts);
   // remapfs resume: probes the devices, closes breakers, forgets sync failures (the first flush after unflushed writes
   // were lost with a vanished device fails). Errors: device errors when a device still does not answer.
   Result<Outcome> resume();

@@ -68,6 +68,8 @@ int parse_and_run(std::span<const char* const> raw_args, World& world) {
   add_status(program, invocation);
   add_list(program, invocation);
   add_block_verbs(program, invocation);
+  add_import(program, invocation);
+  add_export(program, invocation);
   add_resume(program, invocation);
   add_events(program, invocation);
   add_check(program, invocation);

@@ -24,6 +24,8 @@ void add_detach(CLI::App& program, Invocation& invocation);
 void add_status(CLI::App& program, Invocation& invocation);
 void add_list(CLI::App& program, Invocation& invocation);
 void add_block_verbs(CLI::App& program, Invocation& invocation);  // add remove retest mark-lost clear-lost
+void add_import(CLI::App& program, Invocation& invocation);
+void add_export(CLI::App& program, Invocation& invocation);
 void add_resume(CLI::App& program, Invocation& invocation);
 void add_events(CLI::App& program, Invocation& invocation);
 void add_check(CLI::App& program, Invocation& invocation);

@@ -22,6 +22,7 @@ World World::of_process() {
   return {.out = std::cout,
           .err = std::cerr,
           .out_is_terminal = ::isatty(STDOUT_FILENO) == 1,
+          .err_is_terminal = ::isatty(STDERR_FILENO) == 1,
           .uid = uid,
           .xdg_runtime_dir = xdg_runtime_dir,
           .notify_socket = environment("NOTIFY_SOCKET"),

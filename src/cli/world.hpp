@@ -16,6 +16,7 @@ struct World {
   std::ostream& out;
   std::ostream& err;
   bool out_is_terminal = false;  // a screen that can be drawn again
+  bool err_is_terminal = false;
   uid_t uid = 0;
   std::string xdg_runtime_dir;  // empty: unset
   std::string notify_socket;    // of the service manager; empty: none

@@ -18,6 +18,8 @@ class ControlTarget {
 
   // One of the verbs that take blocks, on one block inside the disk.
   virtual Result<Outcome> apply(Verb verb, BlockIndex block) = 0;
+  // Enters blocks that have no entry, as Volume::import_entries(); adds to counts what was done, also before an error.
+  virtual Result<void> import_entries(std::span<const ImportRun> runs, ImportCounts& counts) = 0;
   virtual Result<Outcome> resume() = 0;
   virtual Result<StatusReport> status() = 0;
   // Ends the service in order; when it returns success, everything is flushed, the map is closed and its lock is free.

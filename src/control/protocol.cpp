@@ -11,7 +11,7 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr std::array<std::pair<Verb, std::string_view>, 8> kVerbs{{
+constexpr std::array<std::pair<Verb, std::string_view>, 9> kVerbs{{
     {Verb::status, "status"},
     {Verb::add, "add"},
     {Verb::remove, "remove"},
@@ -20,6 +20,7 @@ constexpr std::array<std::pair<Verb, std::string_view>, 8> kVerbs{{
     {Verb::clear_lost, "clear-lost"},
     {Verb::resume, "resume"},
     {Verb::unmount, "unmount"},
+    {Verb::import_entries, "import"},
 }};
 
 constexpr std::array kOutcomes{Outcome::done, Outcome::already, Outcome::still_bad};
@@ -87,6 +88,45 @@ Result<std::vector<BlockRange>> ranges_of(const json& request) {
   return ranges;
 }
 
+Result<std::vector<ImportRun>> entries_of(const json& request) {
+  const auto list = request.find("entries");
+  if (list == request.end() || !list->is_array() || list->empty() || list->size() > kMaxRangesPerRequest) {
+    return fail(Errc::invalid,
+                fmt::format("control request: an import needs \"entries\", 1 to {} of them", kMaxRangesPerRequest));
+  }
+  std::vector<ImportRun> runs;
+  runs.reserve(list->size());
+  std::uint64_t blocks = 0;
+  for (const json& entry : *list) {
+    const bool numbers = entry.is_array() && entry.size() == 3 && entry[0].is_number_unsigned() &&
+                         entry[1].is_number_unsigned() && entry[2].is_number_unsigned();
+    if (!numbers) return fail(Errc::invalid, "control request: an entry is not begin, end and mask");
+    const BlockRange range{BlockIndex(entry[0].get<std::uint64_t>()), BlockIndex(entry[1].get<std::uint64_t>())};
+    if (range.empty()) return fail(Errc::invalid, "control request: an entry is empty");
+    if (range.size() > kMaxBlocksPerImport - blocks) {
+      return fail(Errc::invalid,
+                  fmt::format("control request: more than {} blocks in one import", kMaxBlocksPerImport));
+    }
+    blocks += range.size();
+    runs.push_back({range, entry[2].get<std::uint64_t>()});
+  }
+  return runs;
+}
+
+json encode(const ImportCounts& counts) {
+  return {{"lost_blocks", counts.lost_blocks},
+          {"lost_sectors", counts.lost_sectors},
+          {"weak_blocks", counts.weak_blocks},
+          {"existing_blocks", counts.existing_blocks}};
+}
+
+std::optional<ImportCounts> import_counts_of(const json& line) {
+  const auto found = line.find("imported");
+  if (found == line.end() || !found->is_object()) return std::nullopt;
+  const auto count = [&](const char* name) { return count_member(*found, name).value_or(0); };
+  return ImportCounts{count("lost_blocks"), count("lost_sectors"), count("weak_blocks"), count("existing_blocks")};
+}
+
 }  // namespace
 
 std::string_view to_string(Verb verb) {
@@ -112,7 +152,8 @@ bool takes_blocks(Verb verb) {
     case Verb::clear_lost: return true;
     case Verb::status:
     case Verb::resume:
-    case Verb::unmount: return false;
+    case Verb::unmount:
+    case Verb::import_entries: return false;
   }
   return false;
 }
@@ -135,6 +176,13 @@ std::string encode(const Request& request) {
     }
     line["blocks"] = std::move(ranges);
   }
+  if (request.verb == Verb::import_entries) {
+    json entries = json::array();
+    for (const ImportRun& run : request.entries) {
+      entries.push_back(json::array({run.blocks.begin.value(), run.blocks.end.value(), run.lost}));
+    }
+    line["entries"] = std::move(entries);
+  }
   return to_line(line);
 }
 
@@ -149,6 +197,7 @@ json encode(const BlockReport& report) {
 json encode(const Completion& completion) {
   json line{{"done", true}, {"failed", completion.failed}};
   put_result(line, completion.result);
+  if (completion.imported) line["imported"] = encode(*completion.imported);
   return line;
 }
 
@@ -164,11 +213,16 @@ Result<Request> decode_request(std::string_view line) {
   }
   const auto verb = verb_of(text_member(*parsed, "verb"));
   if (!verb) return fail(Errc::invalid, "control request: unknown verb");
-  Request request{*verb, {}};
+  Request request{*verb, {}, {}};
   if (takes_blocks(*verb)) {
     auto ranges = ranges_of(*parsed);
     if (!ranges) return fail(ranges.error());
     request.blocks = std::move(*ranges);
+  }
+  if (*verb == Verb::import_entries) {
+    auto entries = entries_of(*parsed);
+    if (!entries) return fail(entries.error());
+    request.entries = std::move(*entries);
   }
   return request;
 }
@@ -189,7 +243,8 @@ Result<ReplyLine> decode_reply(std::string_view line) {
     return reply;
   }
   if (parsed->contains("done")) {
-    reply.completion = Completion{std::move(*result), count_member(*parsed, "failed").value_or(0)};
+    reply.completion =
+        Completion{std::move(*result), count_member(*parsed, "failed").value_or(0), import_counts_of(*parsed)};
     return reply;
   }
   return fail(garbled);

@@ -22,6 +22,10 @@
 //     {"block":10,"outcome":"done"}
 //     {"block":11,"outcome":"error","code":"lost","message":"..."}
 //     {"done":true,"outcome":"done","failed":1}          or {"done":true,"code":"busy","message":"..."}
+//   An import has entries instead of blocks, runs of neighbours with the mask of the sectors that are lost (0: weak),
+//   and its last line says what it has done:
+//     {"protocol":1,"verb":"import","entries":[[10,12,255],[40,41,0]]}
+//     {"done":true,"failed":0,"outcome":"done","imported":{"lost_blocks":2,...}}
 //   Block ranges are half open. A connection that ends without the last line was cut off: what became of the rest of
 //   the request is unknown and may be asked again, since every verb may be repeated.
 // Compatibility: a server refuses a protocol number it does not know (too_new); members it does not know are ignored.
@@ -29,13 +33,15 @@
 namespace remapfs {
 
 inline constexpr int kProtocolVersion = 1;
-// Bounds of one request. 4096 ranges of two 20-digit numbers fit.
+// Bounds of one request. 4096 ranges of two 20-digit numbers fit, and 4096 entries of block numbers and a mask.
 inline constexpr std::size_t kMaxRequestBytes = std::size_t{256} << 10U;
 inline constexpr std::size_t kMaxRangesPerRequest = 4096;
+// Of one import, so that its answer does not take long.
+inline constexpr std::uint64_t kMaxBlocksPerImport = 65536;
 // Bound of one line of an answer.
 inline constexpr std::size_t kMaxReplyBytes = std::size_t{1} << 20U;
 
-enum class Verb : std::uint8_t { status, add, remove, retest, mark_lost, clear_lost, resume, unmount };
+enum class Verb : std::uint8_t { status, add, remove, retest, mark_lost, clear_lost, resume, unmount, import_entries };
 [[nodiscard]] std::string_view to_string(Verb verb);  // as on the command line: "mark-lost"
 [[nodiscard]] std::optional<Verb> verb_of(std::string_view name);
 // True for the verbs that work block by block.
@@ -43,7 +49,8 @@ enum class Verb : std::uint8_t { status, add, remove, retest, mark_lost, clear_l
 
 struct Request {
   Verb verb = Verb::status;
-  std::vector<BlockRange> blocks;  // for the verbs that take blocks; none empty
+  std::vector<BlockRange> blocks;    // for the verbs that take blocks; none empty
+  std::vector<ImportRun> entries{};  // for an import; none empty
 };
 
 // What a verb did to one block: an outcome, or why it could not.
@@ -55,7 +62,8 @@ struct BlockReport {
 // The last line of an answer: how the request as a whole ended.
 struct Completion {
   Result<Outcome> result = Outcome::done;
-  std::uint64_t failed = 0;  // blocks whose report is an error
+  std::uint64_t failed = 0;                // blocks whose report is an error
+  std::optional<ImportCounts> imported{};  // by an import, also by one that failed
 };
 
 [[nodiscard]] std::string_view to_string(Outcome outcome);  // "done", "already", "still-bad"

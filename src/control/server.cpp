@@ -17,6 +17,7 @@
 #include <system_error>
 #include <thread>
 
+#include "control/import_request.hpp"
 #include "control/line_channel.hpp"
 #include "control/protocol.hpp"
 
@@ -224,6 +225,7 @@ Completion ControlServer::Impl::answer(const Request& request, LineChannel& chan
     }
     case Verb::resume: return {target.resume(), 0};
     case Verb::unmount: return {target.unmount(), 0};
+    case Verb::import_entries: return apply_import(target, request.entries);
     case Verb::add:
     case Verb::remove:
     case Verb::retest:

@@ -52,9 +52,16 @@ Result<Outcome> VolumeTarget::apply(Verb verb, BlockIndex block) {
     case Verb::clear_lost: return volume->clear_lost(block);
     case Verb::status:
     case Verb::resume:
-    case Verb::unmount: break;
+    case Verb::unmount:
+    case Verb::import_entries: break;
   }
   return fail(Errc::invalid, "control request: the verb takes no blocks");
+}
+
+Result<void> VolumeTarget::import_entries(std::span<const ImportRun> runs, ImportCounts& counts) {
+  const Visit visit(*this);
+  if (visit.volume() == nullptr) return fail(being_unmounted());
+  return visit.volume()->import_entries(runs, counts);
 }
 
 Result<Outcome> VolumeTarget::resume() {

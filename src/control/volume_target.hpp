@@ -23,6 +23,7 @@ class VolumeTarget final : public ControlTarget {
                         std::function<Result<Outcome>()> unmount = {});
 
   Result<Outcome> apply(Verb verb, BlockIndex block) override;
+  Result<void> import_entries(std::span<const ImportRun> runs, ImportCounts& counts) override;
   Result<Outcome> resume() override;
   Result<StatusReport> status() override;
   Result<Outcome> unmount() override;

@@ -53,6 +53,9 @@ struct MapWriter::Statements {
                       "ON CONFLICT (block) DO UPDATE SET state = ?2, spare_id = ?3, slot = ?4, valid_mask = ?5, "
                       "written_mask = ?6, "
                       "sequence = ?7, cause = ?8, error_count = error_count + ?9, updated_at = ?10"),
+        // Of a row that is new: a third less work than put.
+        insert(database, "INSERT INTO remaps (" REMAPFS_ROW_COLUMNS
+                         ", created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)"),
         erase(database, "DELETE FROM remaps WHERE block = ?"),
         // 'tag' says more than 'slot': the load needs to know it.
         retire(database,
@@ -64,8 +67,8 @@ struct MapWriter::Statements {
         set_totals(database, "UPDATE volume SET row_count = ?, row_digest = ?"),
         set_clean(database, "UPDATE volume SET clean = ?") {}
 
-  SQLite::Statement begin, commit, rollback, find, find_owner, put, erase, retire, add_event, trim_events, set_sequence,
-      set_totals, set_clean;
+  SQLite::Statement begin, commit, rollback, find, find_owner, put, insert, erase, retire, add_event, trim_events,
+      set_sequence, set_totals, set_clean;
 };
 
 void MapWriter::StatementsDeleter::operator()(Statements* statements) const { delete statements; }
@@ -134,8 +137,8 @@ Result<std::optional<RemapRow>> MapWriter::find_owner(SlotAddress slot) {
   return find_by(statements_->find_owner, slot.spare, to_sql(slot.slot.value()));
 }
 
-Result<void> MapWriter::put(const RemapRow& row) {
-  return run(statements_->put, [&](SQLite::Statement& statement) {
+Result<void> MapWriter::put(const RemapRow& row, bool is_new) {
+  return run(is_new ? statements_->insert : statements_->put, [&](SQLite::Statement& statement) {
     bind_row(statement, row);
     statement.bind(10, now_);
   });

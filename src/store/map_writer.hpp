@@ -32,8 +32,8 @@ class MapWriter {
   // Rows as the open transaction sees them, or as committed when there is none.
   Result<std::optional<RemapRow>> find(BlockIndex block);
   Result<std::optional<RemapRow>> find_owner(SlotAddress slot);
-  // Enters or replaces the row of a block; keeps created_at, adds to error_count.
-  Result<void> put(const RemapRow& row);
+  // Enters or replaces the row of a block; keeps created_at, adds to error_count. is_new: the block has none.
+  Result<void> put(const RemapRow& row, bool is_new);
   Result<void> erase(BlockIndex block);
   // reason: 'slot' or 'tag', as in the schema. Retired already: 'tag' replaces 'slot', nothing else changes.
   Result<void> retire(SlotAddress slot, const char* reason);

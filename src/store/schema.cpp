@@ -3,6 +3,7 @@
 
 namespace remapfs::store {
 
+// The states of a row are compared one by one: for a list of three SQLite 3.40 makes a table, for every row it writes.
 const char* const kSchemaSql = R"sql(
 CREATE TABLE volume (
   -- One row: the volume as a whole. Times everywhere are UTC, ISO 8601 with Z.
@@ -36,7 +37,7 @@ CREATE TABLE devices (
 CREATE TABLE remaps (
   -- One row for each block that is not simply on the primary.
   block        INTEGER PRIMARY KEY CHECK (block >= 0),  -- number of the block on the primary; byte offset / block_size
-  state        TEXT    NOT NULL CHECK (state IN ('remapped', 'lost', 'weak')),
+  state        TEXT    NOT NULL CHECK (state = 'remapped' OR state = 'lost' OR state = 'weak'),
                                    -- remapped: the data is in a slot; lost: no slot, sectors cannot be read;
                                    -- weak: no slot, readable only after retries
   spare_id     INTEGER REFERENCES devices (id),  -- where the slot is; NULL when there is none

@@ -116,7 +116,7 @@ Result<void> SqliteMapStore::stage_put(const MapChange& change, Plan& plan) {
     if (auto counted = stage_leaving(**old, plan); !counted) return counted;
   }
   // The schema refuses a slot that another row owns.
-  if (auto done = writer_->put(row); !done) return done;
+  if (auto done = writer_->put(row, !*old); !done) return done;
   if (*old) {
     plan.row_digest ^= row_digest(**old);
   } else {

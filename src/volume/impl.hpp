@@ -243,6 +243,19 @@ struct Volume::Impl {
   Result<Outcome> with_block(BlockIndex block, Step&& step);
   Result<void> copy_back(const HeldBlock& held, const ScratchPool::Scratch& scratch, const Deadline& deadline);
 
+  // --- import (import.cpp) ---
+  struct PlannedImport {
+    BlockIndex block;
+    SectorMask lost;  // none: weak
+  };
+  class ImportPlan;
+  Result<void> import_entries(std::span<const ImportRun> runs, ImportCounts& counts);
+  Result<void> check_import(std::span<const ImportRun> runs) const;
+  void stage_import(const PlannedImport& planned, Batch& batch, ImportCounts& counts) const;
+  // Each of the stretches is held as a whole.
+  Result<void> import_stretches(std::vector<std::span<const PlannedImport>> stretches, std::span<std::byte> aside,
+                                ImportCounts& counts);
+
   // --- state ---
   VolumeOptions options;
   std::unique_ptr<MapStore> store;

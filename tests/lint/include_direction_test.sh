@@ -10,9 +10,10 @@ declare -A may=(
   [io]="io core"
   [store]="store core"
   [volume]="volume core"
+  [exchange]="exchange core"
   [fuse]="fuse core"
   [control]="control core"
-  [cli]="cli control fuse volume store io core"
+  [cli]="cli control fuse exchange volume store io core"
 )
 bad=0
 for folder in "${!may[@]}"; do

@@ -433,7 +433,7 @@ class Life {
     } else if (dice < 8) {
       remove(block);
     } else if (dice < 9 && alone_) {
-      mark_lost(block);
+      block.value() % 2 == 0 ? mark_lost(block) : import_from(block);
     } else if (dice < 10) {
       trace_request("clear-lost of block", block.value(), 1, plant_.volume->clear_lost(block));
     } else {
@@ -460,6 +460,28 @@ class Life {
   void mark_lost(BlockIndex block) {
     for_sectors(block, [this](std::uint64_t s) { troubles_.excuse(s, true); });
     trace_request("mark-lost of block", block.value(), 1, plant_.volume->mark_lost(block));
+  }
+
+  // One sector of the block, all of the next one, and two weak blocks further on.
+  void import_from(BlockIndex block) {
+    const BlockGeometry geometry(shape_.block_size);
+    const BlockIndex end_of_disk(geometry.blocks_in(ByteCount(shape_.disk_bytes)));
+    std::vector<ImportRun> runs;
+    const auto list = [&](std::uint64_t first, std::uint64_t last, SectorMask lost) {
+      const BlockRange range{block + first, std::min(block + last, end_of_disk)};
+      if (!range.empty()) runs.push_back({range, lost});
+    };
+    list(0, 1, 1);
+    list(1, 2, geometry.full_mask());
+    list(300, 302, 0);
+    for (const ImportRun& run : runs) {
+      if (plant_.rows.contains(run.blocks.begin.value())) continue;
+      for_sectors(run.blocks.begin, [&, sector = 0U](std::uint64_t s) mutable {
+        if ((run.lost >> sector++ & 1U) != 0) troubles_.excuse(s, true);
+      });
+    }
+    ImportCounts counts;
+    trace_request("import from block", block.value(), 1, plant_.volume->import_entries(runs, counts));
   }
 
   std::uint64_t random_block(Random& random) const {

@@ -16,9 +16,9 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using testing::TestWorld;
 
-constexpr const char* kVerbs[] = {"create", "mount",  "unmount", "attach", "detach",    "status",
-                                  "list",   "add",    "remove",  "retest", "mark-lost", "clear-lost",
-                                  "events", "resume", "check",   "destroy"};
+constexpr const char* kVerbs[] = {"create", "mount",  "unmount", "attach",  "detach",    "status",
+                                  "list",   "add",    "remove",  "retest",  "mark-lost", "clear-lost",
+                                  "events", "resume", "check",   "destroy", "import",    "export"};
 
 void expect_one_error_line(const TestWorld& test) {
   const std::string text = test.err.str();
@@ -71,6 +71,21 @@ TEST(Run, WrongUseIsExitCode1AndOneLine) {
       {"add", "map", "5-3"},
       {"remove", "map", "1", "-2"},
       {"mark-lost", "map", "0x"},
+      {"import", "map"},
+      {"import", "map", "list"},
+      {"import", "map", "list", "--format", "dmsetup"},
+      {"import", "map", "list", "--format", "badblocks"},
+      {"import", "map", "list", "--format", "badblocks", "--block-size", "1000"},
+      {"import", "map", "list", "--format", "badblocks", "--block-size", "0"},
+      {"import", "map", "list", "--format", "badblocks", "--block-size", "x"},
+      {"import", "map", "list", "--format", "badblocks", "--block-size", "512", "--as", "dead"},
+      {"import", "map", "list", "--format", "ddrescue", "--block-size", "512"},
+      {"import", "map", "list", "--format", "ddrescue", "--as", "weak"},
+      {"import", "map", "list", "--format", "csv", "--block-size", "1536"},
+      {"export", "map"},
+      {"export", "map", "--format", "json"},
+      {"export", "map", "--format", "csv", "--block-size", "512"},
+      {"export", "map", "--format", "badblocks", "--block-size", "100"},
       {"create"},
       {"create", "map"},
       {"create", "map", "--primary", "p"},
@@ -103,6 +118,10 @@ TEST(Run, WhatIsNotThereIsExitCode2AndForMounts32) {
     EXPECT_EQ(test.run({verb, path, "1"}), kExitCouldNot) << verb;
     expect_one_error_line(test);
   }
+  EXPECT_EQ(test.run({"import", path, "list", "--format", "csv"}), kExitCouldNot);
+  expect_one_error_line(test);
+  EXPECT_EQ(test.run({"export", path, "--format", "csv"}), kExitCouldNot);
+  expect_one_error_line(test);
   EXPECT_EQ(test.run({"mount", path, "/"}), kExitMount);
   expect_one_error_line(test);
   EXPECT_EQ(test.run({path, "/", "-o", "rw,dev,suid"}), kExitMount);

@@ -21,6 +21,9 @@ class FakeTarget final : public ControlTarget {
     asked_more_.notify_all();
     return on_apply ? on_apply(verb, block) : Outcome::done;
   }
+  Result<void> import_entries(std::span<const ImportRun> runs, ImportCounts& counts) override {
+    return on_import ? on_import(runs, counts) : Result<void>();
+  }
   Result<Outcome> resume() override { return on_resume ? on_resume() : Outcome::done; }
   Result<StatusReport> status() override { return on_status ? on_status() : StatusReport{}; }
   Result<Outcome> unmount() override { return on_unmount ? on_unmount() : Outcome::done; }
@@ -38,6 +41,7 @@ class FakeTarget final : public ControlTarget {
 
   std::uint64_t blocks = 1000;
   std::function<Result<Outcome>(Verb, BlockIndex)> on_apply;
+  std::function<Result<void>(std::span<const ImportRun>, ImportCounts&)> on_import;
   std::function<Result<Outcome>()> on_resume;
   std::function<Result<StatusReport>()> on_status;
   std::function<Result<Outcome>()> on_unmount;

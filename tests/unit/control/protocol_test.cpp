@@ -10,13 +10,36 @@ BlockRange blocks(std::uint64_t begin, std::uint64_t end) { return {BlockIndex(b
 
 TEST(Protocol, EveryVerbSurvivesTheWire) {
   for (const Verb verb : {Verb::status, Verb::add, Verb::remove, Verb::retest, Verb::mark_lost, Verb::clear_lost,
-                          Verb::resume, Verb::unmount}) {
+                          Verb::resume, Verb::unmount, Verb::import_entries}) {
     Request request{verb, {}};
     if (takes_blocks(verb)) request.blocks = {blocks(0, 1), blocks(7, ~std::uint64_t{0})};
+    if (verb == Verb::import_entries) request.entries = {{blocks(0, 1), 0}, {blocks(7, 9), ~std::uint64_t{0}}};
     const auto back = decode_request(encode(request));
     ASSERT_TRUE(back) << to_string(verb) << ": " << describe(back.error());
     EXPECT_EQ(back->verb, verb);
     EXPECT_EQ(back->blocks, request.blocks);
+    EXPECT_EQ(back->entries, request.entries);
+  }
+}
+
+TEST(Protocol, WhatAnImportHasDoneSurvivesTheWire) {
+  const ImportCounts counts{1, 2, 3, 4};
+  for (const auto& result : {Result<Outcome>(Outcome::done), Result<Outcome>(fail(Errc::busy, "in use"))}) {
+    const auto line = decode_reply(to_line(encode(Completion{result, 0, counts})));
+    ASSERT_TRUE(line && line->completion && line->completion->imported);
+    EXPECT_EQ(*line->completion->imported, counts);
+    EXPECT_EQ(line->completion->result.has_value(), result.has_value());
+  }
+}
+
+TEST(Protocol, ImportsOfTooMuchOrOfNothingAreRefused) {
+  for (const char* entries :
+       {"", ",\"entries\":[]", ",\"entries\":5", ",\"entries\":[[1,2]]", ",\"entries\":[[1,2,-1]]",
+        ",\"entries\":[[2,2,1]]", ",\"entries\":[[0,65537,1]]", ",\"entries\":[[0,65536,1],[70000,70001,1]]",
+        ",\"entries\":[[0,18446744073709551615,1]]"}) {
+    const auto refused = decode_request(std::string(R"({"protocol":1,"verb":"import")") + entries + "}");
+    ASSERT_FALSE(refused) << entries;
+    EXPECT_EQ(refused.error().code, Errc::invalid);
   }
 }
 
