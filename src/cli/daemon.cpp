@@ -22,6 +22,7 @@
 #include "cli/log.hpp"
 #include "cli/output.hpp"
 #include "cli/service_manager.hpp"
+#include "cli/udev_notice.hpp"
 #include "control/server.hpp"
 #include "control/volume_target.hpp"
 #include "core/unique_fd.hpp"
@@ -42,6 +43,7 @@ constexpr const char* kUnmountEvent = "unmount";
 // A connection whose last mount is gone ends at once, unless it is in use where we cannot see it.
 constexpr int kUnmountPatienceMs = 5000;
 constexpr int kConnectionCheckMs = 1000;
+constexpr auto kUdevPatience = std::chrono::milliseconds(2000);
 // All stacks are resident under mlockall; the default of 8 MiB each would be most of the daemon.
 constexpr std::size_t kThreadStackBytes = std::size_t{1} << 20U;
 
@@ -100,8 +102,8 @@ class UnmountRequests {
   std::optional<Result<Outcome>> final_answer_ GUARDED_BY(mutex_);
 };
 
-// The signals that end the service, as a descriptor; blocked for this and all later threads.
-UniqueFd take_over_signals(bool foreground) {
+// The signals that the service acts on, as a descriptor; blocked for this and all later threads.
+UniqueFd take_over_signals() {
   struct sigaction ignore {};
   ignore.sa_handler = SIG_IGN;
   ::sigaction(SIGPIPE, &ignore, nullptr);
@@ -109,13 +111,15 @@ UniqueFd take_over_signals(bool foreground) {
   sigemptyset(&ending);
   sigaddset(&ending, SIGTERM);
   sigaddset(&ending, SIGINT);
-  if (foreground) {
-    sigaddset(&ending, SIGHUP);  // its terminal has gone
-  } else {
-    ::sigaction(SIGHUP, &ignore, nullptr);
-  }
+  sigaddset(&ending, SIGHUP);
   ::pthread_sigmask(SIG_BLOCK, &ending, nullptr);
   return UniqueFd(::signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK));
+}
+
+std::vector<std::string> member_paths(const VolumeInfo& info) {
+  std::vector<std::string> paths{info.primary_path};
+  for (const SpareInfo& spare : info.spares) paths.push_back(spare.path);
+  return paths;
 }
 
 void limit_thread_stacks() {
@@ -162,7 +166,14 @@ class Service {
   // Where the volume is mounted now, as far as this mount namespace sees: empty when it is not.
   [[nodiscard]] std::vector<fuse::MountEntry> our_mounts() const;
   void handle_signals();
+  // SIGHUP asks a service to look around again; a program on a terminal is told by it that the terminal has gone.
+  [[nodiscard]] bool is_reload(const signalfd_siginfo& signal) const;
+  void reload();
+  // disk: where it is, empty while that is not known.
+  void tell_udev(const VolumeInfo& info, const std::string& disk);
+  void withdraw_from_udev();
   [[nodiscard]] bool connection_ended() const;
+  [[nodiscard]] std::string disk_path() const;
   // Errors: interrupted, when a signal has come that ends the service before it began.
   Result<void> go_on();
 
@@ -179,6 +190,7 @@ class Service {
   std::optional<VolumeTarget> target_;
   std::unique_ptr<ControlServer> server_;
   bool mounted_ = false;
+  std::string uuid_told_;  // to udev; empty: nothing is
   // What start_transport() made may be looked at by the control server's threads, until target_ is detached.
   std::atomic<bool> serving_ = false;
 };
@@ -190,7 +202,7 @@ Result<void> Service::start() {
 #endif
   limit_thread_stacks();
   hardening_ = fuse::harden_process(wishes);
-  signals_ = take_over_signals(spec_.foreground);
+  signals_ = take_over_signals();
   open_log(spec_.foreground ? LogPlace::terminal : LogPlace::syslog);
 
   AssembleOptions how;
@@ -198,9 +210,16 @@ Result<void> Service::start() {
   how.degraded = spec_.settings.degraded;
   how.on_loss = spec_.settings.on_loss;
   how.on_event = [this](const Event& event) { log_event(event); };
+  how.before_devices = [this](const VolumeInfo& info) {
+    tell_udev(info, "");
+    wait_for_udev(block_devices(member_paths(info)), kUdevPatience);
+  };
   how.views = world_.views;
   auto assembled = assemble(spec_.map_path, how);
-  if (!assembled) return fail(assembled.error());
+  if (!assembled) {
+    withdraw_from_udev();
+    return fail(assembled.error());
+  }
   assembled_ = std::move(*assembled);
 
   auto started = go_on();
@@ -217,6 +236,7 @@ Result<void> Service::start() {
   if (!transport_->info().no_uring.empty()) {
     log_warning(fmt::format("io_uring is not used, {}, transfers are slower", transport_->info().no_uring));
   }
+  tell_udev(assembled_.volume->info(), disk_path());
   record(kMountEvent, fmt::format("at {}", channel_.mount_point));
   log_info(fmt::format("{} serves {} ({}, {})", spec_.map_path, channel_.mount_point, assembled_.volume->info().uuid,
                        transport_->info().describe()));
@@ -224,9 +244,12 @@ Result<void> Service::start() {
 }
 
 Result<void> Service::go_on() {
-  pollfd signals{signals_.get(), POLLIN, 0};
-  if (::poll(&signals, 1, 0) <= 0) return {};
-  return fail(Errc::interrupted, fmt::format("interrupted, {}, mount it again", spec_.map_path));
+  signalfd_siginfo signal{};
+  while (::read(signals_.get(), &signal, sizeof signal) == static_cast<ssize_t>(sizeof signal)) {
+    if (is_reload(signal)) continue;
+    return fail(Errc::interrupted, fmt::format("interrupted, {}, mount it again", spec_.map_path));
+  }
+  return {};
 }
 
 Result<void> Service::start_transport() {
@@ -292,6 +315,8 @@ void Service::undo_start() {
   channel_.descriptor.reset();
   if (mounted_) std::ignore = fuse::unmount_fuse(channel_.mount_point);
   if (assembled_.volume) std::ignore = assembled_.volume->close();
+  assembled_.volume.reset();
+  withdraw_from_udev();
 }
 
 void Service::describe_status(StatusReport& report) const {
@@ -362,11 +387,43 @@ Result<void> Service::try_unmount() {
 void Service::handle_signals() {
   signalfd_siginfo signal{};
   while (::read(signals_.get(), &signal, sizeof signal) == static_cast<ssize_t>(sizeof signal)) {
+    if (is_reload(signal)) {
+      reload();
+      continue;
+    }
     const auto unmounted = try_unmount();
     if (unmounted) continue;
     log_error(fmt::format("signal {}: not unmounted: {}", signal.ssi_signo, describe(unmounted.error())));
     notify_service_manager(world_.notify_socket, "STATUS=" + one_line(describe(unmounted.error())));
   }
+}
+
+bool Service::is_reload(const signalfd_siginfo& signal) const {
+  return signal.ssi_signo == SIGHUP && (!spec_.foreground || !world_.notify_socket.empty());
+}
+
+void Service::reload() {
+  notify_service_manager(world_.notify_socket, reloading_message());
+  log_info(fmt::format("reload: {} is served on, its options are fixed until it is unmounted", channel_.mount_point));
+  tell_udev(assembled_.volume->info(), disk_path());
+  notify_service_manager(world_.notify_socket, "READY=1");
+}
+
+std::string Service::disk_path() const {
+  return channel_.mount_point + (channel_.root == fuse::RootKind::directory ? "/disk" : "");
+}
+
+void Service::tell_udev(const VolumeInfo& info, const std::string& disk) {
+  if (!world_.place.shared) return;  // users' volumes are none of udev's business
+  auto told = prepare_runtime_directory(world_.place);
+  uuid_told_ = info.uuid;
+  const UdevNotice notice{info.uuid, info.label, disk, block_devices(member_paths(info))};
+  if (told) told = post_udev_notice(world_.place.directory, notice, world_.views);
+  if (!told) log_warning(describe(told.error()));
+}
+
+void Service::withdraw_from_udev() {
+  if (!uuid_told_.empty()) withdraw_udev_notice(world_.place.directory, uuid_told_, world_.views);
 }
 
 bool Service::connection_ended() const {
@@ -382,12 +439,13 @@ void Service::run() {
     ended = true;
     requests_.wake();
   });
+  Watchdog watchdog(world_.notify_socket, world_.watchdog);
   pollfd entries[2] = {{signals_.get(), POLLIN, 0}, {requests_.descriptor(), POLLIN, 0}};
   // Who waits for a device does not see the connection end. It is looked at now and then, and not polled with the rest:
   // every request wakes whoever polls it, for whatever event.
   const bool watch = spec_.settings.on_loss == OnLoss::wait;
   while (!ended) {
-    const int ready = ::poll(entries, 2, requests_.any() ? kUnmountPatienceMs : watch ? kConnectionCheckMs : -1);
+    const int ready = watchdog.poll(entries, requests_.any() ? kUnmountPatienceMs : watch ? kConnectionCheckMs : -1);
     requests_.clear_wake();
     handle_signals();
     if (watch && connection_ended()) assembled_.volume->interrupt_waits();
@@ -429,6 +487,7 @@ Result<void> Service::finish() {
     log_error(describe(closed.error()));
   }
   assembled_.volume.reset();
+  withdraw_from_udev();
   if (spec_.remove_mount_point) ::rmdir(spec_.mount_point.c_str());
   requests_.answer_for_good(closed ? Result<Outcome>(Outcome::done) : Result<Outcome>(fail(closed.error())));
   server_->stop();

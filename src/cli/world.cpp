@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "cli/service_manager.hpp"
+
 namespace remapfs::cli {
 namespace {
 
@@ -25,6 +27,7 @@ World World::of_process() {
           .uid = uid,
           .xdg_runtime_dir = xdg_runtime_dir,
           .notify_socket = environment("NOTIFY_SOCKET"),
+          .watchdog = watchdog_interval(environment("WATCHDOG_USEC"), environment("WATCHDOG_PID"), ::getpid()),
           .place = runtime_place(uid, xdg_runtime_dir),
           .views = {}};
 }
