@@ -9,7 +9,7 @@ if [ "${REMAPFS_TEST_MOUNTS:-}" != private ]; then
 fi
 udevd=/lib/systemd/systemd-udevd
 [ -x "$udevd" ] || fail "$udevd is not here: run tools/install-dependencies --test"
-need udevadm sfdisk
+need udevadm addpart
 program=$3
 remapfs() { timeout 60 "$program" "$@"; }
 
@@ -61,11 +61,11 @@ spare=$(losetup --find --show "$work/spare.img")
 settle
 
 # property DEVICE NAME: what udev's database has of it.
-property() { udevadm info --query=property --name="$1" | sed -n "s/^$2=//p"; }
+property() { udevadm info --query=property --path="/sys/class/block/${1##*/}" | sed -n "s/^$2=//p"; }
 expect() { # DEVICE NAME VALUE
   local found
   found=$(property "$1" "$2")
-  [ "$found" = "$3" ] || fail "$step: $1 has $2=$found, not $3: $(udevadm info --query=property --name="$1")"
+  [ "$found" = "$3" ] || fail "$step: $1 has $2=$found, not $3: $(udevadm info --query=property --path="/sys/class/block/${1##*/}")"
 }
 points_to() { # LINK DEVICE
   [ "$(readlink -f "$1")" = "$2" ] || fail "$step: $1 is $(readlink -f "$1"), not $2"
@@ -147,16 +147,21 @@ primary=
 settle
 rm "$work/primary.img"
 truncate -s 64M "$work/primary.img"
-echo 'start=2048, type=83' | sfdisk -q --label dos "$work/primary.img"
 primary=$(losetup --find --show --partscan "$work/primary.img")
+remapfs create "$work/old.map" --primary "$primary" --spare "$spare" --force > /dev/null
+settle
+# A kernel may know no partition tables. Such a one forgets the partition when udevd asks it to read the table again,
+# which it does whenever somebody who wrote to the disk closes it.
+addpart "$primary" 1 2048 100000
 settle
 part=${primary}p1
 IFS=: read -r major minor < "/sys/class/block/${part##*/}/dev"
 mknod "$part" b "$major" "$minor"
 mkfs.ext4 -q -L rawpart "$part"
-udevadm trigger --action=change --settle "$primary" "$part"
+settle
+echo change > "/sys/class/block/${part##*/}/uevent"
+settle
 expect "$part" ID_FS_TYPE ext4
-remapfs create "$work/old.map" --primary "$primary" --spare "$spare" --force > /dev/null
 remapfs attach "$work/old.map" > /dev/null
 settle
 raw_is_hidden
@@ -165,6 +170,9 @@ expect "$part" SYSTEMD_READY 0
 expect "$part" ID_FS_TYPE ''
 remapfs detach "$work/old.map"
 settle
-expect "$part" REMAPFS_MEMBER ''
-expect "$part" ID_FS_TYPE ext4
+if [ -e "/sys/class/block/${part##*/}" ]; then
+  expect "$part" REMAPFS_MEMBER ''
+  expect "$part" ID_FS_TYPE ext4
+fi
+if grep -q remapfs "$work/udevd.log"; then fail "udevd complains: $(grep remapfs "$work/udevd.log")"; fi
 echo "raw devices hidden and shown again, links made and removed"
