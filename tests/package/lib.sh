@@ -27,11 +27,14 @@ only() {
   echo "${found[0]}"
 }
 
-# The compiler's results are kept between runs and shared between the builds; REMAPFS_TEST_SOAK=1 compiles everything.
-use_ccache() {
-  if [ "$soak" = 1 ] || [ ! -d /usr/lib/ccache ]; then return; fi
-  CCACHE_DIR=$(ccache --get-config cache_dir)
-  export CCACHE_DIR CCACHE_BASEDIR=/ CCACHE_NOHASHDIR=1 PATH=/usr/lib/ccache:$PATH
+# build_packages deb|rpm DIR: into DIR. What the compiler made is kept between runs, and shared between the kinds of
+# package and the places where they are built; REMAPFS_TEST_SOAK=1 compiles everything each time.
+build_packages() {
+  local cached=()
+  if [ "$soak" != 1 ] && [ -d /usr/lib/ccache ]; then
+    cached=(PATH="/usr/lib/ccache:$PATH" CCACHE_DIR="$(ccache --get-config cache_dir)" CCACHE_BASEDIR="$2/work" CCACHE_NOHASHDIR=1)
+  fi
+  env "${cached[@]}" "$source_dir/packaging/build" "$1" --output "$2"
 }
 
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")

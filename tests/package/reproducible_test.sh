@@ -6,13 +6,12 @@
 . "$(dirname "$0")/lib.sh"
 again=$(mktemp -d /var/tmp/remapfs-again.XXXXXX)
 trap 'rm -rf "$again"' EXIT
-use_ccache
 
+export TZ=Pacific/Kiritimati LC_ALL=C LANG=de_DE.UTF-8 DEB_BUILD_OPTIONS=parallel=1 RPM_BUILD_NCPUS=1
 for kind in deb rpm; do
   (
     umask 077
-    env TZ=Pacific/Kiritimati LC_ALL=C LANG=de_DE.UTF-8 HOME="$again" DEB_BUILD_OPTIONS=parallel=1 RPM_BUILD_NCPUS=1 \
-      "$source_dir/packaging/build" "$kind" --output "$again/another/place/$kind"
+    build_packages "$kind" "$again/another/place/$kind"
   ) > "$again/log" 2>&1 || { tail -n 40 "$again/log" >&2 && fail "packaging/build $kind"; }
   same=0
   for file in "$packages/$kind"/*; do
