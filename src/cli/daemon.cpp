@@ -23,6 +23,7 @@
 #include "cli/output.hpp"
 #include "cli/service_manager.hpp"
 #include "cli/udev_notice.hpp"
+#include "cli/watchdog.hpp"
 #include "control/server.hpp"
 #include "control/volume_target.hpp"
 #include "core/unique_fd.hpp"
@@ -43,7 +44,6 @@ constexpr const char* kUnmountEvent = "unmount";
 // A connection whose last mount is gone ends at once, unless it is in use where we cannot see it.
 constexpr int kUnmountPatienceMs = 5000;
 constexpr int kConnectionCheckMs = 1000;
-constexpr auto kUdevPatience = std::chrono::milliseconds(2000);
 // All stacks are resident under mlockall; the default of 8 MiB each would be most of the daemon.
 constexpr std::size_t kThreadStackBytes = std::size_t{1} << 20U;
 
@@ -116,12 +116,6 @@ UniqueFd take_over_signals() {
   return UniqueFd(::signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK));
 }
 
-std::vector<std::string> member_paths(const VolumeInfo& info) {
-  std::vector<std::string> paths{info.primary_path};
-  for (const SpareInfo& spare : info.spares) paths.push_back(spare.path);
-  return paths;
-}
-
 void limit_thread_stacks() {
   pthread_attr_t attributes;
   if (::pthread_attr_init(&attributes) != 0) return;
@@ -169,16 +163,14 @@ class Service {
   // SIGHUP asks a service to look around again; a program on a terminal is told by it that the terminal has gone.
   [[nodiscard]] bool is_reload(const signalfd_siginfo& signal) const;
   void reload();
-  // disk: where it is, empty while that is not known.
-  void tell_udev(const VolumeInfo& info, const std::string& disk);
-  void withdraw_from_udev();
+  void tell_udev();
   [[nodiscard]] bool connection_ended() const;
-  [[nodiscard]] std::string disk_path() const;
   // Errors: interrupted, when a signal has come that ends the service before it began.
   Result<void> go_on();
 
   const ServiceSpec& spec_;
   const World& world_;
+  UdevPost udev_{world_};
   UniqueFd signals_;
   UnmountRequests requests_;
   fuse::HardeningReport hardening_;
@@ -190,7 +182,6 @@ class Service {
   std::optional<VolumeTarget> target_;
   std::unique_ptr<ControlServer> server_;
   bool mounted_ = false;
-  std::string uuid_told_;  // to udev; empty: nothing is
   // What start_transport() made may be looked at by the control server's threads, until target_ is detached.
   std::atomic<bool> serving_ = false;
 };
@@ -211,13 +202,12 @@ Result<void> Service::start() {
   how.on_loss = spec_.settings.on_loss;
   how.on_event = [this](const Event& event) { log_event(event); };
   how.before_devices = [this](const VolumeInfo& info) {
-    tell_udev(info, "");
-    wait_for_udev(block_devices(member_paths(info)), kUdevPatience);
+    if (const auto told = udev_.before_devices(info); !told) log_warning(describe(told.error()));
   };
   how.views = world_.views;
   auto assembled = assemble(spec_.map_path, how);
   if (!assembled) {
-    withdraw_from_udev();
+    udev_.withdraw();
     return fail(assembled.error());
   }
   assembled_ = std::move(*assembled);
@@ -236,7 +226,7 @@ Result<void> Service::start() {
   if (!transport_->info().no_uring.empty()) {
     log_warning(fmt::format("io_uring is not used, {}, transfers are slower", transport_->info().no_uring));
   }
-  tell_udev(assembled_.volume->info(), disk_path());
+  tell_udev();
   record(kMountEvent, fmt::format("at {}", channel_.mount_point));
   log_info(fmt::format("{} serves {} ({}, {})", spec_.map_path, channel_.mount_point, assembled_.volume->info().uuid,
                        transport_->info().describe()));
@@ -316,7 +306,7 @@ void Service::undo_start() {
   if (mounted_) std::ignore = fuse::unmount_fuse(channel_.mount_point);
   if (assembled_.volume) std::ignore = assembled_.volume->close();
   assembled_.volume.reset();
-  withdraw_from_udev();
+  udev_.withdraw();
 }
 
 void Service::describe_status(StatusReport& report) const {
@@ -405,25 +395,13 @@ bool Service::is_reload(const signalfd_siginfo& signal) const {
 void Service::reload() {
   notify_service_manager(world_.notify_socket, reloading_message());
   log_info(fmt::format("reload: {} is served on, its options are fixed until it is unmounted", channel_.mount_point));
-  tell_udev(assembled_.volume->info(), disk_path());
+  tell_udev();
   notify_service_manager(world_.notify_socket, "READY=1");
 }
 
-std::string Service::disk_path() const {
-  return channel_.mount_point + (channel_.root == fuse::RootKind::directory ? "/disk" : "");
-}
-
-void Service::tell_udev(const VolumeInfo& info, const std::string& disk) {
-  if (!world_.place.shared) return;  // users' volumes are none of udev's business
-  auto told = prepare_runtime_directory(world_.place);
-  uuid_told_ = info.uuid;
-  const UdevNotice notice{info.uuid, info.label, disk, block_devices(member_paths(info))};
-  if (told) told = post_udev_notice(world_.place.directory, notice, world_.views);
-  if (!told) log_warning(describe(told.error()));
-}
-
-void Service::withdraw_from_udev() {
-  if (!uuid_told_.empty()) withdraw_udev_notice(world_.place.directory, uuid_told_, world_.views);
+void Service::tell_udev() {
+  const std::string disk = channel_.mount_point + (channel_.root == fuse::RootKind::directory ? "/disk" : "");
+  if (const auto told = udev_.serving(assembled_.volume->info(), disk); !told) log_warning(describe(told.error()));
 }
 
 bool Service::connection_ended() const {
@@ -487,7 +465,7 @@ Result<void> Service::finish() {
     log_error(describe(closed.error()));
   }
   assembled_.volume.reset();
-  withdraw_from_udev();
+  udev_.withdraw();
   if (spec_.remove_mount_point) ::rmdir(spec_.mount_point.c_str());
   requests_.answer_for_good(closed ? Result<Outcome>(Outcome::done) : Result<Outcome>(fail(closed.error())));
   server_->stop();

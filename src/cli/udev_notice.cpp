@@ -19,6 +19,8 @@
 namespace remapfs::cli {
 namespace {
 
+constexpr auto kPatience = std::chrono::milliseconds(2000);
+
 Result<void> cannot_write(const std::string& path) {
   const int error = errno;
   return fail(Errc::device_other,
@@ -51,6 +53,12 @@ void ask_for_events(dev_t device, const KernelViews& views) {
   const auto known = SysfsBlockDevice::find(device, views);
   if (!known) return;
   for (const SysfsBlockDevice& partition : known->partitions()) ask_for_event(partition.number(), views);
+}
+
+std::vector<std::string> member_paths(const VolumeInfo& info) {
+  std::vector<std::string> paths{info.primary_path};
+  for (const SpareInfo& spare : info.spares) paths.push_back(spare.path);
+  return paths;
 }
 
 std::string devices_directory(const std::string& directory) { return directory + "/devices"; }
@@ -138,6 +146,25 @@ void withdraw_udev_notice(const std::string& directory, const std::string& uuid,
   }
   ::unlink(fmt::format("{}/{}.volume", directory, uuid).c_str());
   ::rmdir(devices_directory(directory).c_str());
+}
+
+Result<void> UdevPost::before_devices(const VolumeInfo& info) {
+  auto posted = serving(info, "");
+  if (posted && world_.place.shared) wait_for_udev(block_devices(member_paths(info)), kPatience);
+  return posted;
+}
+
+Result<void> UdevPost::serving(const VolumeInfo& info, const std::string& disk) {
+  if (!world_.place.shared) return {};
+  if (auto prepared = prepare_runtime_directory(world_.place); !prepared) return prepared;
+  uuid_ = info.uuid;
+  return post_udev_notice(world_.place.directory, {info.uuid, info.label, disk, block_devices(member_paths(info))},
+                          world_.views);
+}
+
+void UdevPost::withdraw() {
+  if (!uuid_.empty()) withdraw_udev_notice(world_.place.directory, uuid_, world_.views);
+  uuid_.clear();
 }
 
 }  // namespace remapfs::cli

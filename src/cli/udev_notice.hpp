@@ -8,8 +8,10 @@
 #include <string_view>
 #include <vector>
 
+#include "cli/world.hpp"
 #include "io/sysfs.hpp"
 #include "remapfs/error.hpp"
+#include "remapfs/map_store.hpp"
 
 namespace remapfs::cli {
 
@@ -41,5 +43,22 @@ void wait_for_udev(const std::vector<dev_t>& members, std::chrono::milliseconds 
 
 // Takes all of it away and asks for events, also of what a daemon that died has left. Nothing to take away is no error.
 void withdraw_udev_notice(const std::string& directory, const std::string& uuid, const KernelViews& views);
+
+// The notice of the volume that a daemon serves. Users' volumes are none of udev's business: for them it does nothing.
+class UdevPost {
+ public:
+  explicit UdevPost(const World& world) : world_(world) {}
+
+  // Before a device of the volume is opened: posts, and waits a moment until udevd knows.
+  Result<void> before_devices(const VolumeInfo& info);
+  // Once it is known where the disk is; again at any time.
+  Result<void> serving(const VolumeInfo& info, const std::string& disk);
+  // When no device is open any more. Nothing, when nothing was posted here.
+  void withdraw();
+
+ private:
+  const World& world_;
+  std::string uuid_;  // empty: nothing is posted
+};
 
 }  // namespace remapfs::cli

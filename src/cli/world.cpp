@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <iostream>
 
-#include "cli/service_manager.hpp"
+#include "cli/watchdog.hpp"
 
 namespace remapfs::cli {
 namespace {
