@@ -40,7 +40,7 @@ done
 # The system calls that it may not make are none that serving a volume makes.
 if command -v strace > /dev/null; then
   work=$(mktemp -d)
-  trap 'umount "$work/mnt" 2> /dev/null; rm -rf "$units" "$work"' EXIT
+  trap 'umount "$work/mnt" 2> /dev/null || true; rm -rf "$units" "$work"' EXIT
   mkdir "$work/mnt"
   truncate -s 16M "$work/primary"
   "$3" create "$work/map" --primary "$work/primary" --spare "$work/spare" --spare-size 4M > /dev/null
