@@ -16,7 +16,7 @@ done
 for kind in deb rpm; do
   for program in remapfs faulty-disk; do
     file=$work/$kind/usr/bin/$program
-    said=$(hardening-check --nocfprotection --nobranchprotection "$file" 2>&1) || fail "$kind: $said"
+    said=$(hardening-check --nocfprotection "$file" 2>&1) || fail "$kind: $said"
     header=$(readelf -hldW "$file")
     grep -q 'Type: *DYN' <<< "$header" || fail "$kind $program: no position independent executable"
     grep -q GNU_RELRO <<< "$header" || fail "$kind $program: no RELRO"
