@@ -32,7 +32,8 @@ only() {
 build_packages() {
   local cached=()
   if [ "$soak" != 1 ] && [ -d /usr/lib/ccache ]; then
-    cached=(PATH="/usr/lib/ccache:$PATH" CCACHE_DIR="$(ccache --get-config cache_dir)" CCACHE_BASEDIR="$2/work" CCACHE_NOHASHDIR=1)
+    cached=(PATH="/usr/lib/ccache:$PATH" CCACHE_DIR="$(ccache --get-config cache_dir)" CCACHE_BASEDIR="$2/work" CCACHE_NOHASHDIR=1
+      CCACHE_SLOPPINESS=locale)
   fi
   env "${cached[@]}" "$source_dir/packaging/build" "$1" --output "$2"
 }
