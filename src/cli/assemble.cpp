@@ -72,6 +72,7 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
     }
   }
 
+  if (options.before_devices) options.before_devices(info);
   auto primary = open_member(info.primary_path, "primary", options);
   if (!primary) return fail(primary.error());
   if (auto same = check_primary(info, **primary, options.views); !same) return fail(same.error());

@@ -17,6 +17,8 @@ struct AssembleOptions {
   bool degraded = false;  // a spare may be missing; only together with read_only
   OnLoss on_loss = OnLoss::fail;
   std::function<void(const Event&)> on_event;
+  // The map is ours, and no device is open yet: what others have to know before they are.
+  std::function<void(const VolumeInfo&)> before_devices;
   KernelViews views;
 };
 

@@ -22,6 +22,8 @@
 #include "cli/log.hpp"
 #include "cli/output.hpp"
 #include "cli/service_manager.hpp"
+#include "cli/udev_notice.hpp"
+#include "cli/watchdog.hpp"
 #include "control/server.hpp"
 #include "control/volume_target.hpp"
 #include "core/unique_fd.hpp"
@@ -100,8 +102,8 @@ class UnmountRequests {
   std::optional<Result<Outcome>> final_answer_ GUARDED_BY(mutex_);
 };
 
-// The signals that end the service, as a descriptor; blocked for this and all later threads.
-UniqueFd take_over_signals(bool foreground) {
+// The signals that the service acts on, as a descriptor; blocked for this and all later threads.
+UniqueFd take_over_signals() {
   struct sigaction ignore {};
   ignore.sa_handler = SIG_IGN;
   ::sigaction(SIGPIPE, &ignore, nullptr);
@@ -109,11 +111,7 @@ UniqueFd take_over_signals(bool foreground) {
   sigemptyset(&ending);
   sigaddset(&ending, SIGTERM);
   sigaddset(&ending, SIGINT);
-  if (foreground) {
-    sigaddset(&ending, SIGHUP);  // its terminal has gone
-  } else {
-    ::sigaction(SIGHUP, &ignore, nullptr);
-  }
+  sigaddset(&ending, SIGHUP);
   ::pthread_sigmask(SIG_BLOCK, &ending, nullptr);
   return UniqueFd(::signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK));
 }
@@ -162,12 +160,17 @@ class Service {
   // Where the volume is mounted now, as far as this mount namespace sees: empty when it is not.
   [[nodiscard]] std::vector<fuse::MountEntry> our_mounts() const;
   void handle_signals();
+  // SIGHUP asks a service to look around again; a program on a terminal is told by it that the terminal has gone.
+  [[nodiscard]] bool is_reload(const signalfd_siginfo& signal) const;
+  void reload();
+  void tell_udev();
   [[nodiscard]] bool connection_ended() const;
   // Errors: interrupted, when a signal has come that ends the service before it began.
   Result<void> go_on();
 
   const ServiceSpec& spec_;
   const World& world_;
+  UdevPost udev_{world_};
   UniqueFd signals_;
   UnmountRequests requests_;
   fuse::HardeningReport hardening_;
@@ -190,7 +193,7 @@ Result<void> Service::start() {
 #endif
   limit_thread_stacks();
   hardening_ = fuse::harden_process(wishes);
-  signals_ = take_over_signals(spec_.foreground);
+  signals_ = take_over_signals();
   open_log(spec_.foreground ? LogPlace::terminal : LogPlace::syslog);
 
   AssembleOptions how;
@@ -198,9 +201,15 @@ Result<void> Service::start() {
   how.degraded = spec_.settings.degraded;
   how.on_loss = spec_.settings.on_loss;
   how.on_event = [this](const Event& event) { log_event(event); };
+  how.before_devices = [this](const VolumeInfo& info) {
+    if (const auto told = udev_.before_devices(info); !told) log_warning(describe(told.error()));
+  };
   how.views = world_.views;
   auto assembled = assemble(spec_.map_path, how);
-  if (!assembled) return fail(assembled.error());
+  if (!assembled) {
+    udev_.withdraw();
+    return fail(assembled.error());
+  }
   assembled_ = std::move(*assembled);
 
   auto started = go_on();
@@ -217,6 +226,7 @@ Result<void> Service::start() {
   if (!transport_->info().no_uring.empty()) {
     log_warning(fmt::format("io_uring is not used, {}, transfers are slower", transport_->info().no_uring));
   }
+  tell_udev();
   record(kMountEvent, fmt::format("at {}", channel_.mount_point));
   log_info(fmt::format("{} serves {} ({}, {})", spec_.map_path, channel_.mount_point, assembled_.volume->info().uuid,
                        transport_->info().describe()));
@@ -224,9 +234,12 @@ Result<void> Service::start() {
 }
 
 Result<void> Service::go_on() {
-  pollfd signals{signals_.get(), POLLIN, 0};
-  if (::poll(&signals, 1, 0) <= 0) return {};
-  return fail(Errc::interrupted, fmt::format("interrupted, {}, mount it again", spec_.map_path));
+  signalfd_siginfo signal{};
+  while (::read(signals_.get(), &signal, sizeof signal) == static_cast<ssize_t>(sizeof signal)) {
+    if (is_reload(signal)) continue;
+    return fail(Errc::interrupted, fmt::format("interrupted, {}, mount it again", spec_.map_path));
+  }
+  return {};
 }
 
 Result<void> Service::start_transport() {
@@ -292,6 +305,8 @@ void Service::undo_start() {
   channel_.descriptor.reset();
   if (mounted_) std::ignore = fuse::unmount_fuse(channel_.mount_point);
   if (assembled_.volume) std::ignore = assembled_.volume->close();
+  assembled_.volume.reset();
+  udev_.withdraw();
 }
 
 void Service::describe_status(StatusReport& report) const {
@@ -362,11 +377,31 @@ Result<void> Service::try_unmount() {
 void Service::handle_signals() {
   signalfd_siginfo signal{};
   while (::read(signals_.get(), &signal, sizeof signal) == static_cast<ssize_t>(sizeof signal)) {
+    if (is_reload(signal)) {
+      reload();
+      continue;
+    }
     const auto unmounted = try_unmount();
     if (unmounted) continue;
     log_error(fmt::format("signal {}: not unmounted: {}", signal.ssi_signo, describe(unmounted.error())));
     notify_service_manager(world_.notify_socket, "STATUS=" + one_line(describe(unmounted.error())));
   }
+}
+
+bool Service::is_reload(const signalfd_siginfo& signal) const {
+  return signal.ssi_signo == SIGHUP && (!spec_.foreground || !world_.notify_socket.empty());
+}
+
+void Service::reload() {
+  notify_service_manager(world_.notify_socket, reloading_message());
+  log_info(fmt::format("reload: {} is served on, its options are fixed until it is unmounted", channel_.mount_point));
+  tell_udev();
+  notify_service_manager(world_.notify_socket, "READY=1");
+}
+
+void Service::tell_udev() {
+  const std::string disk = channel_.mount_point + (channel_.root == fuse::RootKind::directory ? "/disk" : "");
+  if (const auto told = udev_.serving(assembled_.volume->info(), disk); !told) log_warning(describe(told.error()));
 }
 
 bool Service::connection_ended() const {
@@ -382,12 +417,13 @@ void Service::run() {
     ended = true;
     requests_.wake();
   });
+  Watchdog watchdog(world_.notify_socket, world_.watchdog);
   pollfd entries[2] = {{signals_.get(), POLLIN, 0}, {requests_.descriptor(), POLLIN, 0}};
   // Who waits for a device does not see the connection end. It is looked at now and then, and not polled with the rest:
   // every request wakes whoever polls it, for whatever event.
   const bool watch = spec_.settings.on_loss == OnLoss::wait;
   while (!ended) {
-    const int ready = ::poll(entries, 2, requests_.any() ? kUnmountPatienceMs : watch ? kConnectionCheckMs : -1);
+    const int ready = watchdog.poll(entries, requests_.any() ? kUnmountPatienceMs : watch ? kConnectionCheckMs : -1);
     requests_.clear_wake();
     handle_signals();
     if (watch && connection_ended()) assembled_.volume->interrupt_waits();
@@ -429,6 +465,7 @@ Result<void> Service::finish() {
     log_error(describe(closed.error()));
   }
   assembled_.volume.reset();
+  udev_.withdraw();
   if (spec_.remove_mount_point) ::rmdir(spec_.mount_point.c_str());
   requests_.answer_for_good(closed ? Result<Outcome>(Outcome::done) : Result<Outcome>(fail(closed.error())));
   server_->stop();

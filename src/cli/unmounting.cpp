@@ -17,6 +17,7 @@
 
 #include "cli/loop_device.hpp"
 #include "cli/map_view.hpp"
+#include "cli/udev_notice.hpp"
 #include "core/unique_fd.hpp"
 #include "fuse/mount_point.hpp"
 #include "store/map_lock.hpp"
@@ -172,6 +173,7 @@ Result<Outcome> unmount(const Target& target, bool force, const World& world) {
   remove_default_mount_point(mount_point, world);
   if (const auto info = read_map_info(target.map_path)) {
     ControlClient::remove_stale_socket(socket_path(world.place, info->uuid));
+    withdraw_udev_notice(world.place.directory, info->uuid, world.views);
   }
   return Outcome::done;
 }

@@ -6,6 +6,8 @@
 #include <cstdlib>
 #include <iostream>
 
+#include "cli/watchdog.hpp"
+
 namespace remapfs::cli {
 namespace {
 
@@ -26,6 +28,7 @@ World World::of_process() {
           .uid = uid,
           .xdg_runtime_dir = xdg_runtime_dir,
           .notify_socket = environment("NOTIFY_SOCKET"),
+          .watchdog = watchdog_interval(environment("WATCHDOG_USEC"), environment("WATCHDOG_PID"), ::getpid()),
           .place = runtime_place(uid, xdg_runtime_dir),
           .views = {}};
 }

@@ -3,6 +3,7 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <iosfwd>
 #include <string>
 
@@ -18,9 +19,10 @@ struct World {
   bool out_is_terminal = false;  // a screen that can be drawn again
   bool err_is_terminal = false;
   uid_t uid = 0;
-  std::string xdg_runtime_dir;  // empty: unset
-  std::string notify_socket;    // of the service manager; empty: none
-  RuntimePlace place;           // where control sockets and default mount points of this user are
+  std::string xdg_runtime_dir;           // empty: unset
+  std::string notify_socket;             // of the service manager; empty: none
+  std::chrono::microseconds watchdog{};  // how long it waits for a sign of life; zero: it does not
+  RuntimePlace place;                    // where control sockets and default mount points of this user are
   KernelViews views;
 
   static World of_process();

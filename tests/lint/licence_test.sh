@@ -6,6 +6,6 @@ cd "$1"
 bad=0
 while IFS= read -r file; do
   head -n 3 "$file" | grep -q 'SPDX-License-Identifier: Apache-2.0' || { echo "$file: no SPDX line" && bad=1; }
-done < <(find include src tests tools bench .ci \( -name '*.hpp' -o -name '*.cpp' -o -name '*.in' -o -name '*.sh' \
+done < <(find include src tests tools bench packaging .ci \( -name '*.hpp' -o -name '*.cpp' -o -name '*.in' -o -name '*.sh' \
   -o -name CMakeLists.txt -o \( -type f -perm -u+x \) \) | sort)
 exit $bad

@@ -155,7 +155,7 @@ int run(int argc, char** argv) {
       ->add_option("MOUNTPOINT", mount_request.mount_point,
                    "Directory (shows one file, disk) or file (becomes the disk)")
       ->required();
-  mount->add_option("--faults", mount_request.rule_file, "File of rules, one a line");
+  mount->add_option("--faults", mount_request.rule_file, "File of rules, one a line")->type_name("FILE");
   mount->add_option("--sector-size", mount_request.sector_size, "Physical sector: what fails as a whole")
       ->check(CLI::IsMember({512, 4096}));
   mount->add_flag("-f,--foreground", mount_request.foreground, "Stay in the foreground");
@@ -186,7 +186,7 @@ int run(int argc, char** argv) {
   std::string gone_error = "ENODEV";
   CLI::App* gone = add_verb("gone", "Take the disk away, or give it back");
   gone->add_option("STATE", state, "on or off")->required()->check(CLI::IsMember({"on", "off"}));
-  gone->add_option("--error", gone_error, "What every access answers (default ENODEV)");
+  gone->add_option("--error", gone_error, "What every access answers (default ENODEV)")->type_name("NAME");
   gone->callback([&] { code = run_gone(target, state, gone_error); });
   add_verb("unmount", "Unmount and wait until the process has ended")->callback([&] { code = run_unmount(target); });
 

@@ -24,6 +24,7 @@ struct TestWorld {
               .uid = ::geteuid(),
               .xdg_runtime_dir = dir / "run",
               .notify_socket = {},
+              .watchdog = {},
               .place = {dir / "run", false},
               .views = {.sys = dir / "sys", .proc = dir / "proc", .dev = "/dev"}};
 

@@ -1,0 +1,156 @@
+#compdef remapfs
+# SPDX-License-Identifier: Apache-2.0
+# Completion of remapfs for zsh. Written by tools/completions: change that.
+
+# Mounted volumes, by mount point and by map; any file may be a map.
+_remapfs_targets() {
+  local -a mounted
+  mounted=(${(f)"$(while read -r source place type rest; do
+    [[ $type != fuse.remapfs ]] || printf '%b\n%b\n' "$place" "$source"
+  done < /proc/self/mounts)"})
+  (( ! $#mounted )) || compadd -f -a mounted
+  _files
+}
+
+_remapfs() {
+  local -a verbs
+  verbs=(
+    'create:Make a volume of a primary and a spare'
+    'mount:Serve a volume as a file'
+    'unmount:Unmount a volume and wait until its map is closed'
+    'attach:Mount a volume and set up a loop device over its disk'
+    'detach:Undo attach\: take the loop device down and unmount'
+    'status:Show how a volume is'
+    'list:List the blocks that have an entry'
+    'add:Move blocks to the spare now, data kept'
+    'remove:Copy blocks back to the primary, verify, free their slots'
+    'retest:Read blocks again where their data is'
+    'mark-lost:Let blocks answer with an error until they are rewritten'
+    'clear-lost:Make lost sectors valid that can be read again'
+    'resume:Go on after a device was gone or a sync failed'
+    'events:Show the history of a volume'
+    'check:Compare everything that map and spares say; change nothing'
+    'destroy:Remove a map and free its spares, without asking'
+  )
+  if (( CURRENT == 2 )); then
+    if [[ $words[2] == -* ]]; then
+      _arguments '(-h --help)'{-h,--help}'[Print this help message and exit]' '--version[Show the version and end]'
+    else
+      _describe -t verbs verb verbs
+    fi
+    return
+  fi
+  local verb=$words[2]
+  shift words
+  (( --CURRENT ))
+  case $verb in
+    create)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '--primary[The disk or image to keep in use; its contents stay]:PATH:_files' \
+        '--spare[File or device for the blocks that go bad; overwritten]:PATH:_files' \
+        '--spare-size[Make the spare, a file of this size, fully allocated]:SIZE: ' \
+        '--block-size[Unit of remapping, 512 to 32768; default the larger of 4096 and the primary'\''s physical block]:N: ' \
+        '--label[A name for people]:TEXT: ' \
+        '--force[Overwrite a spare that carries a file system or belongs to another volume; never an existing map]' \
+        '1:MAP:_files'
+      ;;
+    mount)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '(-f --foreground)'{-f,--foreground}'[Stay in the foreground and log to the terminal]' \
+        '-o[Comma-separated\: ro, degraded (read-only, a spare may be missing), on-loss=fail|wait, allow_other, engine=auto|io_uring|blocking, workers=N, and what fstab may say]:OPTIONS:_values -s , options ro degraded on-loss=fail on-loss=wait allow_other engine=auto engine=io_uring engine=blocking workers=' \
+        '1:MAP:_files' \
+        '2:MOUNTPOINT:_files'
+      ;;
+    unmount)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '--force[Also when the daemon has died, or its users do not let go\: they get errors from then on; what was acknowledged is kept. Never under an attached loop device]' \
+        '1:TARGET:_remapfs_targets'
+      ;;
+    attach)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '--partscan[Look for partitions on the loop device]' \
+        '--read-only[Mount and attach read-only]' \
+        '1:MAP:_files' \
+        '2:MOUNTPOINT:_files'
+      ;;
+    detach)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '1:TARGET:_remapfs_targets'
+      ;;
+    status)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '(-J --json)'{-J,--json}'[As JSON]' \
+        '--watch[Again every 2 seconds; with -J one object a line]' \
+        '1:TARGET:_remapfs_targets'
+      ;;
+    list)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '(-J --json)'{-J,--json}'[As JSON\: every column unless -o chooses, bytes as integers]' \
+        '(-o --output)'{-o,--output}'[Comma-separated, of\: block,offset,state,spare_id,slot,valid_mask,written_mask,sequence,cause,error_count,created_at,updated_at]:COLUMNS:_values -s , columns block offset state spare_id slot valid_mask written_mask sequence cause error_count created_at updated_at' \
+        '--noheadings[Without the line of headings]' \
+        '--bytes[Offsets in bytes instead of rounded units]' \
+        '1:TARGET:_remapfs_targets'
+      ;;
+    add)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '1:TARGET:_remapfs_targets' \
+        '*:BLOCK: '
+      ;;
+    remove)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '1:TARGET:_remapfs_targets' \
+        '*:BLOCK: '
+      ;;
+    retest)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '1:TARGET:_remapfs_targets' \
+        '*:BLOCK: '
+      ;;
+    mark-lost)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '1:TARGET:_remapfs_targets' \
+        '*:BLOCK: '
+      ;;
+    clear-lost)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '1:TARGET:_remapfs_targets' \
+        '*:BLOCK: '
+      ;;
+    resume)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '1:TARGET:_remapfs_targets'
+      ;;
+    events)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '(-J --json)'{-J,--json}'[As JSON]' \
+        '--follow[Go on as events come; with -J one object a line]' \
+        '1:TARGET:_remapfs_targets'
+      ;;
+    check)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '1:MAP:_files'
+      ;;
+    destroy)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '1:MAP:_files'
+      ;;
+  esac
+}
+
+_remapfs "$@"
