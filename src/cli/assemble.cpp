@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <utility>
 
 #include "io/device_identity.hpp"
@@ -13,9 +12,6 @@
 
 namespace remapfs::cli {
 namespace {
-
-// A killed daemon's locks go with its last transfer in flight, which a failing disk may hold up for seconds.
-constexpr auto kLockWait = std::chrono::seconds(5);
 
 // Says which member an error is about, unless the message does.
 Error about(const Error& error, std::string_view role, const std::string& path) {
@@ -29,7 +25,7 @@ Result<std::unique_ptr<MemberDevice>> open_member(const std::string& path, std::
   if (auto unused = check_unused(path, options.views); !unused) return fail(about(unused.error(), role, path));
   DeviceOptions how;
   how.read_only = options.read_only;
-  how.lock_wait = kLockWait;
+  how.lock_wait = options.lock_wait;
   how.views = options.views;
   auto device = open_device(path, how);
   if (!device) return fail(about(device.error(), role, path));
@@ -99,6 +95,7 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
   how.read_only = options.read_only;
   how.on_loss = options.on_loss;
   how.on_event = options.on_event;
+  how.memory = options.memory;
   auto volume = Volume::open(std::move(parts), std::move(how));
   if (!volume) return fail(about(volume.error(), "volume", map_path));
   assembled.volume = std::move(*volume);

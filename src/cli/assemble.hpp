@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,6 +19,9 @@ struct AssembleOptions {
   OnLoss on_loss = OnLoss::fail;
   std::function<void(const Event&)> on_event;
   KernelViews views;
+  // How long to wait for others to let go of the devices: a killed process does so with its last transfer in flight.
+  std::chrono::milliseconds lock_wait{5000};
+  VolumeMemory* memory = nullptr;  // of VolumeOptions
 };
 
 // A volume put together from its parts, and what is worth saying about them.

@@ -28,5 +28,7 @@ void add_resume(CLI::App& program, Invocation& invocation);
 void add_events(CLI::App& program, Invocation& invocation);
 void add_check(CLI::App& program, Invocation& invocation);
 void add_destroy(CLI::App& program, Invocation& invocation);
+void add_upgrade(CLI::App& program, Invocation& invocation);
+void add_go_on(CLI::App& program, Invocation& invocation);  // not for people: see succession.hpp
 
 }  // namespace remapfs::cli

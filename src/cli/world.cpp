@@ -1,17 +1,39 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/world.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <iostream>
+#include <sstream>
+
+#include "io/proc_files.hpp"
 
 namespace remapfs::cli {
 namespace {
 
+constexpr std::uint64_t kMostStoredDescriptors = 1024;
+
 std::string environment(const char* name) {
   const char* const value = ::secure_getenv(name);
   return value != nullptr ? value : "";
+}
+
+// LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES: the first descriptor is 3.
+std::vector<StoredDescriptor> descriptors_kept_for_us() {
+  std::vector<StoredDescriptor> stored;
+  if (environment("LISTEN_PID") != std::to_string(::getpid())) return stored;
+  std::istringstream names(environment("LISTEN_FDNAMES"));
+  const auto count = parse_decimal(environment("LISTEN_FDS")).value_or(0);
+  for (std::uint64_t i = 0; i < std::min<std::uint64_t>(count, kMostStoredDescriptors); ++i) {
+    StoredDescriptor one;
+    std::getline(names, one.name, ':');
+    one.descriptor = 3 + static_cast<int>(i);
+    if (::fcntl(one.descriptor, F_SETFD, FD_CLOEXEC) == 0) stored.push_back(std::move(one));
+  }
+  return stored;
 }
 
 }  // namespace
@@ -25,6 +47,7 @@ World World::of_process() {
           .uid = uid,
           .xdg_runtime_dir = xdg_runtime_dir,
           .notify_socket = environment("NOTIFY_SOCKET"),
+          .stored_descriptors = descriptors_kept_for_us(),
           .place = runtime_place(uid, xdg_runtime_dir),
           .views = {}};
 }

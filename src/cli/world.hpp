@@ -5,11 +5,18 @@
 
 #include <iosfwd>
 #include <string>
+#include <vector>
 
 #include "control/socket_place.hpp"
 #include "io/sysfs.hpp"
 
 namespace remapfs::cli {
+
+// A descriptor that the service manager kept, under the name that an earlier process gave it (sd_listen_fds(3)).
+struct StoredDescriptor {
+  std::string name;
+  int descriptor = -1;
+};
 
 // Everything the program sees of the outside besides the files it is told about, so that a test can bring its own.
 struct World {
@@ -17,9 +24,10 @@ struct World {
   std::ostream& err;
   bool out_is_terminal = false;  // a screen that can be drawn again
   uid_t uid = 0;
-  std::string xdg_runtime_dir;  // empty: unset
-  std::string notify_socket;    // of the service manager; empty: none
-  RuntimePlace place;           // where control sockets and default mount points of this user are
+  std::string xdg_runtime_dir;                       // empty: unset
+  std::string notify_socket;                         // of the service manager; empty: none
+  std::vector<StoredDescriptor> stored_descriptors;  // that it kept for us
+  RuntimePlace place;                                // where control sockets and default mount points of this user are
   KernelViews views;
 
   static World of_process();

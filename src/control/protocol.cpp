@@ -11,7 +11,7 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr std::array<std::pair<Verb, std::string_view>, 8> kVerbs{{
+constexpr std::array<std::pair<Verb, std::string_view>, 9> kVerbs{{
     {Verb::status, "status"},
     {Verb::add, "add"},
     {Verb::remove, "remove"},
@@ -20,6 +20,7 @@ constexpr std::array<std::pair<Verb, std::string_view>, 8> kVerbs{{
     {Verb::clear_lost, "clear-lost"},
     {Verb::resume, "resume"},
     {Verb::unmount, "unmount"},
+    {Verb::upgrade, "upgrade"},
 }};
 
 constexpr std::array kOutcomes{Outcome::done, Outcome::already, Outcome::still_bad};
@@ -112,7 +113,8 @@ bool takes_blocks(Verb verb) {
     case Verb::clear_lost: return true;
     case Verb::status:
     case Verb::resume:
-    case Verb::unmount: return false;
+    case Verb::unmount:
+    case Verb::upgrade: return false;
   }
   return false;
 }
@@ -135,6 +137,7 @@ std::string encode(const Request& request) {
     }
     line["blocks"] = std::move(ranges);
   }
+  if (request.verb == Verb::upgrade) line["program"] = request.program;
   return to_line(line);
 }
 
@@ -169,6 +172,12 @@ Result<Request> decode_request(std::string_view line) {
     auto ranges = ranges_of(*parsed);
     if (!ranges) return fail(ranges.error());
     request.blocks = std::move(*ranges);
+  }
+  if (*verb == Verb::upgrade) {
+    request.program = text_member(*parsed, "program");
+    if (!request.program.starts_with('/')) {
+      return fail(Errc::invalid, "control request: the verb needs \"program\", an absolute path");
+    }
   }
   return request;
 }

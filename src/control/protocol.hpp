@@ -22,6 +22,7 @@
 //     {"block":10,"outcome":"done"}
 //     {"block":11,"outcome":"error","code":"lost","message":"..."}
 //     {"done":true,"outcome":"done","failed":1}          or {"done":true,"code":"busy","message":"..."}
+//   upgrade names a program: {"protocol":1,"verb":"upgrade","program":"/usr/bin/remapfs"}.
 //   Block ranges are half open. A connection that ends without the last line was cut off: what became of the rest of
 //   the request is unknown and may be asked again, since every verb may be repeated.
 // Compatibility: a server refuses a protocol number it does not know (too_new); members it does not know are ignored.
@@ -35,7 +36,7 @@ inline constexpr std::size_t kMaxRangesPerRequest = 4096;
 // Bound of one line of an answer.
 inline constexpr std::size_t kMaxReplyBytes = std::size_t{1} << 20U;
 
-enum class Verb : std::uint8_t { status, add, remove, retest, mark_lost, clear_lost, resume, unmount };
+enum class Verb : std::uint8_t { status, add, remove, retest, mark_lost, clear_lost, resume, unmount, upgrade };
 [[nodiscard]] std::string_view to_string(Verb verb);  // as on the command line: "mark-lost"
 [[nodiscard]] std::optional<Verb> verb_of(std::string_view name);
 // True for the verbs that work block by block.
@@ -44,6 +45,7 @@ enum class Verb : std::uint8_t { status, add, remove, retest, mark_lost, clear_l
 struct Request {
   Verb verb = Verb::status;
   std::vector<BlockRange> blocks;  // for the verbs that take blocks; none empty
+  std::string program{};           // for upgrade: its absolute path
 };
 
 // What a verb did to one block: an outcome, or why it could not.
