@@ -16,6 +16,7 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <climits>
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
@@ -37,9 +38,11 @@ using std::chrono::milliseconds;
 constexpr std::size_t kMostDescriptors = 1 + 2 * std::size_t{kMaxWorkers};
 // A process that served for this long was no failure.
 constexpr milliseconds kServedWell{1000};
-// In a row, of processes that could not start or crashed right away; and of such that somebody killed.
+// In a row, of processes that could not start or crashed right away; and of such that somebody killed, before they
+// served and at all.
 constexpr unsigned kMostFailures = 10;
-constexpr unsigned kMostKills = 200;
+constexpr unsigned kMostEarlyKills = 200;
+constexpr unsigned kMostKills = 10'000;
 constexpr milliseconds kFirstPause{20};
 constexpr milliseconds kLongestPause{5000};
 constexpr milliseconds kSuccessorPatience{120'000};
@@ -140,6 +143,7 @@ class Keeper {
   Clock::time_point start_at_;  // while nobody serves
   unsigned failures_ = 0;
   unsigned kills_ = 0;
+  unsigned early_kills_ = 0;
   Result<int> result_ = kExitDone;
 };
 
@@ -283,8 +287,9 @@ int Keeper::reap() {
 
 Keeper::Next Keeper::worker_ended() {
   const int signal = reap();
-  const bool served_well = std::exchange(serving_, false) && Clock::now() - serving_since_ >= kServedWell;
-  if (served_well) failures_ = kills_ = 0;
+  const bool served = std::exchange(serving_, false);
+  if (served) early_kills_ = 0;
+  if (served && Clock::now() - serving_since_ >= kServedWell) failures_ = kills_ = 0;
   const Handover::Stage stage = handover_->stage;
   if (stage == Handover::Stage::ended) {
     result_ = handover_->exit_code.load();
@@ -317,7 +322,9 @@ Keeper::Next Keeper::after_death(int signal) {
   handover_->last_signal = signal;
   if (!can_resend()) return give_up("the kernel cannot send its requests again (Linux 6.9 can)");
   const bool killed = signal == SIGKILL || signal == SIGTERM || signal == SIGINT;
-  if (killed && ++kills_ > kMostKills) return give_up("it is killed again and again");
+  if (killed && (++kills_ > kMostKills || ++early_kills_ > kMostEarlyKills)) {
+    return give_up("it is killed again and again");
+  }
   if (!killed && ++failures_ > kMostFailures) {
     if (handover_->stage == Handover::Stage::refused) say(LOG_ERR, "last: %s", handover_->message.data());
     return give_up("it ends again and again");
@@ -396,7 +403,8 @@ void Keeper::be_worker(UniqueFd wire, bool upgraded) {
 // Runs the program that is to follow, in this process: returns only if it cannot be run.
 void Keeper::run_successor(const char* role, int wire) {
   std::array<std::array<char, 12>, kMostDescriptors + 2> numbers;
-  std::array<char*, kMostDescriptors + 6> words{};
+  std::array<char*, kMostDescriptors + 7> words{};
+  std::array<char, PATH_MAX> map{};
   std::array<char, 8> name{"remapfs"};
   std::array<char, 8> verb{};
   std::array<char, 8> role_text{};
@@ -405,7 +413,9 @@ void Keeper::run_successor(const char* role, int wire) {
   std::size_t used = 0;
   words[used++] = name.data();
   words[used++] = verb.data();
+  std::snprintf(map.data(), map.size(), "%s", spec_.map_path.c_str());
   words[used++] = role_text.data();
+  words[used++] = map.data();
   std::size_t written = 0;
   const auto put = [&](int number) {
     std::snprintf(numbers[written].data(), numbers[written].size(), "%d", number);

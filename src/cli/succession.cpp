@@ -117,7 +117,8 @@ Result<void> check_successor(const std::string& program, const SharedHandover& h
                             program));
   }
   const auto child =
-      spawn(program, {"remapfs", kGoOnVerb, kRoleTry, std::to_string(handover.descriptor())}, {handover.descriptor()});
+      spawn(program, {"remapfs", kGoOnVerb, kRoleTry, record.spec.map_path, std::to_string(handover.descriptor())},
+            {handover.descriptor()});
   if (!child) return fail(child.error());
   const UniqueFd ended(static_cast<int>(::syscall(SYS_pidfd_open, *child, 0)));
   pollfd entry{ended.get(), POLLIN, 0};
@@ -142,7 +143,8 @@ Result<pid_t> start_keeper(const SharedHandover& handover, const MountRecord& re
   if (length > 0 && stands_on_disk({path.data(), static_cast<std::size_t>(length)}, record.mount_point, views)) {
     return fail(Errc::unsupported, "this program is stored on the volume itself");
   }
-  std::vector<std::string> words{"remapfs", kGoOnVerb, kRoleKeep, std::to_string(handover.descriptor())};
+  std::vector<std::string> words{"remapfs", kGoOnVerb, kRoleKeep, record.spec.map_path,
+                                 std::to_string(handover.descriptor())};
   std::vector<int> open{handover.descriptor()};
   for (const int descriptor : descriptors) {
     words.push_back(std::to_string(descriptor));

@@ -16,7 +16,7 @@
 
 namespace remapfs::cli {
 
-// remapfs go-on ROLE HANDOVER [WIRE] [CHANNEL WORKER...]: descriptors by number. Not for people: not in the help.
+// remapfs go-on ROLE MAP HANDOVER [WIRE] [CHANNEL WORKER...]: descriptors by number. Not for people: not in the help.
 inline constexpr const char* kGoOnVerb = "go-on";
 inline constexpr const char* kRoleTry = "try";      // ends with 0 when it could serve this mount
 inline constexpr const char* kRoleServe = "serve";  // serves it, over WIRE

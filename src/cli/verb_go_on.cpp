@@ -17,6 +17,7 @@ namespace {
 
 struct GoOnArguments {
   std::string role;
+  std::string map;  // for those who look at the list of processes
   std::vector<int> descriptors;
 };
 
@@ -66,6 +67,7 @@ void add_go_on(CLI::App& program, Invocation& invocation) {
   CLI::App* const verb = program.add_subcommand(kGoOnVerb, "Follow another process in the service of a mount");
   verb->group("");  // in no help
   verb->add_option("ROLE", arguments->role)->required()->check(CLI::IsMember({kRoleTry, kRoleServe, kRoleKeep}));
+  verb->add_option("MAP", arguments->map)->required();
   verb->add_option("DESCRIPTOR", arguments->descriptors)->required();
   verb->callback([arguments, &invocation] { invocation.exit_code = run_go_on(*arguments, invocation.world); });
 }

@@ -24,10 +24,10 @@ struct World {
   std::ostream& err;
   bool out_is_terminal = false;  // a screen that can be drawn again
   uid_t uid = 0;
-  std::string xdg_runtime_dir;                       // empty: unset
-  std::string notify_socket;                         // of the service manager; empty: none
-  std::vector<StoredDescriptor> stored_descriptors;  // that it kept for us
-  RuntimePlace place;                                // where control sockets and default mount points of this user are
+  std::string xdg_runtime_dir;                         // empty: unset
+  std::string notify_socket;                           // of the service manager; empty: none
+  std::vector<StoredDescriptor> stored_descriptors{};  // that it kept for us
+  RuntimePlace place;  // where control sockets and default mount points of this user are
   KernelViews views;
 
   static World of_process();
