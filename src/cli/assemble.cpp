@@ -22,7 +22,9 @@ Error about(const Error& error, std::string_view role, const std::string& path) 
 
 Result<std::unique_ptr<MemberDevice>> open_member(const std::string& path, std::string_view role,
                                                   const AssembleOptions& options) {
-  if (auto unused = check_unused(path, options.views); !unused) return fail(about(unused.error(), role, path));
+  if (!options.goes_on) {
+    if (auto unused = check_unused(path, options.views); !unused) return fail(about(unused.error(), role, path));
+  }
   DeviceOptions how;
   how.read_only = options.read_only;
   how.lock_wait = options.lock_wait;
@@ -57,7 +59,7 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
     if (!warning.empty()) assembled.warnings.push_back(std::move(warning));
   };
 
-  for (std::size_t i = 0; i < info.spares.size(); ++i) {
+  for (std::size_t i = 0; i < info.spares.size() && !options.goes_on; ++i) {
     const std::string& path = info.spares[i].path;
     const auto refuse = [&](const Result<void>& checked) { return !checked && !is_absent(checked.error()); };
     if (auto apart = check_no_overlap(info.primary_path, path, options.views); refuse(apart))

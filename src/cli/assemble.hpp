@@ -22,6 +22,9 @@ struct AssembleOptions {
   // How long to wait for others to let go of the devices: a killed process does so with its last transfer in flight.
   std::chrono::milliseconds lock_wait{5000};
   VolumeMemory* memory = nullptr;  // of VolumeOptions
+  // The mount exists and nobody serves it. Who else uses the devices was asked when it was made, and must not be asked
+  // now: the answer is looked for below every loop device, also below one over this very mount, and would never come.
+  bool goes_on = false;
 };
 
 // A volume put together from its parts, and what is worth saying about them.

@@ -163,6 +163,7 @@ Result<void> Service::start() {
   how.views = world_.views;
   how.lock_wait = inherited_ ? std::chrono::milliseconds(kFenceWait) : kMountLockWait;
   how.memory = &handover().volume;
+  how.goes_on = inherited_;
   auto assembled = assemble(spec_.map_path, how);
   if (!assembled) return fail(assembled.error());
   assembled_ = std::move(*assembled);

@@ -110,6 +110,7 @@ class Keeper {
   // The result is in result_ when it is over.
   Next worker_ended();
   Next after_death(int signal);
+  [[nodiscard]] bool connection_ended() const;
   Next give_up(const char* why);
   int reap();
   void start_worker(bool upgraded);
@@ -318,8 +319,14 @@ Keeper::Next Keeper::worker_ended() {
   return after_death(signal);
 }
 
+bool Keeper::connection_ended() const {
+  pollfd connection{count_ > 0 ? descriptors_[0] : -1, 0, 0};
+  return ::poll(&connection, 1, 0) == 1 && (connection.revents & POLLERR) != 0;
+}
+
 Keeper::Next Keeper::after_death(int signal) {
   handover_->last_signal = signal;
+  if (connection_ended()) return give_up("its connection was aborted");
   if (!can_resend()) return give_up("the kernel cannot send its requests again (Linux 6.9 can)");
   const bool killed = signal == SIGKILL || signal == SIGTERM || signal == SIGINT;
   if (killed && (++kills_ > kMostKills || ++early_kills_ > kMostEarlyKills)) {
