@@ -18,7 +18,8 @@ def resident_kib(pid):
 
 
 def daemon_of(lab, map_path):
-    """The process that serves a mounted volume: the one whose command line names its map."""
+    """The process that serves a mounted volume: of those whose command line names its map the child of the other."""
+    found = {}
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as file:
@@ -26,7 +27,11 @@ def daemon_of(lab, map_path):
         except OSError:
             continue  # it has ended
         if str(map_path).encode() in words and words[0].endswith(b"remapfs"):
-            return int(pid)
+            with open(f"/proc/{pid}/status", encoding="ascii") as status:
+                found[int(pid)] = int(re.search(r"^PPid:\s*(\d+)", status.read(), re.MULTILINE).group(1))
+    for pid, parent in found.items():
+        if parent in found:
+            return pid
     raise BenchError(f"no process serves {map_path}")
 
 

@@ -7,6 +7,7 @@
 
 #include "remapfs/block_device.hpp"
 #include "remapfs/thread_annotations.hpp"
+#include "remapfs/volume_memory.hpp"
 
 namespace remapfs {
 
@@ -26,15 +27,22 @@ class MemberDevice final : public BlockDevice {
   // As sync(), and answers for writes lost with the device: `failed`, once, having remembered nothing else.
   // lost: set to whether that was it.
   Result<void> flush(bool& lost) EXCLUDES(mutex_);
-  [[nodiscard]] bool sync_failed() const { return sync_failed_.load(std::memory_order_acquire); }
+  [[nodiscard]] bool sync_failed() const { return memory_->sync_failed.load(std::memory_order_acquire); }
 
   // A write was acknowledged, or is about to be.
   void note_write() {
-    if (!unsynced_writes_.load(std::memory_order_relaxed)) unsynced_writes_.store(true, std::memory_order_release);
+    auto& unsynced = memory_->unsynced_writes;
+    if (!unsynced.load(std::memory_order_relaxed)) unsynced.store(true, std::memory_order_release);
   }
   // The operator says that the device is to be trusted again. after_loss: it did not answer for a while. Only while no
   // transfer is in flight. True if a sync had failed.
   bool trust_again(bool after_loss) EXCLUDES(mutex_);
+
+  // Knows from now on what `memory` knows, and keeps what it learns there. When the process that knew it ended in the
+  // middle of a sync, its outcome is unknown: the device is synced again. Errors: that sync's, remembered.
+  // Before any transfer of a request. memory outlives this object.
+  Result<void> remember_in(DeviceMemory& memory) EXCLUDES(mutex_);
+  [[nodiscard]] DeviceMemory& memory() { return *memory_; }
 
   [[nodiscard]] const DeviceGeometry& geometry() const override { return device_->geometry(); }
   [[nodiscard]] const std::string& name() const override { return device_->name(); }
@@ -59,9 +67,8 @@ class MemberDevice final : public BlockDevice {
 
   const std::unique_ptr<BlockDevice> device_;
   Mutex mutex_;  // held over a sync and a reopen
-  std::atomic<bool> sync_failed_{false};
-  std::atomic<bool> unsynced_writes_{false};
-  bool lost_writes_ GUARDED_BY(mutex_) = false;
+  DeviceMemory own_;
+  DeviceMemory* memory_ = &own_;
 };
 
 }  // namespace remapfs

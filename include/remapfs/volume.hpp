@@ -19,6 +19,7 @@
 #include "remapfs/member_device.hpp"
 #include "remapfs/remap_table.hpp"
 #include "remapfs/units.hpp"
+#include "remapfs/volume_memory.hpp"
 
 namespace remapfs {
 
@@ -39,6 +40,8 @@ struct VolumeOptions {
   std::chrono::milliseconds request_budget{15000};
   // Called after an event became history (or could not): operator's log. Never on the untouched path.
   std::function<void(const Event&)> on_event;
+  // What the process that served the volume before knew of it; kept up to date. Outlives the volume. Null: none.
+  VolumeMemory* memory = nullptr;
 };
 
 // Health of the volume, worst first.

@@ -44,7 +44,7 @@ _remapfs() {
   local cur prev words cword
   _get_comp_words_by_ref -n =: cur prev words cword
   if [[ $cword -eq 1 ]]; then
-    if [[ $cur == */* ]]; then _remapfs_files; else _remapfs_words 'create mount unmount attach detach status list add remove retest mark-lost clear-lost resume events check destroy -h --help --version'; fi
+    if [[ $cur == */* ]]; then _remapfs_files; else _remapfs_words 'create mount unmount attach detach status list add remove retest mark-lost clear-lost import export resume events check repair recover backup destroy upgrade -h --help --version'; fi
     return
   fi
   local options='' valued=''
@@ -61,10 +61,16 @@ _remapfs() {
     retest) options='-h --help' valued='  ' ;;
     mark-lost) options='-h --help' valued='  ' ;;
     clear-lost) options='-h --help' valued='  ' ;;
+    import) options='-h --help --format --block-size --as -J --json' valued=' --format --block-size --as ' ;;
+    export) options='-h --help --format --block-size' valued=' --format --block-size ' ;;
     resume) options='-h --help' valued='  ' ;;
     events) options='-h --help -J --json --follow' valued='  ' ;;
     check) options='-h --help' valued='  ' ;;
+    repair) options='-h --help' valued='  ' ;;
+    recover) options='-h --help --primary --spare --accept-stale' valued=' --primary --spare ' ;;
+    backup) options='-h --help' valued='  ' ;;
     destroy) options='-h --help' valued='  ' ;;
+    upgrade) options='-h --help --program' valued=' --program ' ;;
     *) return ;;
   esac
   case "${words[1]} $prev" in
@@ -75,6 +81,14 @@ _remapfs() {
     'create --label') return ;;
     'mount -o') _remapfs_list 'ro degraded on-loss=fail on-loss=wait allow_other engine=auto engine=io_uring engine=blocking workers='; return ;;
     'list -o' | 'list --output') _remapfs_list 'block offset state spare_id slot valid_mask written_mask sequence cause error_count created_at updated_at'; return ;;
+    'import --format') _remapfs_words 'badblocks ddrescue csv'; return ;;
+    'import --block-size') return ;;
+    'import --as') _remapfs_words 'lost weak'; return ;;
+    'export --format') _remapfs_words 'badblocks ddrescue dmsetup csv'; return ;;
+    'export --block-size') return ;;
+    'recover --primary') return ;;
+    'recover --spare') return ;;
+    'upgrade --program') return ;;
   esac
   if [[ $cur == -* ]]; then
     _remapfs_words "$options"
@@ -99,10 +113,19 @@ _remapfs() {
     'retest 0') _remapfs_targets ;;
     'mark-lost 0') _remapfs_targets ;;
     'clear-lost 0') _remapfs_targets ;;
+    'import 0') _remapfs_targets ;;
+    'import 1') _remapfs_files ;;
+    'export 0') _remapfs_targets ;;
+    'export 1') _remapfs_files ;;
     'resume 0') _remapfs_targets ;;
     'events 0') _remapfs_targets ;;
     'check 0') _remapfs_files ;;
+    'repair 0') _remapfs_files ;;
+    'recover 0') _remapfs_files ;;
+    'backup 0') _remapfs_targets ;;
+    'backup 1') _remapfs_files ;;
     'destroy 0') _remapfs_files ;;
+    'upgrade 0') _remapfs_targets ;;
   esac
 }
 complete -F _remapfs remapfs

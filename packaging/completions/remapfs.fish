@@ -19,7 +19,7 @@ function __remapfs_at
     for word in $words[3..-1]
         if test $value = yes
             set value no
-        else if contains -- $word --block-size --label --output --primary --spare --spare-size -o
+        else if contains -- $word --as --block-size --format --label --output --primary --program --spare --spare-size -o
             set value yes
         else if not string match -q -- '-*' $word
             set place (math $place + 1)
@@ -99,6 +99,22 @@ complete -c remapfs -n __fish_use_subcommand -a clear-lost -d 'Make lost sectors
 complete -c remapfs -n '__fish_seen_subcommand_from clear-lost' -s h -l help -d 'Print this help message and exit'
 complete -c remapfs -n '__remapfs_at clear-lost 0 =' -F -a '(__remapfs_targets)'
 
+complete -c remapfs -n __fish_use_subcommand -a import -d 'Enter what other tools know of the primary\'s bad places'
+complete -c remapfs -n '__fish_seen_subcommand_from import' -s h -l help -d 'Print this help message and exit'
+complete -c remapfs -n '__fish_seen_subcommand_from import' -l format -r -f -a 'badblocks ddrescue csv' -d 'badblocks, ddrescue or csv'
+complete -c remapfs -n '__fish_seen_subcommand_from import' -l block-size -r -d 'Unit of a badblocks list, required there; of a CSV file that does not tell'
+complete -c remapfs -n '__fish_seen_subcommand_from import' -l as -r -f -a 'lost weak' -d 'What the blocks of a badblocks list become: lost (default) or weak'
+complete -c remapfs -n '__fish_seen_subcommand_from import' -s J -l json -d 'The result as JSON'
+complete -c remapfs -n '__remapfs_at import 0 =' -F -a '(__remapfs_targets)'
+complete -c remapfs -n '__remapfs_at import 1 =' -F
+
+complete -c remapfs -n __fish_use_subcommand -a export -d 'Write the map in the format of another tool'
+complete -c remapfs -n '__fish_seen_subcommand_from export' -s h -l help -d 'Print this help message and exit'
+complete -c remapfs -n '__fish_seen_subcommand_from export' -l format -r -f -a 'badblocks ddrescue dmsetup csv' -d 'badblocks, ddrescue, dmsetup or csv'
+complete -c remapfs -n '__fish_seen_subcommand_from export' -l block-size -r -d 'Unit of a badblocks list; default: the volume\'s block'
+complete -c remapfs -n '__remapfs_at export 0 =' -F -a '(__remapfs_targets)'
+complete -c remapfs -n '__remapfs_at export 1 =' -F
+
 complete -c remapfs -n __fish_use_subcommand -a resume -d 'Go on after a device was gone or a sync failed'
 complete -c remapfs -n '__fish_seen_subcommand_from resume' -s h -l help -d 'Print this help message and exit'
 complete -c remapfs -n '__remapfs_at resume 0 =' -F -a '(__remapfs_targets)'
@@ -113,6 +129,27 @@ complete -c remapfs -n __fish_use_subcommand -a check -d 'Compare everything tha
 complete -c remapfs -n '__fish_seen_subcommand_from check' -s h -l help -d 'Print this help message and exit'
 complete -c remapfs -n '__remapfs_at check 0 =' -F
 
+complete -c remapfs -n __fish_use_subcommand -a repair -d 'Mend what is damaged on map and spares, without guessing'
+complete -c remapfs -n '__fish_seen_subcommand_from repair' -s h -l help -d 'Print this help message and exit'
+complete -c remapfs -n '__remapfs_at repair 0 =' -F
+
+complete -c remapfs -n __fish_use_subcommand -a recover -d 'Rebuild a map that is lost from the spare alone'
+complete -c remapfs -n '__fish_seen_subcommand_from recover' -s h -l help -d 'Print this help message and exit'
+complete -c remapfs -n '__fish_seen_subcommand_from recover' -l primary -r -d 'The primary of the volume'
+complete -c remapfs -n '__fish_seen_subcommand_from recover' -l spare -r -d 'The spare of the volume; each one, if there are several'
+complete -c remapfs -n '__fish_seen_subcommand_from recover' -l accept-stale -d 'Go on where nothing vouches for what the spare says: blocks may be read with old or wrong contents'
+complete -c remapfs -n '__remapfs_at recover 0 =' -F
+
+complete -c remapfs -n __fish_use_subcommand -a backup -d 'Copy the map, mounted or not, to a file of its own'
+complete -c remapfs -n '__fish_seen_subcommand_from backup' -s h -l help -d 'Print this help message and exit'
+complete -c remapfs -n '__remapfs_at backup 0 =' -F -a '(__remapfs_targets)'
+complete -c remapfs -n '__remapfs_at backup 1 =' -F
+
 complete -c remapfs -n __fish_use_subcommand -a destroy -d 'Remove a map and free its spares, without asking'
 complete -c remapfs -n '__fish_seen_subcommand_from destroy' -s h -l help -d 'Print this help message and exit'
 complete -c remapfs -n '__remapfs_at destroy 0 =' -F
+
+complete -c remapfs -n __fish_use_subcommand -a upgrade -d 'Have this program go on with a mounted volume'
+complete -c remapfs -n '__fish_seen_subcommand_from upgrade' -s h -l help -d 'Print this help message and exit'
+complete -c remapfs -n '__fish_seen_subcommand_from upgrade' -l program -r -d 'Another remapfs than the one that is run here'
+complete -c remapfs -n '__remapfs_at upgrade 0 =' -F -a '(__remapfs_targets)'

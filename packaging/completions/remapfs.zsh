@@ -27,10 +27,16 @@ _remapfs() {
     'retest:Read blocks again where their data is'
     'mark-lost:Let blocks answer with an error until they are rewritten'
     'clear-lost:Make lost sectors valid that can be read again'
+    'import:Enter what other tools know of the primary'\''s bad places'
+    'export:Write the map in the format of another tool'
     'resume:Go on after a device was gone or a sync failed'
     'events:Show the history of a volume'
     'check:Compare everything that map and spares say; change nothing'
+    'repair:Mend what is damaged on map and spares, without guessing'
+    'recover:Rebuild a map that is lost from the spare alone'
+    'backup:Copy the map, mounted or not, to a file of its own'
     'destroy:Remove a map and free its spares, without asking'
+    'upgrade:Have this program go on with a mounted volume'
   )
   if (( CURRENT == 2 )); then
     if [[ $words[2] == -* ]]; then
@@ -128,6 +134,24 @@ _remapfs() {
         '1:TARGET:_remapfs_targets' \
         '*:BLOCK: '
       ;;
+    import)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '--format[badblocks, ddrescue or csv]:FORMAT\:{badblocks,ddrescue,csv}:(badblocks ddrescue csv)' \
+        '--block-size[Unit of a badblocks list, required there; of a CSV file that does not tell]:SIZE: ' \
+        '--as[What the blocks of a badblocks list become\: lost (default) or weak]:STATE\:{lost,weak}:(lost weak)' \
+        '(-J --json)'{-J,--json}'[The result as JSON]' \
+        '1:TARGET:_remapfs_targets' \
+        '2:FILE:_files'
+      ;;
+    export)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '--format[badblocks, ddrescue, dmsetup or csv]:FORMAT\:{badblocks,ddrescue,dmsetup,csv}:(badblocks ddrescue dmsetup csv)' \
+        '--block-size[Unit of a badblocks list; default\: the volume'\''s block]:SIZE: ' \
+        '1:TARGET:_remapfs_targets' \
+        '2:FILE:_files'
+      ;;
     resume)
       _arguments \
         '(-h --help)'{-h,--help}'[Print this help message and exit]' \
@@ -145,10 +169,35 @@ _remapfs() {
         '(-h --help)'{-h,--help}'[Print this help message and exit]' \
         '1:MAP:_files'
       ;;
+    repair)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '1:MAP:_files'
+      ;;
+    recover)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '--primary[The primary of the volume]:P: ' \
+        '--spare[The spare of the volume; each one, if there are several]:S: ' \
+        '--accept-stale[Go on where nothing vouches for what the spare says\: blocks may be read with old or wrong contents]' \
+        '1:NEWMAP:_files'
+      ;;
+    backup)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '1:TARGET:_remapfs_targets' \
+        '2:FILE:_files'
+      ;;
     destroy)
       _arguments \
         '(-h --help)'{-h,--help}'[Print this help message and exit]' \
         '1:MAP:_files'
+      ;;
+    upgrade)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '--program[Another remapfs than the one that is run here]:TEXT: ' \
+        '1:TARGET:_remapfs_targets'
       ;;
   esac
 }

@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <utility>
 
 #include "io/device_identity.hpp"
@@ -14,9 +13,6 @@
 namespace remapfs::cli {
 namespace {
 
-// A killed daemon's locks go with its last transfer in flight, which a failing disk may hold up for seconds.
-constexpr auto kLockWait = std::chrono::seconds(5);
-
 // Says which member an error is about, unless the message does.
 Error about(const Error& error, std::string_view role, const std::string& path) {
   if (!error.message.empty()) return error;
@@ -26,10 +22,12 @@ Error about(const Error& error, std::string_view role, const std::string& path) 
 
 Result<std::unique_ptr<MemberDevice>> open_member(const std::string& path, std::string_view role,
                                                   const AssembleOptions& options) {
-  if (auto unused = check_unused(path, options.views); !unused) return fail(about(unused.error(), role, path));
+  if (!options.goes_on) {
+    if (auto unused = check_unused(path, options.views); !unused) return fail(about(unused.error(), role, path));
+  }
   DeviceOptions how;
   how.read_only = options.read_only;
-  how.lock_wait = kLockWait;
+  how.lock_wait = options.lock_wait;
   how.views = options.views;
   auto device = open_device(path, how);
   if (!device) return fail(about(device.error(), role, path));
@@ -61,7 +59,7 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
     if (!warning.empty()) assembled.warnings.push_back(std::move(warning));
   };
 
-  for (std::size_t i = 0; i < info.spares.size(); ++i) {
+  for (std::size_t i = 0; i < info.spares.size() && !options.goes_on; ++i) {
     const std::string& path = info.spares[i].path;
     const auto refuse = [&](const Result<void>& checked) { return !checked && !is_absent(checked.error()); };
     if (auto apart = check_no_overlap(info.primary_path, path, options.views); refuse(apart))
@@ -100,6 +98,7 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
   how.read_only = options.read_only;
   how.on_loss = options.on_loss;
   how.on_event = options.on_event;
+  how.memory = options.memory;
   auto volume = Volume::open(std::move(parts), std::move(how));
   if (!volume) return fail(about(volume.error(), "volume", map_path));
   assembled.volume = std::move(*volume);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -20,6 +21,12 @@ struct AssembleOptions {
   // The map is ours, and no device is open yet: what others have to know before they are.
   std::function<void(const VolumeInfo&)> before_devices;
   KernelViews views;
+  // How long to wait for others to let go of the devices: a killed process does so with its last transfer in flight.
+  std::chrono::milliseconds lock_wait{5000};
+  VolumeMemory* memory = nullptr;  // of VolumeOptions
+  // The mount exists and nobody serves it. Who else uses the devices was asked when it was made, and must not be asked
+  // now: the answer is looked for below every loop device, also below one over this very mount, and would never come.
+  bool goes_on = false;
 };
 
 // A volume put together from its parts, and what is worth saying about them.

@@ -4,103 +4,54 @@
 #include <fmt/format.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
-#include <cerrno>
 #include <csignal>
-#include <future>
+#include <cstring>
 #include <memory>
-#include <optional>
 #include <thread>
 #include <vector>
 
 #include "cli/assemble.hpp"
+#include "cli/descriptor_passing.hpp"
+#include "cli/end_requests.hpp"
 #include "cli/log.hpp"
 #include "cli/output.hpp"
 #include "cli/service_manager.hpp"
+#include "cli/succession.hpp"
 #include "cli/udev_notice.hpp"
 #include "cli/watchdog.hpp"
 #include "control/server.hpp"
 #include "control/volume_target.hpp"
-#include "core/unique_fd.hpp"
-#include "fuse/mount_point.hpp"
-#include "fuse/mount_table.hpp"
 #include "fuse/operations.hpp"
 #include "fuse/process_hardening.hpp"
+#include "fuse/session.hpp"
 #include "fuse/transport.hpp"
 #include "fuse/volume_disk.hpp"
-#include "io/busy_users.hpp"
-#include "remapfs/thread_annotations.hpp"
+#include "remapfs/version.hpp"
 
 namespace remapfs::cli {
 namespace {
 
 constexpr const char* kMountEvent = "mount";
 constexpr const char* kUnmountEvent = "unmount";
+constexpr const char* kRestartEvent = "restart";
+constexpr const char* kUpgradeEvent = "upgrade";
 // A connection whose last mount is gone ends at once, unless it is in use where we cannot see it.
 constexpr int kUnmountPatienceMs = 5000;
 constexpr int kConnectionCheckMs = 1000;
 // All stacks are resident under mlockall; the default of 8 MiB each would be most of the daemon.
 constexpr std::size_t kThreadStackBytes = std::size_t{1} << 20U;
-
-// Requests to unmount, from threads of the control server to the thread that can.
-class UnmountRequests {
- public:
-  UnmountRequests() : wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
-
-  // Asks and waits for the answer. From any thread but the one that answers.
-  Result<Outcome> ask() EXCLUDES(mutex_) {
-    std::future<Result<Outcome>> answer;
-    {
-      const MutexLock lock(mutex_);
-      if (final_answer_) return *final_answer_;
-      answer = waiting_.emplace_back().get_future();
-    }
-    wake();
-    return answer.get();
-  }
-
-  void wake() const {
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = ::write(wake_.get(), &one, sizeof one);
-  }
-  [[nodiscard]] int descriptor() const { return wake_.get(); }
-  void clear_wake() const {
-    std::uint64_t count = 0;
-    [[maybe_unused]] const ssize_t got = ::read(wake_.get(), &count, sizeof count);
-  }
-
-  [[nodiscard]] bool any() EXCLUDES(mutex_) {
-    const MutexLock lock(mutex_);
-    return !waiting_.empty();
-  }
-  void answer_all(const Result<Outcome>& answer) EXCLUDES(mutex_) {
-    std::vector<std::promise<Result<Outcome>>> waiting;
-    {
-      const MutexLock lock(mutex_);
-      waiting.swap(waiting_);
-    }
-    for (auto& one : waiting) one.set_value(answer);
-  }
-  // Answers those waiting, and everybody who still asks.
-  void answer_for_good(const Result<Outcome>& answer) EXCLUDES(mutex_) {
-    {
-      const MutexLock lock(mutex_);
-      final_answer_ = answer;
-    }
-    answer_all(answer);
-  }
-
- private:
-  const UniqueFd wake_;
-  Mutex mutex_;
-  std::vector<std::promise<Result<Outcome>>> waiting_ GUARDED_BY(mutex_);
-  std::optional<Result<Outcome>> final_answer_ GUARDED_BY(mutex_);
-};
+// A killed process's locks go with its last transfer in flight, which a failing disk may hold up. Somebody who mounts
+// is told after a while; who goes on with a mount has no other choice than to wait: what is still in flight could land
+// on newer data.
+constexpr auto kMountLockWait = std::chrono::seconds(5);
+constexpr auto kFenceWait = std::chrono::hours(24);
 
 // The signals that the service acts on, as a descriptor; blocked for this and all later threads.
 UniqueFd take_over_signals() {
@@ -138,10 +89,11 @@ nlohmann::ordered_json transport_figures(const fuse::TransportInfo& info, std::o
           {"connection", connection ? nlohmann::ordered_json(*connection) : nlohmann::ordered_json(nullptr)}};
 }
 
-// One mount from its start to its end.
+// One process's service of a mount.
 class Service {
  public:
-  Service(const ServiceSpec& spec, const World& world) : spec_(spec), world_(world) {}
+  Service(const ServiceSpec& spec, const World& world, Lifeline lifeline, std::optional<Inheritance> inheritance)
+      : spec_(spec), world_(world), lifeline_(lifeline), inheritance_(std::move(inheritance)) {}
 
   Result<void> start();
   void run();
@@ -149,39 +101,48 @@ class Service {
   Result<void> finish();
 
  private:
+  [[nodiscard]] Handover& handover() const { return *lifeline_.handover; }
   Result<void> start_transport();
   Result<void> start_control();
   void undo_start();
+  // The descriptors go to who keeps them.
+  Result<void> leave_descriptors();
+  void tell_the_start();
   void describe_status(StatusReport& report) const;
+  [[nodiscard]] nlohmann::ordered_json survival() const;
   void log_event(const Event& event) const;
   void record(std::string kind, std::string detail);
-  // Takes the mount away. Errors: busy, naming the users.
   Result<void> try_unmount();
-  // Where the volume is mounted now, as far as this mount namespace sees: empty when it is not.
-  [[nodiscard]] std::vector<fuse::MountEntry> our_mounts() const;
   void handle_signals();
   // SIGHUP asks a service to look around again; a program on a terminal is told by it that the terminal has gone.
   [[nodiscard]] bool is_reload(const signalfd_siginfo& signal) const;
   void reload();
   void tell_udev();
-  [[nodiscard]] bool connection_ended() const;
+  void handle_unmount_requests(bool waited_long);
+  void handle_upgrade();
+  void look_after_keeper();
   // Errors: interrupted, when a signal has come that ends the service before it began.
   Result<void> go_on();
 
   const ServiceSpec& spec_;
   const World& world_;
+  const Lifeline lifeline_;
+  std::optional<Inheritance> inheritance_;
   UdevPost udev_{world_};
   UniqueFd signals_;
-  UnmountRequests requests_;
+  UniqueFd keeper_;  // a pidfd
+  EndRequests requests_;
   fuse::HardeningReport hardening_;
   AssembledVolume assembled_;
   std::optional<fuse::VolumeDisk> disk_;
   std::optional<fuse::Operations> operations_;
-  fuse::FuseChannel channel_;
+  std::optional<ServedMount> mount_;
   std::unique_ptr<fuse::Transport> transport_;
   std::optional<VolumeTarget> target_;
   std::unique_ptr<ControlServer> server_;
-  bool mounted_ = false;
+  bool inherited_ = false;
+  bool leaving_to_successor_ = false;
+  std::atomic<bool> survivable_ = false;
   // What start_transport() made may be looked at by the control server's threads, until target_ is detached.
   std::atomic<bool> serving_ = false;
 };
@@ -195,6 +156,7 @@ Result<void> Service::start() {
   hardening_ = fuse::harden_process(wishes);
   signals_ = take_over_signals();
   open_log(spec_.foreground ? LogPlace::terminal : LogPlace::syslog);
+  inherited_ = inheritance_.has_value();
 
   AssembleOptions how;
   how.read_only = spec_.settings.read_only;
@@ -202,12 +164,16 @@ Result<void> Service::start() {
   how.on_loss = spec_.settings.on_loss;
   how.on_event = [this](const Event& event) { log_event(event); };
   how.before_devices = [this](const VolumeInfo& info) {
+    if (inherited_) return;  // udev was told when the mount was made
     if (const auto told = udev_.before_devices(info); !told) log_warning(describe(told.error()));
   };
   how.views = world_.views;
+  how.lock_wait = inherited_ ? std::chrono::milliseconds(kFenceWait) : kMountLockWait;
+  how.memory = &handover().volume;
+  how.goes_on = inherited_;
   auto assembled = assemble(spec_.map_path, how);
   if (!assembled) {
-    udev_.withdraw();
+    udev_.withdraw();  // nothing, when the notice is of a mount that is there
     return fail(assembled.error());
   }
   assembled_ = std::move(*assembled);
@@ -217,23 +183,43 @@ Result<void> Service::start() {
   if (started) started = start_control();
   if (started) started = start_transport();
   if (started) started = go_on();
+  if (started) started = leave_descriptors();
   if (!started) {
     undo_start();
     return started;
   }
+  keeper_.reset(static_cast<int>(::syscall(SYS_pidfd_open, handover().keeper.load(), 0)));
+  tell_the_start();
+  return {};
+}
+
+void Service::tell_the_start() {
   for (const std::string& warning : assembled_.warnings) log_warning(warning);
   for (const std::string& line : hardening_.lines) log_info(line);
   if (!transport_->info().no_uring.empty()) {
     log_warning(fmt::format("io_uring is not used, {}, transfers are slower", transport_->info().no_uring));
   }
   tell_udev();
-  record(kMountEvent, fmt::format("at {}", channel_.mount_point));
-  log_info(fmt::format("{} serves {} ({}, {})", spec_.map_path, channel_.mount_point, assembled_.volume->info().uuid,
+  if (!survivable_) {
+    log_warning(fmt::format("{}, this mount, it ends with the process that serves it",
+                            survival()["reason"].get<std::string>()));
+  }
+  if (!inherited_) {
+    record(kMountEvent, fmt::format("at {}", mount_->mount_point()));
+  } else if (inheritance_->upgraded) {
+    record(kUpgradeEvent, fmt::format("process {} goes on", ::getpid()));
+  } else {
+    const int signal = handover().last_signal;
+    record(kRestartEvent, signal == 0 ? fmt::format("process {} goes on for one that ended", ::getpid())
+                                      : fmt::format("process {} goes on for one that was ended by signal {} ({})",
+                                                    ::getpid(), signal, ::strsignal(signal)));
+  }
+  log_info(fmt::format("{} serves {} ({}, {})", spec_.map_path, mount_->mount_point(), assembled_.volume->info().uuid,
                        transport_->info().describe()));
-  return {};
 }
 
 Result<void> Service::go_on() {
+  if (inherited_) return {};  // signals are for the mount, and it is there
   signalfd_siginfo signal{};
   while (::read(signals_.get(), &signal, sizeof signal) == static_cast<ssize_t>(sizeof signal)) {
     if (is_reload(signal)) continue;
@@ -243,26 +229,25 @@ Result<void> Service::go_on() {
 }
 
 Result<void> Service::start_transport() {
-  fuse::MountOptions how;
-  how.source = spec_.map_path;
-  how.read_only = spec_.settings.read_only;
-  how.allow_other = spec_.settings.allow_other;
-  how.extra = spec_.settings.passed_on;
-  auto channel = fuse::mount_fuse(spec_.mount_point, how);
-  if (!channel) return fail(channel.error());
-  channel_ = std::move(*channel);
-  mounted_ = true;
-
   const MountSettings& settings = spec_.settings;
   const bool rings = settings.engine != MountSettings::Engine::blocking && assembled_.volume->has_direct_access() &&
                      (settings.engine == MountSettings::Engine::io_uring || assembled_.volume->waits_for_devices());
-  // A worker with a ring has two; there may turn out to be no rings.
-  const unsigned count = settings.workers ? *settings.workers * (rings ? 2 : 1) : fuse::kDefaultWorkers;
-  auto descriptors = fuse::clone_descriptors(channel_.descriptor, count);
+  if (inherited_) {
+    mount_.emplace(inheritance_->record, std::move(inheritance_->descriptors));
+  } else {
+    // A worker with a ring has two; there may turn out to be no rings.
+    auto made =
+        ServedMount::make(spec_, settings.workers ? *settings.workers * (rings ? 2 : 1) : fuse::kDefaultWorkers);
+    if (!made) return fail(made.error());
+    mount_.emplace(std::move(*made));
+  }
+  auto descriptors = mount_->for_transport();
   if (!descriptors) return fail(descriptors.error());
+  descriptors->resend = inherited_ && inheritance_->resend;
+
   disk_.emplace(*assembled_.volume);
   fuse::OperationsOptions look;
-  look.root = channel_.root;
+  look.root = mount_->record().root;
   look.block_size = assembled_.volume->block_geometry().block_size();
   // Who may open the primary may open the disk.
   struct stat primary {};
@@ -271,39 +256,65 @@ Result<void> Service::start_transport() {
     look.gid = primary.st_gid;
     look.mode = primary.st_mode & 0777U;
   }
-  operations_.emplace(*disk_, look);
+  operations_.emplace(*disk_, look, &handover().mount);
   fuse::TransportOptions options;
-  options.connection = channel_.connection;
+  options.connection = mount_->record().connection;
   if (rings) options.direct_disk = &*disk_;
   options.ring_workers = settings.workers.value_or(0);
   auto transport = fuse::Transport::start(std::move(*descriptors), fuse::Operations::table(), &*operations_, options);
   if (!transport) return fail(transport.error());
   transport_ = std::move(*transport);
+  mount_->note_init_request(transport_->init_request());
   serving_ = true;
   return {};
 }
 
 Result<void> Service::start_control() {
   if (auto prepared = prepare_runtime_directory(world_.place); !prepared) return prepared;
-  target_.emplace(
-      *assembled_.volume, [this](StatusReport& report) { describe_status(report); },
-      [this] { return requests_.ask(); });
+  VolumeTarget::Service service;
+  service.describe = [this](StatusReport& report) { describe_status(report); };
+  service.unmount = [this] { return requests_.ask_to_unmount(); };
+  service.upgrade = [this](const std::string& program) -> Result<Outcome> {
+    if (auto fit = check_successor(program, lifeline_.handover, mount_->record(), world_.views); !fit) {
+      return fail(fit.error());
+    }
+    return requests_.ask_to_upgrade(program);
+  };
+  target_.emplace(*assembled_.volume, std::move(service));
   auto server = ControlServer::start(socket_path(world_.place, assembled_.volume->info().uuid), *target_);
   if (!server) return fail(server.error());
   server_ = std::move(*server);
   return {};
 }
 
+Result<void> Service::leave_descriptors() {
+  handover().worker = ::getpid();
+  if (!inherited_) {
+    if (auto written = write_record(handover(), mount_->record()); !written) return written;
+    const std::vector<int> all = mount_->descriptors();
+    for (std::size_t sent = 0; sent < all.size() && lifeline_.wire >= 0; sent += kMostPassedAtOnce) {
+      const std::size_t count = std::min(kMostPassedAtOnce, all.size() - sent);
+      auto left = send_message(lifeline_.wire, kKeepThese, std::span(all).subspan(sent, count));
+      if (!left) return left;
+    }
+  }
+  survivable_ = fuse::can_resend(mount_->record().init_request);
+  handover().stage = Handover::Stage::serving;
+  return lifeline_.wire >= 0 ? send_message(lifeline_.wire, kServing) : Result<void>();
+}
+
 // The mount was visible for a moment: nobody was told of it, but somebody may have looked in. Its connection is closed
-// first, so that whoever does gets an error and cannot hold it.
+// first, so that whoever does gets an error and cannot hold it. A mount that others use stays as it is.
 void Service::undo_start() {
   if (target_) target_->detach();
   requests_.answer_for_good(fail(Errc::failed, "the mount failed, this volume, see what mount said"));
   if (server_) server_->stop();
   if (assembled_.volume) assembled_.volume->interrupt_waits();
   transport_.reset();
-  channel_.descriptor.reset();
-  if (mounted_) std::ignore = fuse::unmount_fuse(channel_.mount_point);
+  if (mount_ && !inherited_) {
+    mount_->close_descriptors();
+    std::ignore = mount_->unmount_dead();
+  }
   if (assembled_.volume) std::ignore = assembled_.volume->close();
   assembled_.volume.reset();
   udev_.withdraw();
@@ -311,14 +322,34 @@ void Service::undo_start() {
 
 void Service::describe_status(StatusReport& report) const {
   if (!serving_) return;
+  const Handover& shared = handover();
   report.mounted = true;
   report.degraded = assembled_.degraded;
-  report.mountpoint = channel_.mount_point;
-  report.daemon_pid = ::getpid();
+  report.mountpoint = mount_->mount_point();
+  report.daemon_pid = survivable_ ? shared.keeper.load() : ::getpid();
+  report.worker_pid = ::getpid();
+  report.survival = survival();
   report.engine = transport_->info().engine;
-  report.transport = transport_figures(transport_->info(), channel_.connection);
+  report.transport = transport_figures(transport_->info(), mount_->record().connection);
   report.hardening = hardening_.lines;
   report.primary = assembled_.primary;
+}
+
+nlohmann::ordered_json Service::survival() const {
+  nlohmann::ordered_json reason = nullptr;
+  if (!fuse::can_resend(mount_->record().init_request)) {
+    reason = "the kernel cannot send requests again (Linux 6.9 can)";
+  } else if (!survivable_) {
+    reason = "nobody keeps the mount's descriptors";
+  }
+  return {{"granted", survivable_.load()},
+          {"reason", std::move(reason)},
+          {"restarts", handover().restarts.load()},
+          {"upgrades", handover().upgrades.load()},
+          {"failed_upgrades", handover().refusals.load()},
+          {"last_failure", handover().message[0] == '\0' ? nlohmann::ordered_json(nullptr)
+                                                         : nlohmann::ordered_json(handover().message.data())},
+          {"program", kVersion}};
 }
 
 void Service::log_event(const Event& event) const {
@@ -334,44 +365,10 @@ void Service::record(std::string kind, std::string detail) {
   if (!recorded) log_warning(fmt::format("history not written: {}", describe(recorded.error())));
 }
 
-std::vector<fuse::MountEntry> Service::our_mounts() const {
-  if (!channel_.connection) {
-    const auto entry = fuse::find_mount(channel_.mount_point);
-    return entry && *entry ? std::vector{**entry} : std::vector<fuse::MountEntry>{};
-  }
-  auto mounts = fuse::mounts_of_device(0, *channel_.connection);
-  return mounts ? std::move(*mounts) : std::vector<fuse::MountEntry>{};
-}
-
 Result<void> Service::try_unmount() {
-  const auto mounts = our_mounts();
-  mounted_ = !mounts.empty();  // somebody else may have taken it away
-  if (!mounted_) return {};
-  if (mounts.size() > 1) {
-    return fail(Errc::busy, fmt::format("mounted in a second place, {}, unmount that first", mounts.back().mount_point),
-                EBUSY);
-  }
-  channel_.mount_point = mounts.front().mount_point;  // a folder above it may have been renamed
-  const auto on_top = fuse::find_mount(channel_.mount_point);
-  if (on_top && *on_top && (*on_top)->device_minor != mounts.front().device_minor) {
-    return fail(Errc::busy,
-                fmt::format("something is mounted over it, {} ({}), unmount that first", channel_.mount_point,
-                            (*on_top)->source),
-                EBUSY);
-  }
-  auto unmounted = fuse::unmount_fuse(channel_.mount_point);
-  // Somebody else took it away (perhaps lazily): what is left are the users of open files, whom we serve to the end.
-  if (unmounted || unmounted.error().code == Errc::not_found) {
-    mounted_ = false;
-    notify_service_manager(world_.notify_socket, "STOPPING=1\nSTATUS=unmounting");
-    return {};
-  }
-  if (unmounted.error().code != Errc::busy) return unmounted;
-  const std::string users = describe(busy_users(channel_.mount_point, world_.views));
-  return fail(Errc::busy,
-              fmt::format("in use, {} ({}), close it and try again", channel_.mount_point,
-                          users.empty() ? "by somebody who cannot be seen from here" : users),
-              EBUSY);
+  auto unmounted = mount_->unmount(world_.views);
+  if (unmounted) notify_service_manager(world_.notify_socket, "STOPPING=1\nSTATUS=unmounting");
+  return unmounted;
 }
 
 void Service::handle_signals() {
@@ -394,19 +391,61 @@ bool Service::is_reload(const signalfd_siginfo& signal) const {
 
 void Service::reload() {
   notify_service_manager(world_.notify_socket, reloading_message());
-  log_info(fmt::format("reload: {} is served on, its options are fixed until it is unmounted", channel_.mount_point));
+  log_info(fmt::format("reload: {} is served on, its options are fixed until it is unmounted", mount_->mount_point()));
   tell_udev();
   notify_service_manager(world_.notify_socket, "READY=1");
 }
 
 void Service::tell_udev() {
-  const std::string disk = channel_.mount_point + (channel_.root == fuse::RootKind::directory ? "/disk" : "");
+  const std::string disk = mount_->mount_point() + (mount_->record().root == fuse::RootKind::directory ? "/disk" : "");
   if (const auto told = udev_.serving(assembled_.volume->info(), disk); !told) log_warning(describe(told.error()));
 }
 
-bool Service::connection_ended() const {
-  pollfd connection{channel_.descriptor.get(), 0, 0};
-  return ::poll(&connection, 1, 0) == 1 && (connection.revents & POLLERR) != 0;
+void Service::handle_unmount_requests(bool waited_long) {
+  if (!requests_.unmount_wanted()) return;
+  // Success is answered at the very end, when the map is closed.
+  if (const auto unmounted = try_unmount(); !unmounted) {
+    requests_.answer_unmount(fail(unmounted.error()));
+  } else if (waited_long) {
+    requests_.answer_unmount(fail(
+        Errc::busy,
+        fmt::format("unmounted here but still in use, {} (in another mount namespace, or files open in a mount that "
+                    "was taken away lazily), end that or use --force",
+                    mount_->mount_point()),
+        EBUSY));
+  }
+}
+
+void Service::handle_upgrade() {
+  const auto program = requests_.take_upgrade();
+  if (!program || leaving_to_successor_) return;
+  log_info(fmt::format("{} goes on", *program));
+  put_text(handover().successor, *program);
+  leaving_to_successor_ = true;
+  assembled_.volume->interrupt_waits();
+  transport_->stop();
+}
+
+// Whoever keeps the descriptors was killed: another one is to.
+void Service::look_after_keeper() {
+  if (!keeper_) return;
+  // A service manager has the descriptors too, and starts another one itself.
+  if (!world_.notify_socket.empty()) return keeper_.reset();
+  pollfd keeper{keeper_.get(), POLLIN, 0};
+  if (::poll(&keeper, 1, 0) != 1) return;
+  keeper_.reset();
+  auto successor = start_keeper(lifeline_.handover, mount_->record(), mount_->descriptors(), world_.views);
+  if (!successor) {
+    survivable_ = false;
+    log_error(
+        fmt::format("the process that keeps this mount's descriptors has ended and another cannot be started, "
+                    "{} ({}), the mount ends with process {}",
+                    mount_->mount_point(), describe(successor.error()), ::getpid()));
+    return;
+  }
+  handover().keeper = *successor;
+  keeper_.reset(static_cast<int>(::syscall(SYS_pidfd_open, *successor, 0)));
+  log_warning(fmt::format("the process that kept this mount's descriptors has ended, process {} does now", *successor));
 }
 
 void Service::run() {
@@ -418,27 +457,20 @@ void Service::run() {
     requests_.wake();
   });
   Watchdog watchdog(world_.notify_socket, world_.watchdog);
-  pollfd entries[2] = {{signals_.get(), POLLIN, 0}, {requests_.descriptor(), POLLIN, 0}};
   // Who waits for a device does not see the connection end. It is looked at now and then, and not polled with the rest:
   // every request wakes whoever polls it, for whatever event.
   const bool watch = spec_.settings.on_loss == OnLoss::wait;
   while (!ended) {
-    const int ready = watchdog.poll(entries, requests_.any() ? kUnmountPatienceMs : watch ? kConnectionCheckMs : -1);
+    pollfd entries[3] = {
+        {signals_.get(), POLLIN, 0}, {requests_.descriptor(), POLLIN, 0}, {keeper_ ? keeper_.get() : -1, POLLIN, 0}};
+    const int patience = requests_.unmount_wanted() ? kUnmountPatienceMs : watch ? kConnectionCheckMs : -1;
+    const int ready = watchdog.poll(entries, patience);
     requests_.clear_wake();
     handle_signals();
-    if (watch && connection_ended()) assembled_.volume->interrupt_waits();
-    if (!requests_.any()) continue;
-    // Success is answered at the very end, when the map is closed.
-    if (const auto unmounted = try_unmount(); !unmounted) {
-      requests_.answer_all(fail(unmounted.error()));
-    } else if (ready == 0) {
-      requests_.answer_all(fail(
-          Errc::busy,
-          fmt::format("unmounted here but still in use, {} (in another mount namespace, or files open in a mount that "
-                      "was taken away lazily), end that or use --force",
-                      channel_.mount_point),
-          EBUSY));
-    }
+    look_after_keeper();
+    if (watch && mount_->connection_ended()) assembled_.volume->interrupt_waits();
+    handle_unmount_requests(ready == 0);
+    handle_upgrade();
   }
   waiter.join();
 }
@@ -446,14 +478,15 @@ void Service::run() {
 Result<void> Service::finish() {
   target_->detach();
   transport_.reset();
-  channel_.descriptor.reset();
-  if (mounted_ && !our_mounts().empty()) {
-    // The connection was aborted, or serving broke down: what is left answers errors only.
-    if (const auto unmounted = fuse::unmount_fuse(channel_.mount_point); !unmounted) {
+  // Told to go while the mount went away: there is nothing to leave.
+  if (mount_->connection_ended()) leaving_to_successor_ = false;
+  if (!leaving_to_successor_) {
+    mount_->close_descriptors();
+    if (const auto unmounted = mount_->unmount_dead(); !unmounted) {
       log_error(fmt::format("cannot unmount: {}", describe(unmounted.error())));
     }
+    record(kUnmountEvent, fmt::format("from {}", mount_->mount_point()));
   }
-  record(kUnmountEvent, fmt::format("from {}", channel_.mount_point));
   const std::string map_path = spec_.map_path;
   Result<void> closed = assembled_.volume->close();
   if (!closed) {
@@ -465,25 +498,30 @@ Result<void> Service::finish() {
     log_error(describe(closed.error()));
   }
   assembled_.volume.reset();
-  udev_.withdraw();
-  if (spec_.remove_mount_point) ::rmdir(spec_.mount_point.c_str());
-  requests_.answer_for_good(closed ? Result<Outcome>(Outcome::done) : Result<Outcome>(fail(closed.error())));
+  if (leaving_to_successor_) {
+    requests_.answer_for_good(fail(Errc::busy, "another program is taking over, this volume, ask again"));
+  } else {
+    udev_.withdraw();
+    if (spec_.remove_mount_point) ::rmdir(spec_.mount_point.c_str());
+    requests_.answer_for_good(closed ? Result<Outcome>(Outcome::done) : Result<Outcome>(fail(closed.error())));
+  }
   server_->stop();
+  handover().exit_code = closed ? kExitDone : kExitCouldNot;
+  handover().stage = leaving_to_successor_ ? Handover::Stage::upgrading : Handover::Stage::ended;
   return closed;
 }
 
 }  // namespace
 
-Result<int> serve(const ServiceSpec& spec, const World& world, Readiness& readiness) {
+Result<int> serve(const ServiceSpec& spec, const World& world, Lifeline lifeline,
+                  std::optional<Inheritance> inheritance) {
   int exit_code = kExitDone;
   {
-    Service service(spec, world);
+    Service service(spec, world, lifeline, std::move(inheritance));
     if (auto started = service.start(); !started) {
       close_log();
       return fail(started.error());
     }
-    readiness.ready();
-    notify_service_manager(world.notify_socket, fmt::format("READY=1\nSTATUS=serving {}", spec.mount_point));
     service.run();
     if (!service.finish()) exit_code = kExitCouldNot;
   }

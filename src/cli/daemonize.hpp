@@ -17,6 +17,8 @@ class Readiness {
 
   void ready();
   void failed(const Error& error);
+  // For a child of the daemon, which has the pipe too and nothing to say: whoever listens waits for every end.
+  void abandon() { pipe_.reset(); }
 
  private:
   void say(const std::string& text);

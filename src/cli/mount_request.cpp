@@ -8,8 +8,8 @@
 #include <cerrno>
 #include <cstring>
 
-#include "cli/daemon.hpp"
 #include "cli/daemonize.hpp"
+#include "cli/keeper.hpp"
 #include "core/unique_fd.hpp"
 
 namespace remapfs::cli {
@@ -31,7 +31,7 @@ Result<std::string> open_served_disk(const std::string& mount_point) {
 Result<std::string> mount_in_background(const std::string& map_path, const std::string& mount_point,
                                         const MountSettings& settings, bool remove_mount_point, const World& world) {
   ServiceSpec spec{map_path, mount_point, settings, /*foreground=*/false, remove_mount_point};
-  auto started = start_in_background([&](Readiness& readiness) { return serve(spec, world, readiness); });
+  auto started = start_in_background([&](Readiness& readiness) { return keep(spec, world, readiness); });
   if (!started) return fail(started.error());
   return open_served_disk(mount_point);
 }

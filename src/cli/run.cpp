@@ -77,6 +77,8 @@ int parse_and_run(std::span<const char* const> raw_args, World& world) {
   add_recover(program, invocation);
   add_backup(program, invocation);
   add_destroy(program, invocation);
+  add_upgrade(program, invocation);
+  add_go_on(program, invocation);
 
   std::vector<std::string> args(raw_args.begin(), raw_args.end());
   if (args.empty()) return report_error(world, "usage, no verb was given, see remapfs --help", kExitUsage);

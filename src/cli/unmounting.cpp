@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <spawn.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -76,6 +77,19 @@ Result<void> detach_as_user(const std::string& mount_point) {
               fmt::format("fusermount3 cannot unmount it, {}, ask its owner or use sudo", mount_point));
 }
 
+// The process that keeps the mount's descriptors, as a pidfd; none when it cannot be seen from here.
+UniqueFd keeper_of(const Daemon& daemon) {
+  const auto pid = daemon.status().value("daemon_pid", nlohmann::ordered_json());
+  if (!pid.is_number_integer()) return {};
+  return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid.get<pid_t>(), 0)));
+}
+
+void wait_for_end(const UniqueFd& process) {
+  pollfd entry{process.get(), POLLIN, 0};
+  const int patience = static_cast<int>(std::chrono::milliseconds(kExitPatience).count());
+  if (process) ::poll(&entry, 1, patience);
+}
+
 // Waits until nobody holds the map: a daemon that was not asked says nothing when it is done.
 Result<Outcome> wait_until_closed(const std::string& map_path) {
   const auto deadline = std::chrono::steady_clock::now() + kExitPatience;
@@ -95,6 +109,7 @@ Result<Outcome> wait_until_closed(const std::string& map_path) {
 Result<void> unmount_in_order(const Daemon& daemon) {
   auto client = daemon.connect();
   if (!client) return fail(client.error());
+  const UniqueFd keeper = keeper_of(daemon);
   const auto completion = client->ask({Verb::unmount, {}}, {}, kAnswerPatience);
   if (!completion) return fail(completion.error());
   if (!completion->result) return fail(completion->result.error());
@@ -103,6 +118,8 @@ Result<void> unmount_in_order(const Daemon& daemon) {
                 fmt::format("unmounted, but the daemon has not ended, process {}, look at the system log",
                             client->daemon_pid()));
   }
+  // It follows the one that served at once.
+  wait_for_end(keeper);
   return {};
 }
 
@@ -153,7 +170,9 @@ Result<Outcome> unmount(const Target& target, bool force, const World& world) {
   }
 
   std::optional<ControlClient> watcher;
+  UniqueFd keeper;
   if (daemon) {
+    keeper = keeper_of(**daemon);
     if (auto client = (*daemon)->connect()) watcher.emplace(std::move(*client));
   }
   // What the daemon was asked above may have taken the mount away from here, and left it in another mount namespace.
@@ -170,6 +189,7 @@ Result<Outcome> unmount(const Target& target, bool force, const World& world) {
                 fmt::format("unmounted, but the daemon has not ended, process {}, look at the system log",
                             watcher->daemon_pid()));
   }
+  wait_for_end(keeper);
   remove_default_mount_point(mount_point, world);
   if (const auto info = read_map_info(target.map_path)) {
     ControlClient::remove_stale_socket(socket_path(world.place, info->uuid));

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/daemon.hpp"
+#include "cli/keeper.hpp"
 #include "cli/mount_request.hpp"
 #include "cli/output.hpp"
 #include "cli/target.hpp"
@@ -35,7 +35,7 @@ int run_mount(const MountArguments& arguments, World& world) {
     return disk ? kExitDone : report_error(world, disk.error(), kExitMount);
   }
   Readiness nobody;
-  const auto exit_code = serve({*map, *mount_point, *settings, true, false}, world, nobody);
+  const auto exit_code = keep({*map, *mount_point, *settings, true, false}, world, nobody);
   return exit_code ? *exit_code : report_error(world, exit_code.error(), kExitMount);
 }
 

@@ -33,5 +33,7 @@ void add_repair(CLI::App& program, Invocation& invocation);
 void add_recover(CLI::App& program, Invocation& invocation);
 void add_backup(CLI::App& program, Invocation& invocation);
 void add_destroy(CLI::App& program, Invocation& invocation);
+void add_upgrade(CLI::App& program, Invocation& invocation);
+void add_go_on(CLI::App& program, Invocation& invocation);  // not for people: see succession.hpp
 
 }  // namespace remapfs::cli

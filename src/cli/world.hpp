@@ -6,11 +6,18 @@
 #include <chrono>
 #include <iosfwd>
 #include <string>
+#include <vector>
 
 #include "control/socket_place.hpp"
 #include "io/sysfs.hpp"
 
 namespace remapfs::cli {
+
+// A descriptor that the service manager kept, under the name that an earlier process gave it (sd_listen_fds(3)).
+struct StoredDescriptor {
+  std::string name;
+  int descriptor = -1;
+};
 
 // Everything the program sees of the outside besides the files it is told about, so that a test can bring its own.
 struct World {
@@ -19,10 +26,11 @@ struct World {
   bool out_is_terminal = false;  // a screen that can be drawn again
   bool err_is_terminal = false;
   uid_t uid = 0;
-  std::string xdg_runtime_dir;           // empty: unset
-  std::string notify_socket;             // of the service manager; empty: none
-  std::chrono::microseconds watchdog{};  // how long it waits for a sign of life; zero: it does not
-  RuntimePlace place;                    // where control sockets and default mount points of this user are
+  std::string xdg_runtime_dir;                         // empty: unset
+  std::string notify_socket;                           // of the service manager; empty: none
+  std::chrono::microseconds watchdog{};                // how long it waits for a sign of life; zero: it does not
+  std::vector<StoredDescriptor> stored_descriptors{};  // that it kept for us
+  RuntimePlace place;  // where control sockets and default mount points of this user are
   KernelViews views;
 
   static World of_process();

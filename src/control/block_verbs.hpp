@@ -25,6 +25,9 @@ class ControlTarget {
   // Ends the service in order; when it returns success, everything is flushed, the map is closed and its lock is free.
   // Errors: busy, naming the users (the service goes on), or what flushing or closing said (the service has ended).
   virtual Result<Outcome> unmount() = 0;
+  // Leaves the mount to the program at this absolute path, once that has shown that it can go on; success: it is about
+  // to. Errors: invalid, unsupported, too_new: it cannot, and the service goes on.
+  virtual Result<Outcome> upgrade(const std::string& program) = 0;
   // Blocks of the disk; blocks are numbered below it.
   [[nodiscard]] virtual std::uint64_t block_count() const = 0;
 };

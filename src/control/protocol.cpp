@@ -11,7 +11,7 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr std::array<std::pair<Verb, std::string_view>, 9> kVerbs{{
+constexpr std::array<std::pair<Verb, std::string_view>, 10> kVerbs{{
     {Verb::status, "status"},
     {Verb::add, "add"},
     {Verb::remove, "remove"},
@@ -21,6 +21,7 @@ constexpr std::array<std::pair<Verb, std::string_view>, 9> kVerbs{{
     {Verb::resume, "resume"},
     {Verb::unmount, "unmount"},
     {Verb::import_entries, "import"},
+    {Verb::upgrade, "upgrade"},
 }};
 
 constexpr std::array kOutcomes{Outcome::done, Outcome::already, Outcome::still_bad};
@@ -153,7 +154,8 @@ bool takes_blocks(Verb verb) {
     case Verb::status:
     case Verb::resume:
     case Verb::unmount:
-    case Verb::import_entries: return false;
+    case Verb::import_entries:
+    case Verb::upgrade: return false;
   }
   return false;
 }
@@ -183,6 +185,7 @@ std::string encode(const Request& request) {
     }
     line["entries"] = std::move(entries);
   }
+  if (request.verb == Verb::upgrade) line["program"] = request.program;
   return to_line(line);
 }
 
@@ -223,6 +226,12 @@ Result<Request> decode_request(std::string_view line) {
     auto entries = entries_of(*parsed);
     if (!entries) return fail(entries.error());
     request.entries = std::move(*entries);
+  }
+  if (*verb == Verb::upgrade) {
+    request.program = text_member(*parsed, "program");
+    if (!request.program.starts_with('/')) {
+      return fail(Errc::invalid, "control request: the verb needs \"program\", an absolute path");
+    }
   }
   return request;
 }

@@ -26,6 +26,7 @@
 //   and its last line says what it has done:
 //     {"protocol":1,"verb":"import","entries":[[10,12,255],[40,41,0]]}
 //     {"done":true,"failed":0,"outcome":"done","imported":{"lost_blocks":2,...}}
+//   upgrade names a program: {"protocol":1,"verb":"upgrade","program":"/usr/bin/remapfs"}.
 //   Block ranges are half open. A connection that ends without the last line was cut off: what became of the rest of
 //   the request is unknown and may be asked again, since every verb may be repeated.
 // Compatibility: a server refuses a protocol number it does not know (too_new); members it does not know are ignored.
@@ -41,7 +42,18 @@ inline constexpr std::uint64_t kMaxBlocksPerImport = 65536;
 // Bound of one line of an answer.
 inline constexpr std::size_t kMaxReplyBytes = std::size_t{1} << 20U;
 
-enum class Verb : std::uint8_t { status, add, remove, retest, mark_lost, clear_lost, resume, unmount, import_entries };
+enum class Verb : std::uint8_t {
+  status,
+  add,
+  remove,
+  retest,
+  mark_lost,
+  clear_lost,
+  resume,
+  unmount,
+  import_entries,
+  upgrade
+};
 [[nodiscard]] std::string_view to_string(Verb verb);  // as on the command line: "mark-lost"
 [[nodiscard]] std::optional<Verb> verb_of(std::string_view name);
 // True for the verbs that work block by block.
@@ -51,6 +63,7 @@ struct Request {
   Verb verb = Verb::status;
   std::vector<BlockRange> blocks;    // for the verbs that take blocks; none empty
   std::vector<ImportRun> entries{};  // for an import; none empty
+  std::string program{};             // for upgrade: its absolute path
 };
 
 // What a verb did to one block: an outcome, or why it could not.

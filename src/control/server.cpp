@@ -226,6 +226,7 @@ Completion ControlServer::Impl::answer(const Request& request, LineChannel& chan
     case Verb::resume: return {target.resume(), 0};
     case Verb::unmount: return {target.unmount(), 0};
     case Verb::import_entries: return apply_import(target, request.entries);
+    case Verb::upgrade: return {target.upgrade(request.program), 0};
     case Verb::add:
     case Verb::remove:
     case Verb::retest:

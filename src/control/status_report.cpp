@@ -66,6 +66,8 @@ Json to_json(const StatusReport& report) {
   status["map"] = report.info.map_path;
   status["mountpoint"] = or_null(report.mountpoint);
   status["daemon_pid"] = or_null(report.daemon_pid);
+  status["worker_pid"] = or_null(report.worker_pid);
+  status["crash_survival"] = report.survival;
   status["read_only"] = report.read_only;
   status["degraded_mount"] = report.degraded;
   status["table_growth_refused"] = volume.table_growth_refused;

@@ -19,7 +19,9 @@ struct StatusReport {
   bool read_only = false;
   bool degraded = false;                  // mounted without a missing spare
   std::optional<std::string> mountpoint;  // as the daemon was given it, absolute
-  std::optional<int> daemon_pid;
+  std::optional<int> daemon_pid;          // the process to send signals to
+  std::optional<int> worker_pid;          // the one that serves
+  nlohmann::ordered_json survival;  // of the kill of that one: whether granted, why not, and how often it happened
   std::optional<DeviceGeometry> primary;                                // known while it is open
   std::string engine;                                                   // "blocking", ...; empty when unmounted
   nlohmann::ordered_json transport = nlohmann::ordered_json::object();  // figures the transport was granted, by name

@@ -33,12 +33,8 @@ class VolumeTarget::Visit {
   Volume* volume_ = nullptr;
 };
 
-VolumeTarget::VolumeTarget(Volume& volume, std::function<void(StatusReport&)> describe,
-                           std::function<Result<Outcome>()> unmount)
-    : volume_(&volume),
-      block_count_(volume.block_geometry().blocks_in(volume.size())),
-      describe_(std::move(describe)),
-      unmount_(std::move(unmount)) {}
+VolumeTarget::VolumeTarget(Volume& volume, Service service)
+    : volume_(&volume), block_count_(volume.block_geometry().blocks_in(volume.size())), service_(std::move(service)) {}
 
 Result<Outcome> VolumeTarget::apply(Verb verb, BlockIndex block) {
   const Visit visit(*this);
@@ -53,7 +49,8 @@ Result<Outcome> VolumeTarget::apply(Verb verb, BlockIndex block) {
     case Verb::status:
     case Verb::resume:
     case Verb::unmount:
-    case Verb::import_entries: break;
+    case Verb::import_entries:
+    case Verb::upgrade: break;
   }
   return fail(Errc::invalid, "control request: the verb takes no blocks");
 }
@@ -77,13 +74,18 @@ Result<StatusReport> VolumeTarget::status() {
   report.info = visit.volume()->info();
   report.volume = visit.volume()->status();
   report.read_only = visit.volume()->read_only();
-  if (describe_) describe_(report);
+  if (service_.describe) service_.describe(report);
   return report;
 }
 
 Result<Outcome> VolumeTarget::unmount() {
-  if (!unmount_) return fail(Errc::unsupported, "not mounted, nothing to unmount");
-  return unmount_();
+  if (!service_.unmount) return fail(Errc::unsupported, "not mounted, nothing to unmount");
+  return service_.unmount();
+}
+
+Result<Outcome> VolumeTarget::upgrade(const std::string& program) {
+  if (!service_.upgrade) return fail(Errc::unsupported, "not mounted, nothing to upgrade");
+  return service_.upgrade(program);
 }
 
 void VolumeTarget::detach() {

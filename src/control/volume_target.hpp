@@ -15,18 +15,23 @@ namespace remapfs {
 //   be closed while the control socket still answers.
 class VolumeTarget final : public ControlTarget {
  public:
-  // describe: fills in what the volume itself does not know (mount point, engine, ...); not called after detach(). May
-  // be empty.
-  // unmount: ends the service, called without any lock held. Empty: unmount answers `unsupported`.
+  // What belongs to the service of a mount and not to the volume; each may be empty.
+  struct Service {
+    // Fills in what the volume itself does not know (mount point, engine, ...); not called after detach().
+    std::function<void(StatusReport&)> describe;
+    // End the service; called without any lock held. Empty: the verbs answer `unsupported`.
+    std::function<Result<Outcome>()> unmount;
+    std::function<Result<Outcome>(const std::string& program)> upgrade;
+  };
   // volume must live until detach() or the destructor.
-  explicit VolumeTarget(Volume& volume, std::function<void(StatusReport&)> describe = {},
-                        std::function<Result<Outcome>()> unmount = {});
+  explicit VolumeTarget(Volume& volume, Service service = {});
 
   Result<Outcome> apply(Verb verb, BlockIndex block) override;
   Result<void> import_entries(std::span<const ImportRun> runs, ImportCounts& counts) override;
   Result<Outcome> resume() override;
   Result<StatusReport> status() override;
   Result<Outcome> unmount() override;
+  Result<Outcome> upgrade(const std::string& program) override;
   [[nodiscard]] std::uint64_t block_count() const override { return block_count_; }
 
   // Lets go of the volume: waits for the calls in it, answers `suspended` from now on.
@@ -42,8 +47,7 @@ class VolumeTarget final : public ControlTarget {
   unsigned inside_ GUARDED_BY(mutex_) = 0;  // calls running in the volume
 
   const std::uint64_t block_count_;
-  const std::function<void(StatusReport&)> describe_;
-  const std::function<Result<Outcome>()> unmount_;
+  const Service service_;
 };
 
 }  // namespace remapfs

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <atomic>
-#include <cstddef>
 #include <cstdint>
-#include <vector>
 
-#include "remapfs/thread_annotations.hpp"
+#include "fuse/mount_memory.hpp"
 
 namespace remapfs::fuse {
 
@@ -17,22 +14,27 @@ namespace remapfs::fuse {
 // a write of 1280 KiB whose last 256 KiB failed is acknowledged as a whole). Its flush is the only answer left that
 // it believes.
 //
-// Threads: any. Cost: while nothing failed, one relaxed load; no allocation after construction.
+// A mark goes only after the answer that tells it: a process that ends in between leaves it to its successor.
+// Threads: any. Cost: while nothing failed, one relaxed load; no allocation, no lock.
 class FailedHandles {
  public:
-  explicit FailedHandles(std::size_t capacity = 1024);
+  explicit FailedHandles(FailedHandlesMemory& memory) : memory_(memory) {}
 
-  // A write through this handle failed. With more handles than the capacity, every take() answers true from then on:
-  // too many errors rather than one too few.
-  void mark(std::uint64_t handle) EXCLUDES(mutex_);
-  // Whether a write failed since the last take(); forgets it.
-  [[nodiscard]] bool take(std::uint64_t handle) EXCLUDES(mutex_);
+  // A write through this handle failed. With more handles than there is room for, every handle counts as failed from
+  // then on: too many errors rather than one too few.
+  void mark(std::uint64_t handle);
+  // Whether a write through it failed. Then the caller tells it, and says told() after that.
+  [[nodiscard]] bool begin_to_tell(std::uint64_t handle);
+  // Forgets what begin_to_tell() saw; a mark made since stays.
+  void told(std::uint64_t handle);
+  // The file is closed.
+  void forget(std::uint64_t handle);
 
  private:
-  std::atomic<bool> any_{false};
-  Mutex mutex_;
-  std::vector<std::uint64_t> handles_ GUARDED_BY(mutex_);
-  bool overflowed_ GUARDED_BY(mutex_) = false;
+  template <class Change>
+  void change_entries(std::uint64_t handle, Change&& change);
+
+  FailedHandlesMemory& memory_;
 };
 
 }  // namespace remapfs::fuse

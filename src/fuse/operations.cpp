@@ -264,7 +264,7 @@ void on_readdir(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t of
 }
 
 void on_release(fuse_req_t request, fuse_ino_t /*inode*/, fuse_file_info* file) noexcept {
-  static_cast<void>(operations(request).failed_handles().take(file->fh));
+  operations(request).failed_handles().forget(file->fh);
   reply_errno(request, 0);
 }
 void on_releasedir(fuse_req_t request, fuse_ino_t /*inode*/, fuse_file_info* /*file*/) noexcept {
@@ -309,10 +309,11 @@ void perform(const Job& job) noexcept {
     case Job::Kind::write:
       return finish_transfer(job, disk.write(job.range.begin, {job.memory, job.range.size().value()}));
     case Job::Kind::flush: {
-      const bool write_failed = self.failed_handles().take(job.handle);
+      const bool write_failed = self.failed_handles().begin_to_tell(job.handle);
       const auto flushed = disk.flush();
-      if (write_failed) return reply_errno(job.request, EIO);
-      return reply(job.request, flushed);
+      if (!write_failed) return reply(job.request, flushed);
+      reply_errno(job.request, EIO);
+      return self.failed_handles().told(job.handle);
     }
     case Job::Kind::zero:
     case Job::Kind::punch: {
@@ -343,16 +344,21 @@ void finish_transfer(const Job& job, const Result<void>& done) noexcept {
   static_cast<void>(fuse_reply_write(job.request, job.range.size().value()));
 }
 
-Operations::Operations(VirtualDisk& disk, const OperationsOptions& options)
+Operations::Operations(VirtualDisk& disk, const OperationsOptions& options, MountMemory* memory)
     : disk_(disk),
       options_(options),
-      next_handle_(static_cast<std::uint64_t>(now())),  // another process may have served the same mount before
-      modified_(now()),
-      uid_(options.uid),
-      gid_(options.gid),
-      mode_(options.mode & 0777U),
-      accessed_(modified_),
-      changed_(modified_) {}
+      own_memory_(memory == nullptr ? std::make_unique<MountMemory>() : nullptr),
+      attributes_((memory == nullptr ? *own_memory_ : *memory).attributes),
+      failed_handles_((memory == nullptr ? *own_memory_ : *memory).failed_handles),
+      next_handle_(static_cast<std::uint64_t>(now())) {  // another process may have served the same mount before
+  if (attributes_.set) return;
+  attributes_.uid = options.uid;
+  attributes_.gid = options.gid;
+  attributes_.mode = options.mode & 0777U;
+  const std::int64_t time = now();
+  for (auto* const one : {&attributes_.modified, &attributes_.accessed, &attributes_.changed}) *one = time;
+  attributes_.set = true;
+}
 
 Operations::Node Operations::node(fuse_ino_t inode) const {
   if (inode == disk_inode()) return Node::disk;
@@ -360,15 +366,14 @@ Operations::Node Operations::node(fuse_ino_t inode) const {
 }
 
 struct stat Operations::attributes(Node node) const {
-  MutexLock lock(mutex_);
   struct stat status {};
-  status.st_uid = uid_;
-  status.st_gid = gid_;
+  status.st_uid = attributes_.uid;
+  status.st_gid = attributes_.gid;
   status.st_blksize = static_cast<blksize_t>(std::max<std::uint64_t>(options_.block_size, kDefaultBlockSize));
-  const std::int64_t modified = modified_.load(std::memory_order_relaxed);
+  const std::int64_t modified = attributes_.modified.load(std::memory_order_relaxed);
   status.st_mtim = to_timespec(modified);
-  status.st_atim = to_timespec(accessed_);
-  status.st_ctim = to_timespec(std::max(changed_, modified));
+  status.st_atim = to_timespec(attributes_.accessed);
+  status.st_ctim = to_timespec(std::max(attributes_.changed.load(), modified));
   if (node == Node::directory) {
     status.st_ino = FUSE_ROOT_ID;
     status.st_mode = S_IFDIR | 0555;
@@ -376,7 +381,8 @@ struct stat Operations::attributes(Node node) const {
     return status;
   }
   status.st_ino = disk_inode();
-  status.st_mode = S_IFREG | (disk_.read_only() ? mode_ & ~mode_t{0222} : mode_);
+  const mode_t mode = attributes_.mode;
+  status.st_mode = S_IFREG | (disk_.read_only() ? mode & ~mode_t{0222} : mode);
   status.st_nlink = 1;
   status.st_size = static_cast<off_t>(disk_.size().value());
   status.st_blocks = static_cast<blkcnt_t>(disk_.size().value() / kSectorSize);
@@ -394,27 +400,27 @@ struct statvfs Operations::usage() const {
 }
 
 void Operations::change_attributes(const struct stat& wanted, int to_set) {
-  MutexLock lock(mutex_);
-  if ((to_set & FUSE_SET_ATTR_UID) != 0) uid_ = wanted.st_uid;
-  if ((to_set & FUSE_SET_ATTR_GID) != 0) gid_ = wanted.st_gid;
-  if ((to_set & FUSE_SET_ATTR_MODE) != 0) mode_ = wanted.st_mode & 0777U;
+  if ((to_set & FUSE_SET_ATTR_UID) != 0) attributes_.uid = wanted.st_uid;
+  if ((to_set & FUSE_SET_ATTR_GID) != 0) attributes_.gid = wanted.st_gid;
+  if ((to_set & FUSE_SET_ATTR_MODE) != 0) attributes_.mode = wanted.st_mode & 0777U;
   if ((to_set & FUSE_SET_ATTR_ATIME_NOW) != 0) {
-    accessed_ = now();
+    attributes_.accessed = now();
   } else if ((to_set & FUSE_SET_ATTR_ATIME) != 0) {
-    accessed_ = from_timespec(wanted.st_atim);
+    attributes_.accessed = from_timespec(wanted.st_atim);
   }
   if ((to_set & FUSE_SET_ATTR_MTIME_NOW) != 0) {
-    modified_.store(now(), std::memory_order_relaxed);
+    attributes_.modified = now();
   } else if ((to_set & FUSE_SET_ATTR_MTIME) != 0) {
-    modified_.store(from_timespec(wanted.st_mtim), std::memory_order_relaxed);
+    attributes_.modified = from_timespec(wanted.st_mtim);
   }
-  changed_ = now();
+  attributes_.changed = now();
 }
 
 void Operations::touch() {
   // The coarse clock moves every few milliseconds: mostly this only reads, and workers keep the cache line shared.
   const std::int64_t time = now();
-  if (modified_.load(std::memory_order_relaxed) != time) modified_.store(time, std::memory_order_relaxed);
+  auto& modified = attributes_.modified;
+  if (modified.load(std::memory_order_relaxed) != time) modified.store(time, std::memory_order_relaxed);
 }
 
 std::uint64_t Operations::new_handle(int flags) {

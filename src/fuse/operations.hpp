@@ -7,11 +7,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <string_view>
 
 #include "fuse/failed_handles.hpp"
+#include "fuse/mount_memory.hpp"
 #include "fuse/mount_point.hpp"
 #include "fuse/virtual_disk.hpp"
-#include "remapfs/thread_annotations.hpp"
 #include "remapfs/units.hpp"
 
 namespace remapfs::fuse {
@@ -33,8 +35,13 @@ struct OperationsOptions {
 // Threads: all of it from any number of workers.
 class Operations {
  public:
-  // The disk outlives this object.
-  Operations(VirtualDisk& disk, const OperationsOptions& options);
+  // memory: what the process that served the mount before knew; kept up to date. Null: none. Disk and memory outlive
+  // this object.
+  Operations(VirtualDisk& disk, const OperationsOptions& options, MountMemory* memory = nullptr);
+
+  // Names what the kernel goes on to believe of a mount when another program serves it: what FUSE_INIT agreed on, how
+  // files are opened and what their handles mean. Two programs with the same name for it can serve the same mount.
+  [[nodiscard]] static std::string_view dialect() { return "init-1 open-direct-parallel handle-dsync-bit0"; }
 
   // The operations for Transport::start(); the `service` that goes with them is a pointer to an object of this class.
   [[nodiscard]] static const fuse_lowlevel_ops& table();
@@ -44,10 +51,10 @@ class Operations {
   [[nodiscard]] Node node(fuse_ino_t inode) const;
   [[nodiscard]] fuse_ino_t disk_inode() const { return options_.root == RootKind::file ? FUSE_ROOT_ID : 2; }
   [[nodiscard]] VirtualDisk& disk() const { return disk_; }
-  [[nodiscard]] struct stat attributes(Node node) const EXCLUDES(mutex_);
+  [[nodiscard]] struct stat attributes(Node node) const;
   [[nodiscard]] struct statvfs usage() const;
   // Sets what FUSE_SET_ATTR_* bits name, sizes excepted.
-  void change_attributes(const struct stat& wanted, int to_set) EXCLUDES(mutex_);
+  void change_attributes(const struct stat& wanted, int to_set);
   // The disk was written to now.
   void touch();
   // A number for a file opened with these flags: unique, and remembering O_DSYNC.
@@ -58,16 +65,10 @@ class Operations {
  private:
   VirtualDisk& disk_;
   const OperationsOptions options_;
+  const std::unique_ptr<MountMemory> own_memory_;  // null when one was given
+  AttributesMemory& attributes_;
   FailedHandles failed_handles_;
   std::atomic<std::uint64_t> next_handle_;
-  // Times are nanoseconds since the epoch.
-  std::atomic<std::int64_t> modified_;
-  mutable Mutex mutex_;
-  uid_t uid_ GUARDED_BY(mutex_);
-  gid_t gid_ GUARDED_BY(mutex_);
-  mode_t mode_ GUARDED_BY(mutex_);
-  std::int64_t accessed_ GUARDED_BY(mutex_);
-  std::int64_t changed_ GUARDED_BY(mutex_);
 };
 
 }  // namespace remapfs::fuse

@@ -30,12 +30,25 @@ constexpr std::size_t kHeaderRoom = 0x1000;
 constexpr std::size_t kReadSize = kMaxRequestSize + kHeaderRoom;
 constexpr std::size_t kHugePage = std::size_t{2} << 20U;
 
+// Linux 6.9; older headers lack them: the code of FUSE_NOTIFY_RESEND and, of the second word of flags, FUSE_HAS_RESEND.
+constexpr std::int32_t kNotifyResend = 7;
+constexpr std::uint32_t kHasResend = 1U << (39 - 32);
+
 std::size_t page_size() {
   static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
   return size;
 }
 
 }  // namespace
+
+bool can_resend(std::span<const std::byte> init_request) {
+  fuse_in_header header{};
+  fuse_init_in init{};
+  if (init_request.size() < sizeof header + sizeof init) return false;  // a kernel without a second word of flags
+  std::memcpy(&header, init_request.data(), sizeof header);
+  std::memcpy(&init, init_request.data() + sizeof header, sizeof init);
+  return header.opcode == FUSE_INIT && (init.flags & FUSE_INIT_EXT) != 0 && (init.flags2 & kHasResend) != 0;
+}
 
 std::size_t payload_offset() { return page_size(); }
 std::size_t request_room() { return round_up(page_size() + kReadSize, page_size()); }
@@ -143,10 +156,21 @@ Result<void> Session::replay_init(std::span<const std::byte> request) {
   return {};
 }
 
-Result<void> Session::make_non_blocking() {
+Result<void> Session::set_blocking(bool blocking) {
   const int flags = ::fcntl(descriptor(), F_GETFL);
-  if (flags < 0 || ::fcntl(descriptor(), F_SETFL, flags | O_NONBLOCK) != 0) return fail(Errc::device_other, errno);
+  const int wanted = blocking ? flags & ~O_NONBLOCK : flags | O_NONBLOCK;
+  if (flags < 0 || ::fcntl(descriptor(), F_SETFL, wanted) != 0) return fail(Errc::device_other, errno);
   return {};
+}
+
+Result<void> Session::ask_for_resend() {
+  fuse_out_header note{};
+  note.len = sizeof note;
+  note.error = kNotifyResend;
+  const ssize_t written = ::write(descriptor(), &note, sizeof note);
+  if (written == static_cast<ssize_t>(sizeof note)) return {};
+  if (errno == EINVAL) return fail(Errc::unsupported, errno);
+  return fail(errno == ENODEV || errno == ENOTCONN ? Errc::device_gone : Errc::device_other, errno);
 }
 
 Session::Received Session::receive(std::span<std::byte> room) {

@@ -60,6 +60,9 @@ class PageBuffer {
   std::span<std::byte> bytes_;
 };
 
+// Whether the kernel that sent this FUSE_INIT can send requests again: Session::ask_for_resend().
+[[nodiscard]] bool can_resend(std::span<const std::byte> init_request);
+
 // Room that receive() asks for, a whole number of pages.
 [[nodiscard]] std::size_t request_room();
 // Where in such room the data of a request begins.
@@ -88,6 +91,11 @@ class Session : private RequestContext {
   Result<void> replay_init(std::span<const std::byte> request);
   [[nodiscard]] const InitOutcome& init_outcome() const { return outcome_; }
 
+  // Has the kernel send again every request that was received through a descriptor of this connection and is not
+  // answered: those of a process that died (Linux 6.9). Only before anybody receives: what is being worked on would be
+  // received twice. Errors: unsupported, device_gone (unmounted), device_other.
+  Result<void> ask_for_resend();
+
   enum class Received : std::uint8_t {
     request,    // process() is due
     again,      // a signal
@@ -105,8 +113,8 @@ class Session : private RequestContext {
   void set_runner(JobRunner& who) { runner = &who; }
 
   [[nodiscard]] int descriptor() const { return fuse_session_fd(session_); }
-  // From now on receive() answers `nothing` instead of waiting. Not for a descriptor whose file others read too.
-  Result<void> make_non_blocking();
+  // Whether receive() answers `nothing` or waits. Not for a descriptor whose file others read too.
+  Result<void> set_blocking(bool blocking);
 
  private:
   Session(UniqueFd descriptor, void* service, const InitWishes& wishes);

@@ -83,6 +83,8 @@ Result<std::unique_ptr<Transport>> Transport::start(TransportDescriptors descrip
   for (UniqueFd& descriptor : descriptors.workers) {
     auto session = Session::create(std::move(descriptor), operations, service, wishes);
     if (!session) return fail(std::move(session.error()));
+    // Whoever had it before may have left it otherwise.
+    if (auto waits = (*session)->set_blocking(true); !waits) return fail(std::move(waits.error()));
     sessions.push_back(std::move(*session));
   }
 
@@ -99,6 +101,10 @@ Result<std::unique_ptr<Transport>> Transport::start(TransportDescriptors descrip
     if (auto replayed = sessions[to_replay]->replay_init(init_request); !replayed) {
       return fail(std::move(replayed.error()));
     }
+  }
+  // Nobody receives yet: what comes back is worked on once.
+  if (descriptors.resend) {
+    if (auto asked = sessions.front()->ask_for_resend(); !asked) return fail(std::move(asked.error()));
   }
 
   TransportInfo info;

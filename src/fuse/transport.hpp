@@ -25,6 +25,7 @@ struct TransportDescriptors {
   std::vector<UniqueFd> workers;        // one each: clones of the mounted descriptor, or duplicates of it
   bool cloned = false;                  // clones: each has its own queue of requests in process
   std::vector<std::byte> init_request;  // FUSE_INIT as the kernel sent it, when it was answered already; else empty
+  bool resend = false;                  // requests may have been received by somebody who died before an answer
 };
 
 // Makes `count` descriptors for workers. Where /dev/fuse may not be opened, or the kernel cannot clone, they are
@@ -66,8 +67,8 @@ class Transport {
  public:
   // Agrees on the protocol and starts the workers. When it returns, requests are being served.
   //
-  // service: what operations find as RequestContext::service. Errors: those of Session::serve_init() and
-  //   replay_init(), no_memory, invalid (no descriptors).
+  // service: what operations find as RequestContext::service. Errors: those of Session::serve_init(), replay_init() and
+  //   ask_for_resend(), no_memory, invalid (no descriptors).
   // Cost: kMaxRequestSize of memory a worker, touched.
   static Result<std::unique_ptr<Transport>> start(TransportDescriptors descriptors, const fuse_lowlevel_ops& operations,
                                                   void* service, const TransportOptions& options);

@@ -400,7 +400,7 @@ Result<std::unique_ptr<Engine>> make_uring_engine(std::vector<std::unique_ptr<Se
   auto engine = std::make_unique<UringEngine>();
   if (auto created = engine->create(workers, disk); !created) return fail(created.error());
   for (unsigned i = 0; i < workers; ++i) {
-    if (auto done = sessions[2 * i + 1]->make_non_blocking(); !done) return fail(done.error());
+    if (auto done = sessions[2 * i + 1]->set_blocking(false); !done) return fail(done.error());
   }
   engine->adopt(sessions);
   return engine;

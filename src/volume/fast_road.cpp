@@ -166,10 +166,10 @@ Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data,
   return {};
 }
 
-Volume::Impl::Counters& Volume::Impl::my_counters() {
+RequestCounters& Volume::Impl::my_counters() {
   static std::atomic<std::size_t> next_line{0};
-  thread_local const std::size_t line = next_line.fetch_add(1, std::memory_order_relaxed) % kCounterLines;
-  return counters[line];
+  thread_local const std::size_t line = next_line.fetch_add(1, std::memory_order_relaxed) % VolumeMemory::kCounterLines;
+  return remembered.counters[line];
 }
 
 Result<std::size_t> Volume::read(ByteOffset offset, std::span<std::byte> buffer) {

@@ -14,6 +14,7 @@
 #include "remapfs/remap_table.hpp"
 #include "remapfs/thread_annotations.hpp"
 #include "remapfs/volume.hpp"
+#include "remapfs/volume_memory.hpp"
 #include "volume/block_gate.hpp"
 #include "volume/block_reader.hpp"
 #include "volume/deadline.hpp"
@@ -88,6 +89,8 @@ struct Volume::Impl {
   // --- open, close, status (volume.cpp) ---
   Result<void> load();
   Result<void> accept_rows(std::span<const RemapRow> rows);
+  // From here on the devices are as they were to the process before, if there was one.
+  void go_on_from_memory();
   [[nodiscard]] VolumeStatus status() const;
   [[nodiscard]] Member* member(SpareId id) const { return members[id].get(); }
   template <class Visit>
@@ -284,18 +287,10 @@ struct Volume::Impl {
   std::atomic<std::uint64_t> remapped_blocks{0};
   std::atomic<std::uint64_t> lost_sectors{0};
   std::atomic<std::uint64_t> weak_blocks{0};
-  std::atomic<std::uint64_t> relocations{0};
 
-  // Requests are counted in lines of their own, by thread.
-  struct alignas(64) Counters {
-    std::atomic<std::uint64_t> reads{0};
-    std::atomic<std::uint64_t> writes{0};
-    std::atomic<std::uint64_t> read_errors{0};
-    std::atomic<std::uint64_t> write_errors{0};
-  };
-  static constexpr std::size_t kCounterLines = 32;
-  std::array<Counters, kCounterLines> counters;
-  Counters& my_counters();
+  const std::unique_ptr<VolumeMemory> own_memory;  // null when the options bring one
+  VolumeMemory& remembered;
+  RequestCounters& my_counters();
 };
 
 // --- templates ---

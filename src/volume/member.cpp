@@ -14,7 +14,7 @@ bool Member::trust_again() {
   probed_at_[1].store(0, std::memory_order_relaxed);
   const bool had_failed = device_->trust_again(breaker_open());
   sync_failure_announced_.store(false, std::memory_order_release);
-  breaker_open_.store(false, std::memory_order_release);
+  device_->memory().breaker_open.store(false, std::memory_order_release);
   return had_failed;
 }
 

@@ -33,9 +33,9 @@ class Member {
   std::unique_ptr<SlotAllocator> slots;
 
   // --- The breaker: open means that the device is gone or fails everywhere. ---
-  [[nodiscard]] bool breaker_open() const { return breaker_open_.load(std::memory_order_acquire); }
+  [[nodiscard]] bool breaker_open() const { return device_->memory().breaker_open.load(std::memory_order_acquire); }
   // True if this call opened it.
-  bool open_breaker() { return !breaker_open_.exchange(true, std::memory_order_acq_rel); }
+  bool open_breaker() { return !device_->memory().breaker_open.exchange(true, std::memory_order_acq_rel); }
 
   // --- Sync failures are sticky until resume or remount: see MemberDevice. ---
   [[nodiscard]] bool sync_failed() const { return device_->sync_failed(); }
@@ -62,7 +62,6 @@ class Member {
  private:
   SpareId id_;
   std::unique_ptr<MemberDevice> device_;
-  std::atomic<bool> breaker_open_{false};
   std::atomic<bool> sync_failure_announced_{false};
   std::atomic<std::uint32_t> next_latest_{0};
   std::array<std::atomic<std::uint64_t>, kKnownPlaces> known_places_{};  // offset + 1; 0 is none

@@ -10,7 +10,11 @@ Result<void> MemberDevice::sync() {
 
 Result<void> MemberDevice::flush(bool& lost) {
   const MutexLock lock(mutex_);
-  lost = std::exchange(lost_writes_, false);
+  DeviceMemory& memory = *memory_;
+  lost = memory.lost_writes.load(std::memory_order_acquire);
+  // Until the next flush: should this process end before it answers, its successor tells it again.
+  memory.telling_loss.store(lost, std::memory_order_seq_cst);
+  if (lost) memory.lost_writes.store(false, std::memory_order_seq_cst);
   if (lost) return fail(Errc::failed);
   return sync_locked();
 }
@@ -18,12 +22,15 @@ Result<void> MemberDevice::flush(bool& lost) {
 Result<void> MemberDevice::sync_locked() {
   if (sync_failed()) return fail(Errc::failed);
   // Writes that complete from here on set it again, whether this sync covers them or not.
-  const bool had_writes = unsynced_writes_.exchange(false, std::memory_order_acq_rel);
+  DeviceMemory& memory = *memory_;
+  memory.syncing.store(true, std::memory_order_seq_cst);
+  const bool had_writes = memory.unsynced_writes.exchange(false, std::memory_order_seq_cst);
   auto synced = device_->sync();
   if (!synced) {
-    if (had_writes) unsynced_writes_.store(true, std::memory_order_release);
-    sync_failed_.store(true, std::memory_order_release);
+    if (had_writes) memory.unsynced_writes.store(true, std::memory_order_release);
+    memory.sync_failed.store(true, std::memory_order_seq_cst);
   }
+  memory.syncing.store(false, std::memory_order_seq_cst);
   return synced;
 }
 
@@ -31,14 +38,32 @@ Result<void> MemberDevice::reopen() {
   const MutexLock lock(mutex_);
   auto reopened = device_->reopen();
   // A sync of the new file would know nothing of what the old one lost.
-  if (reopened && unsynced_writes_.load(std::memory_order_acquire)) lost_writes_ = true;
+  if (reopened && memory_->unsynced_writes.load(std::memory_order_acquire)) memory_->lost_writes.store(true);
   return reopened;
 }
 
 bool MemberDevice::trust_again(bool after_loss) {
   const MutexLock lock(mutex_);
-  if (after_loss && unsynced_writes_.load(std::memory_order_acquire)) lost_writes_ = true;
-  return sync_failed_.exchange(false, std::memory_order_acq_rel);
+  if (after_loss && memory_->unsynced_writes.load(std::memory_order_acquire)) memory_->lost_writes.store(true);
+  return memory_->sync_failed.exchange(false, std::memory_order_acq_rel);
+}
+
+Result<void> MemberDevice::remember_in(DeviceMemory& memory) {
+  const MutexLock lock(mutex_);
+  const auto take_over = [](std::atomic<bool>& to, const std::atomic<bool>& from) {
+    if (from.load(std::memory_order_acquire)) to.store(true, std::memory_order_release);
+  };
+  take_over(memory.sync_failed, own_.sync_failed);
+  take_over(memory.unsynced_writes, own_.unsynced_writes);
+  take_over(memory.lost_writes, own_.lost_writes);
+  take_over(memory.breaker_open, own_.breaker_open);
+  take_over(memory.lost_writes, memory.telling_loss);
+  memory_ = &memory;
+  if (!memory.syncing.exchange(false, std::memory_order_acq_rel)) return {};
+  // The flag was up before it forgot the writes that it was to cover.
+  memory.unsynced_writes.store(true, std::memory_order_release);
+  if (sync_failed() || memory.breaker_open.load(std::memory_order_acquire)) return {};
+  return sync_locked();
 }
 
 }  // namespace remapfs

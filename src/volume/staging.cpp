@@ -274,7 +274,7 @@ void Volume::Impl::publish(const Batch& batch, const CommitReport& report) {
     } else {
       publish(change.block, change.row.mapping());
     }
-    if (!entry.slot_content.empty()) relocations.fetch_add(1, std::memory_order_relaxed);
+    if (!entry.slot_content.empty()) remembered.relocations.fetch_add(1, std::memory_order_relaxed);
     if (!change.vacated) continue;
     // The block is held and its readers are drained: nobody can see the slot's old meaning any more.
     SlotAllocator& slots = *member(change.vacated->spare)->slots;

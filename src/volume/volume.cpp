@@ -31,7 +31,9 @@ Volume::Impl::Impl(VolumeParts parts, VolumeOptions volume_options)
       commits(*store),
       geometry(store->info().block_size),
       size(store->info().size),
-      block_count(geometry.blocks_in(size)) {
+      block_count(geometry.blocks_in(size)),
+      own_memory(options.memory == nullptr ? std::make_unique<VolumeMemory>() : nullptr),
+      remembered(options.memory == nullptr ? *own_memory : *options.memory) {
   members[0] = std::make_unique<Member>(SpareId{0}, std::move(parts.primary));
   for (const SpareInfo& spare : store->info().spares) {
     members[spare.id] = std::make_unique<Member>(spare.id, std::move(parts.spares[spare.id]));
@@ -93,6 +95,16 @@ Result<void> Volume::Impl::load() {
   return {};
 }
 
+// Only after load(): what it makes durable on a device is durable whatever an earlier sync said, and a volume whose
+// sync has failed is still there to be read.
+void Volume::Impl::go_on_from_memory() {
+  for (const auto& one : members) {
+    if (!one || one->missing()) continue;
+    auto synced = one->device().remember_in(remembered.devices[one->id()]);
+    if (!synced) static_cast<void>(after_sync(*one, synced));
+  }
+}
+
 Result<void> Volume::Impl::accept_rows(std::span<const RemapRow> rows) {
   std::vector<TableEntry> entries;
   entries.reserve(rows.size());
@@ -147,8 +159,8 @@ VolumeStatus Volume::Impl::status() const {
   now.remapped_blocks = remapped_blocks.load(std::memory_order_relaxed);
   now.lost_sectors = lost_sectors.load(std::memory_order_relaxed);
   now.weak_blocks = weak_blocks.load(std::memory_order_relaxed);
-  now.relocations = relocations.load(std::memory_order_relaxed);
-  for (const Counters& line : counters) {
+  now.relocations = remembered.relocations.load(std::memory_order_relaxed);
+  for (const RequestCounters& line : remembered.counters) {
     now.reads += line.reads.load(std::memory_order_relaxed);
     now.writes += line.writes.load(std::memory_order_relaxed);
     now.read_errors += line.read_errors.load(std::memory_order_relaxed);
@@ -195,6 +207,7 @@ Volume::~Volume() {
 Result<std::unique_ptr<Volume>> Volume::open(VolumeParts parts, VolumeOptions options) {
   auto impl = std::make_unique<Impl>(std::move(parts), std::move(options));
   if (auto loaded = impl->load(); !loaded) return fail(std::move(loaded).error());
+  impl->go_on_from_memory();
   return std::unique_ptr<Volume>(new Volume(std::move(impl)));
 }
 

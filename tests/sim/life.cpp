@@ -475,7 +475,7 @@ class Life {
     list(1, 2, geometry.full_mask());
     list(300, 302, 0);
     for (const ImportRun& run : runs) {
-      if (plant_.rows.contains(run.blocks.begin.value())) continue;
+      if (plant_.observed.rows.contains(run.blocks.begin.value())) continue;
       for_sectors(run.blocks.begin, [&, sector = 0U](std::uint64_t s) mutable {
         if ((run.lost >> sector++ & 1U) != 0) troubles_.excuse(s, true);
       });

@@ -269,7 +269,7 @@ TEST_F(CliAttach, DaemonKilledUnderALoopDeviceIsCleanedUpByDetach) {
   create();
   const std::string loop = attach({mnt_});
   const pid_t process = daemon();
-  ASSERT_EQ(::kill(process, SIGKILL), 0);
+  kill_daemon();
   ASSERT_TRUE(ends_within(process, std::chrono::seconds(30)));
   expect_one_error(remapfs({"unmount", map_, "--force"}), 2, loop);
   const Ran ran = remapfs({"detach", map_});

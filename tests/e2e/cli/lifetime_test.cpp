@@ -129,7 +129,7 @@ TEST_F(CliLifetime, PlainUmountEndsTheDaemonInOrder) {
 TEST_F(CliLifetime, KilledDaemonsMountIsTakenAwayByForceAndTheMapMountsAgain) {
   ASSERT_EQ(remapfs({"add", map_, "9"}).exit_code, 0);
   write_bytes(disk_, 9 * 4096, std::string(4096, 'k'));
-  ASSERT_EQ(::kill(daemon_, SIGKILL), 0);
+  kill_daemon();
   ASSERT_TRUE(ends_within(daemon_, 30s));
   ASSERT_EQ(::access(socket_.c_str(), F_OK), 0) << "a killed daemon leaves its socket";
   for (const char* verb : {"status", "unmount"}) {
@@ -150,7 +150,7 @@ TEST_F(CliLifetime, KilledDaemonsMountIsTakenAwayByForceAndTheMapMountsAgain) {
 
 TEST_F(CliLifetime, KilledDaemonsMountInUseIsTakenAwayToo) {
   UniqueFd held(::open(disk_.c_str(), O_RDONLY | O_CLOEXEC));
-  ASSERT_EQ(::kill(daemon_, SIGKILL), 0);
+  kill_daemon();
   ASSERT_TRUE(ends_within(daemon_, 30s));
   EXPECT_EQ(remapfs({"unmount", map_, "--force"}).exit_code, 0);
   EXPECT_FALSE(mounted());

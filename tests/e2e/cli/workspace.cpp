@@ -116,6 +116,14 @@ std::string Workspace::fingerprint() const {
 
 pid_t Workspace::daemon() const { return status(map_)["daemon_pid"].get<pid_t>(); }
 
+void Workspace::kill_daemon() const {
+  const auto now = status(map_);
+  // Stopped, neither of the two can follow the other.
+  for (const int signal : {SIGSTOP, SIGKILL}) {
+    for (const char* process : {"worker_pid", "daemon_pid"}) ::kill(now.at(process).get<pid_t>(), signal);
+  }
+}
+
 bool Workspace::ends_within(pid_t pid, std::chrono::seconds timeout) {
   const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   if (!process) return true;

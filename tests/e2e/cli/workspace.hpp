@@ -39,6 +39,8 @@ class Workspace : public ::testing::Test {
   [[nodiscard]] std::string fingerprint() const;
   // Process number of the daemon.
   [[nodiscard]] pid_t daemon() const;
+  // Ends all of the daemon as a crash of the machine would.
+  void kill_daemon() const;
   static bool ends_within(pid_t pid, std::chrono::seconds timeout);
 
   remapfs::testing::TempDir dir_;

@@ -23,6 +23,12 @@ constexpr int kDeathPatienceMs = 30'000;
   throw std::system_error(errno, std::generic_category(), what);
 }
 
+int pidfd_of(pid_t process) {
+  const long fd = ::syscall(SYS_pidfd_open, process, 0);
+  if (fd < 0) throw_errno("pidfd_open");
+  return static_cast<int>(fd);
+}
+
 void make_directory(const std::string& path) {
   if (::mkdir(path.c_str(), 0700) != 0) throw_errno(path);
 }
@@ -76,27 +82,34 @@ std::chrono::duration<double> MountedVolume::mount() {
   const auto start = std::chrono::steady_clock::now();
   must_run({REMAPFS, "mount", map_, mount_point_}, 300);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - start;
-  pid_ = status().at("daemon_pid").get<pid_t>();
-  const long fd = ::syscall(SYS_pidfd_open, pid_, 0);
-  if (fd < 0) throw_errno("pidfd_open");
-  pidfd_.emplace(static_cast<int>(fd));
+  const auto now = status();
+  keeper_.emplace(pidfd_of(now.at("daemon_pid").get<pid_t>()));
+  worker_.emplace(pidfd_of(now.at("worker_pid").get<pid_t>()));
   return took;
 }
 
 void MountedVolume::unmount() {
   must_run({REMAPFS, "unmount", map_});
-  pidfd_.reset();
+  keeper_.reset();
+  worker_.reset();
 }
 
 void MountedVolume::kill() {
-  if (::syscall(SYS_pidfd_send_signal, pidfd_->fd(), SIGKILL, nullptr, 0) != 0)
-    throw_errno("the daemon died by itself");
+  // Stopped, neither can follow the other.
+  for (const int signal : {SIGSTOP, SIGKILL}) {
+    for (const auto* process : {&worker_, &keeper_}) {
+      if (::syscall(SYS_pidfd_send_signal, (*process)->fd(), signal, nullptr, 0) != 0)
+        throw_errno("the daemon died by itself");
+    }
+  }
 }
 
 void MountedVolume::wait_until_dead() {
-  pollfd watched{pidfd_->fd(), POLLIN, 0};
-  if (::poll(&watched, 1, kDeathPatienceMs) != 1) throw std::runtime_error("the killed daemon does not go away");
-  pidfd_.reset();
+  for (auto* process : {&worker_, &keeper_}) {
+    pollfd watched{(*process)->fd(), POLLIN, 0};
+    if (::poll(&watched, 1, kDeathPatienceMs) != 1) throw std::runtime_error("the killed daemon does not go away");
+    process->reset();
+  }
 }
 
 void MountedVolume::unmount_dead() { must_run({REMAPFS, "unmount", "--force", mount_point_}); }

@@ -49,7 +49,7 @@ class MountedVolume {
   std::chrono::duration<double> mount();
   // Orderly.
   void unmount();
-  // Ends the daemon as a crash would, without waiting for it; afterwards the mount is dead.
+  // Ends the daemon, all of it, as a crash of the machine would, without waiting for it; afterwards the mount is dead.
   void kill();
   // Waits until nothing is left of a killed daemon.
   void wait_until_dead();
@@ -57,7 +57,9 @@ class MountedVolume {
   void unmount_dead();
 
   [[nodiscard]] nlohmann::json status() const;
-  [[nodiscard]] pid_t daemon() const { return pid_; }
+  // The process that serves, and the one that would start another.
+  [[nodiscard]] pid_t worker() const { return status().at("worker_pid").get<pid_t>(); }
+  [[nodiscard]] pid_t keeper() const { return status().at("daemon_pid").get<pid_t>(); }
   // remapfs check: 0 clean, 2 findings.
   [[nodiscard]] Ran check() const;
   // What a query of the map answers, as sqlite3 prints it.
@@ -71,8 +73,9 @@ class MountedVolume {
  private:
   std::string map_;
   std::string mount_point_;
-  pid_t pid_ = -1;
-  std::optional<OpenFile> pidfd_;  // names the process even when its number is used again
+  // Name the processes even when their numbers are used again.
+  std::optional<OpenFile> keeper_;
+  std::optional<OpenFile> worker_;
 };
 
 }  // namespace remapfs::testing

@@ -74,10 +74,10 @@ class LargeMap : public ::testing::Test {
   // Mounts, and holds what that took against the limits.
   void mount(const char* after) {
     const Seconds took = volume_.mount();
-    const std::uint64_t peak = status_kib(volume_.daemon(), "VmHWM") / kKiBPerMiB;
+    const std::uint64_t peak = status_kib(volume_.worker(), "VmHWM") / kKiBPerMiB;
     std::cout << fmt::format("mounted after {} in {:.2f} s; resident {} MiB, at most {} MiB, locked {} MiB\n", after,
-                             took.count(), status_kib(volume_.daemon(), "VmRSS") / kKiBPerMiB, peak,
-                             status_kib(volume_.daemon(), "VmLck") / kKiBPerMiB);
+                             took.count(), status_kib(volume_.worker(), "VmRSS") / kKiBPerMiB, peak,
+                             status_kib(volume_.worker(), "VmLck") / kKiBPerMiB);
     EXPECT_LT(took.count(), scale_.mount_time.count());
     EXPECT_LT(peak, scale_.resident_mib);
   }

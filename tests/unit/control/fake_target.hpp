@@ -27,6 +27,9 @@ class FakeTarget final : public ControlTarget {
   Result<Outcome> resume() override { return on_resume ? on_resume() : Outcome::done; }
   Result<StatusReport> status() override { return on_status ? on_status() : StatusReport{}; }
   Result<Outcome> unmount() override { return on_unmount ? on_unmount() : Outcome::done; }
+  Result<Outcome> upgrade(const std::string& program) override {
+    return on_upgrade ? on_upgrade(program) : Outcome::done;
+  }
   [[nodiscard]] std::uint64_t block_count() const override { return blocks; }
 
   [[nodiscard]] std::vector<std::pair<Verb, std::uint64_t>> asked() const {
@@ -45,6 +48,7 @@ class FakeTarget final : public ControlTarget {
   std::function<Result<Outcome>()> on_resume;
   std::function<Result<StatusReport>()> on_status;
   std::function<Result<Outcome>()> on_unmount;
+  std::function<Result<Outcome>(const std::string&)> on_upgrade;
 
  private:
   mutable std::mutex mutex_;

@@ -1,0 +1,530 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/keeper.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <syslog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <climits>
+#include <csignal>
+#include <cstdarg>
+#include <cstdio>
+#include <utility>
+
+#include "cli/descriptor_passing.hpp"
+#include "cli/service_manager.hpp"
+#include "cli/succession.hpp"
+#include "fuse/mount_point.hpp"
+#include "fuse/process_hardening.hpp"
+#include "fuse/session.hpp"
+
+namespace remapfs::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+using std::chrono::milliseconds;
+
+constexpr std::size_t kMostDescriptors = 1 + 2 * std::size_t{kMaxWorkers};
+// A process that served for this long was no failure.
+constexpr milliseconds kServedWell{1000};
+// In a row, of processes that could not start or crashed right away; and of such that somebody killed, before they
+// served and at all.
+constexpr unsigned kMostFailures = 10;
+constexpr unsigned kMostEarlyKills = 200;
+constexpr unsigned kMostKills = 10'000;
+constexpr milliseconds kFirstPause{20};
+constexpr milliseconds kLongestPause{5000};
+constexpr milliseconds kSuccessorPatience{120'000};
+
+constexpr const char* kStoredHandover = "remapfs-handover";
+constexpr const char* kStoredChannel = "remapfs-channel";
+constexpr const char* kStoredWorker = "remapfs-worker";
+
+// The limit of descriptors that a login shell has is low for many workers, each of which has several.
+void raise_descriptor_limit() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+UniqueFd pidfd_of(pid_t process) { return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0))); }
+
+void put_error(Handover& handover, const Error& error) {
+  handover.error_code = static_cast<std::int32_t>(error.code);
+  handover.error_errno = error.os_errno;
+  put_text(handover.message, describe(error));
+}
+
+Error error_in(const Handover& handover) {
+  return {static_cast<Errc>(handover.error_code.load()), handover.error_errno, handover.message.data()};
+}
+
+// Serves, and leaves word of how it ended. Returns the exit code.
+int serve_and_tell(const ServiceSpec& spec, const World& world, SharedHandover& handover, int wire,
+                   std::optional<Inheritance> inheritance) {
+  auto served = serve(spec, world, {handover, wire}, std::move(inheritance));
+  if (served) return *served;
+  put_error(*handover, served.error());
+  handover->stage = Handover::Stage::refused;
+  return kExitMount;
+}
+
+class Keeper {
+ public:
+  Keeper(const ServiceSpec& spec, const World& world, SharedHandover handover, Readiness& readiness)
+      : spec_(spec),
+        world_(world),
+        readiness_(readiness),
+        ready_text_(fmt::format("READY=1\nSTATUS=serving {}", spec.mount_point)),
+        handover_(std::move(handover)) {
+    descriptors_.fill(-1);
+  }
+  ~Keeper() { close_descriptors(); }
+  Keeper(const Keeper&) = delete;
+  Keeper& operator=(const Keeper&) = delete;
+
+  // There is a mount already, and perhaps somebody who serves it.
+  void adopt(MountDescriptors descriptors);
+  Result<int> run();
+
+ private:
+  enum class Next { wait, over };
+
+  void prepare();
+  [[nodiscard]] int patience() const;
+  void pass_signals_on();
+  void take_notices();
+  void note_serving();
+  // The result is in result_ when it is over.
+  Next worker_ended();
+  Next after_death(int signal);
+  [[nodiscard]] bool connection_ended() const;
+  Next give_up(const char* why);
+  int reap();
+  void start_worker(bool upgraded);
+  [[noreturn]] void be_worker(UniqueFd wire, bool upgraded);
+  void start_successor();
+  void successor_failed();
+  void become_successor();
+  void run_successor(const char* role, int wire);
+  void watch(pid_t process, UniqueFd wire);
+  [[nodiscard]] bool can_resend() const { return can_resend_; }
+  void close_descriptors();
+  void say(int priority, const char* format, ...) const __attribute__((format(printf, 3, 4)));
+
+  const ServiceSpec& spec_;
+  const World& world_;
+  Readiness& readiness_;
+  const std::string ready_text_;
+  SharedHandover handover_;
+  UniqueFd signals_;
+  UniqueFd wire_;
+  UniqueFd worker_;  // a pidfd; none while nobody serves
+  pid_t worker_pid_ = -1;
+  std::array<int, kMostDescriptors> descriptors_{};
+  std::size_t count_ = 0;
+  bool can_resend_ = false;
+  bool ever_served_ = false;
+  bool serving_ = false;
+  bool succeeding_ = false;  // the one that serves is another program, on trial
+  Clock::time_point serving_since_;
+  Clock::time_point succeeding_since_;
+  Clock::time_point start_at_;  // while nobody serves
+  unsigned failures_ = 0;
+  unsigned kills_ = 0;
+  unsigned early_kills_ = 0;
+  Result<int> result_ = kExitDone;
+};
+
+void Keeper::say(int priority, const char* format, ...) const {
+  std::array<char, 1024> text{};
+  va_list values;
+  va_start(values, format);
+  std::vsnprintf(text.data(), text.size(), format, values);
+  va_end(values);
+  if (spec_.foreground) {
+    ::dprintf(STDERR_FILENO, "remapfs: %s\n", text.data());
+  } else {
+    ::syslog(LOG_DAEMON | priority, "%s", text.data());
+  }
+}
+
+void Keeper::prepare() {
+  raise_descriptor_limit();
+  fuse::HardeningWishes wishes;
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+  wishes.lock_memory = false;
+#endif
+  std::ignore = fuse::harden_process(wishes);
+  if (!spec_.foreground) ::openlog("remapfs", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+  sigset_t ours;
+  sigemptyset(&ours);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&ours, signal);
+  struct sigaction ignore {};
+  ignore.sa_handler = SIG_IGN;
+  ::sigaction(SIGPIPE, &ignore, nullptr);
+  ::pthread_sigmask(SIG_BLOCK, &ours, nullptr);
+  signals_.reset(::signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK));
+  handover_->keeper = ::getpid();
+}
+
+void Keeper::adopt(MountDescriptors descriptors) {
+  descriptors_[0] = descriptors.channel.release();
+  count_ = 1;
+  for (UniqueFd& worker : descriptors.workers) {
+    if (count_ < descriptors_.size()) descriptors_[count_++] = worker.release();
+  }
+  const auto record = read_record(*handover_);
+  can_resend_ = record && fuse::can_resend(record->init_request);
+  ever_served_ = true;
+  const pid_t worker = handover_->worker;
+  UniqueFd process = pidfd_of(worker);
+  if (process && handover_->stage == Handover::Stage::serving) {
+    worker_ = std::move(process);
+    worker_pid_ = worker;
+    serving_ = true;
+    serving_since_ = Clock::now();
+  } else {
+    start_at_ = Clock::now();
+  }
+}
+
+Result<int> Keeper::run() {
+  prepare();
+  if (!ever_served_) start_worker(false);
+  if (!ever_served_ && !worker_) return fail(Errc::no_memory, "cannot start the daemon, fork, free memory", errno);
+  if (serving_) note_serving();
+  for (;;) {
+    pollfd entries[3] = {
+        {signals_.get(), POLLIN, 0}, {wire_ ? wire_.get() : -1, POLLIN, 0}, {worker_ ? worker_.get() : -1, POLLIN, 0}};
+    if (::poll(entries, 3, patience()) < 0 && errno != EINTR) return fail(Errc::device_other, errno);
+    pass_signals_on();
+    take_notices();
+    if (worker_ && (entries[2].revents & POLLIN) != 0 && worker_ended() == Next::over) return std::move(result_);
+    if (!worker_ && Clock::now() >= start_at_) start_worker(false);
+    if (succeeding_ && Clock::now() - succeeding_since_ > kSuccessorPatience) ::kill(worker_pid_, SIGKILL);
+  }
+}
+
+int Keeper::patience() const {
+  const auto until = [](Clock::time_point when) {
+    const auto left = std::chrono::ceil<milliseconds>(when - Clock::now()).count();
+    return static_cast<int>(std::clamp<long long>(left, 0, 1'000'000));
+  };
+  if (!worker_) return until(start_at_);
+  return succeeding_ ? until(succeeding_since_ + kSuccessorPatience) + 1 : -1;
+}
+
+// One that comes while nobody serves waits for the next process, which has it blocked from the start.
+void Keeper::pass_signals_on() {
+  if (!worker_) return;
+  signalfd_siginfo signal{};
+  while (::read(signals_.get(), &signal, sizeof signal) == static_cast<ssize_t>(sizeof signal)) {
+    ::kill(worker_pid_, static_cast<int>(signal.ssi_signo));
+  }
+}
+
+void Keeper::take_notices() {
+  while (wire_) {
+    const auto message = take_message(wire_.get(), std::span(descriptors_).subspan(count_));
+    if (!message) {
+      if (message.error().code != Errc::timeout) wire_.reset();
+      return;
+    }
+    if (message->what == kKeepThese) count_ += message->count;
+    if (message->what == kServing) note_serving();
+  }
+}
+
+void Keeper::note_serving() {
+  serving_ = true;
+  serving_since_ = Clock::now();
+  if (!ever_served_) {
+    ever_served_ = true;
+    const auto record = read_record(*handover_);
+    can_resend_ = record && fuse::can_resend(record->init_request);
+    if (!world_.notify_socket.empty()) {
+      const std::array handover{handover_.descriptor()};
+      store_descriptors(world_.notify_socket, kStoredHandover, handover);
+      store_descriptors(world_.notify_socket, kStoredChannel, std::span(descriptors_).first(1));
+      store_descriptors(world_.notify_socket, kStoredWorker, std::span(descriptors_).subspan(1, count_ - 1));
+    }
+  }
+  handover_->descriptors_kept = true;
+  readiness_.ready();
+  notify_service_manager(world_.notify_socket, ready_text_);
+  if (succeeding_) become_successor();
+}
+
+int Keeper::reap() {
+  int status = 0;
+  worker_.reset();
+  wire_.reset();
+  pid_t ended = -1;
+  do {
+    ended = ::waitpid(worker_pid_, &status, 0);
+  } while (ended < 0 && errno == EINTR);
+  // Somebody else's child, if it served before we came.
+  if (ended != worker_pid_) return 0;
+  return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+}
+
+Keeper::Next Keeper::worker_ended() {
+  const int signal = reap();
+  const bool served = std::exchange(serving_, false);
+  if (served) early_kills_ = 0;
+  if (served && Clock::now() - serving_since_ >= kServedWell) failures_ = kills_ = 0;
+  const Handover::Stage stage = handover_->stage;
+  if (stage == Handover::Stage::ended) {
+    result_ = handover_->exit_code.load();
+    for (const char* name : {kStoredHandover, kStoredChannel, kStoredWorker}) {
+      if (ever_served_) forget_descriptors(world_.notify_socket, name);
+    }
+    return Next::over;
+  }
+  if (!ever_served_) {
+    result_ = stage == Handover::Stage::refused
+                  ? Result<int>(fail(error_in(*handover_)))
+                  : Result<int>(fail(Errc::failed, fmt::format("the daemon died while it started, process {} (signal "
+                                                               "{}), look at the system log",
+                                                               worker_pid_, signal)));
+    return Next::over;
+  }
+  if (succeeding_) {
+    successor_failed();
+    start_worker(true);
+    return Next::wait;
+  }
+  if (stage == Handover::Stage::upgrading) {
+    start_successor();
+    return Next::wait;
+  }
+  return after_death(signal);
+}
+
+bool Keeper::connection_ended() const {
+  pollfd connection{count_ > 0 ? descriptors_[0] : -1, 0, 0};
+  return ::poll(&connection, 1, 0) == 1 && (connection.revents & POLLERR) != 0;
+}
+
+Keeper::Next Keeper::after_death(int signal) {
+  handover_->last_signal = signal;
+  if (connection_ended()) return give_up("its connection was aborted");
+  if (!can_resend()) return give_up("the kernel cannot send its requests again (Linux 6.9 can)");
+  const bool killed = signal == SIGKILL || signal == SIGTERM || signal == SIGINT;
+  if (killed && (++kills_ > kMostKills || ++early_kills_ > kMostEarlyKills)) {
+    return give_up("it is killed again and again");
+  }
+  if (!killed && ++failures_ > kMostFailures) {
+    if (handover_->stage == Handover::Stage::refused) say(LOG_ERR, "last: %s", handover_->message.data());
+    return give_up("it ends again and again");
+  }
+  if (handover_->stage == Handover::Stage::refused) {
+    say(LOG_ERR, "cannot go on with %s: %s: trying again", spec_.mount_point.c_str(), handover_->message.data());
+  } else {
+    say(LOG_WARNING, "process %d, which served %s, was ended by signal %d: another one goes on", worker_pid_,
+        spec_.mount_point.c_str(), signal);
+    handover_->restarts.fetch_add(1);
+  }
+  const auto pause = killed || failures_ <= 1 ? milliseconds(0)
+                                              : std::min(kLongestPause, kFirstPause * (1 << std::min(failures_, 16U)));
+  start_at_ = Clock::now() + pause;
+  return Next::wait;
+}
+
+Keeper::Next Keeper::give_up(const char* why) {
+  say(LOG_CRIT,
+      "process %d, which served %s, has ended and no other goes on: %s: unmount, run remapfs check, mount again",
+      worker_pid_, spec_.mount_point.c_str(), why);
+  for (const char* name : {kStoredHandover, kStoredChannel, kStoredWorker}) {
+    forget_descriptors(world_.notify_socket, name);
+  }
+  close_descriptors();
+  std::ignore = fuse::unmount_fuse(spec_.mount_point);
+  result_ = kExitCouldNot;
+  return Next::over;
+}
+
+void Keeper::watch(pid_t process, UniqueFd wire) {
+  worker_pid_ = process;
+  worker_ = pidfd_of(process);
+  wire_ = std::move(wire);
+  handover_->worker = process;
+}
+
+void Keeper::start_worker(bool upgraded) {
+  auto wire = Wire::create();
+  handover_->stage = Handover::Stage::starting;
+  const pid_t child = wire ? ::fork() : -1;
+  if (child == 0) {
+    wire->ours.reset();
+    be_worker(std::move(wire->theirs), upgraded);
+  }
+  if (child < 0) {
+    // No memory or too many processes: it may pass.
+    start_at_ = Clock::now() + kLongestPause;
+    say(LOG_ERR, "cannot start a process to serve %s (errno %d): trying again", spec_.mount_point.c_str(), errno);
+    return;
+  }
+  watch(child, std::move(wire->ours));
+}
+
+void Keeper::be_worker(UniqueFd wire, bool upgraded) {
+  if (spec_.foreground) ::setpgid(0, 0);  // Ctrl-C comes through the keeper
+  signals_.reset();
+  readiness_.abandon();
+  std::optional<Inheritance> inheritance;
+  if (ever_served_) {
+    auto record = read_record(*handover_);
+    if (!record) {
+      put_error(*handover_, record.error());
+      handover_->stage = Handover::Stage::refused;
+      ::_exit(kExitMount);
+    }
+    MountDescriptors descriptors;
+    descriptors.channel.reset(descriptors_[0]);
+    for (std::size_t i = 1; i < count_; ++i) descriptors.workers.emplace_back(descriptors_[i]);
+    inheritance = Inheritance{std::move(*record), std::move(descriptors), can_resend(), upgraded};
+  }
+  // Not exit(): what the parent left to be done at exit is the parent's.
+  ::_exit(serve_and_tell(spec_, world_, handover_, wire.get(), std::move(inheritance)));
+}
+
+// Runs the program that is to follow, in this process: returns only if it cannot be run.
+void Keeper::run_successor(const char* role, int wire) {
+  std::array<std::array<char, 12>, kMostDescriptors + 2> numbers;
+  std::array<char*, kMostDescriptors + 7> words{};
+  std::array<char, PATH_MAX> map{};
+  std::array<char, 8> name{"remapfs"};
+  std::array<char, 8> verb{};
+  std::array<char, 8> role_text{};
+  std::snprintf(verb.data(), verb.size(), "%s", kGoOnVerb);
+  std::snprintf(role_text.data(), role_text.size(), "%s", role);
+  std::size_t used = 0;
+  words[used++] = name.data();
+  words[used++] = verb.data();
+  std::snprintf(map.data(), map.size(), "%s", spec_.map_path.c_str());
+  words[used++] = role_text.data();
+  words[used++] = map.data();
+  std::size_t written = 0;
+  const auto put = [&](int number) {
+    std::snprintf(numbers[written].data(), numbers[written].size(), "%d", number);
+    words[used++] = numbers[written++].data();
+    const std::array one{number};
+    keep_open_on_exec(one);
+  };
+  put(handover_.descriptor());
+  if (wire >= 0) put(wire);
+  for (std::size_t i = 0; i < count_; ++i) put(descriptors_[i]);
+  ::execv(handover_->successor.data(), words.data());
+}
+
+void Keeper::start_successor() {
+  say(LOG_INFO, "%s takes over %s", handover_->successor.data(), spec_.mount_point.c_str());
+  auto wire = Wire::create();
+  handover_->stage = Handover::Stage::starting;
+  put_error(*handover_, {Errc::failed, 0, "the new program ended before it served"});
+  const pid_t child = wire ? ::fork() : -1;
+  if (child == 0) {
+    run_successor(kRoleServe, wire->theirs.get());
+    put_error(*handover_, {Errc::failed, errno, "the new program cannot be run"});
+    ::_exit(kExitMount);
+  }
+  if (child < 0) {
+    start_at_ = Clock::now();
+    return;
+  }
+  watch(child, std::move(wire->ours));
+  succeeding_ = true;
+  succeeding_since_ = Clock::now();
+}
+
+void Keeper::successor_failed() {
+  succeeding_ = false;
+  handover_->refusals.fetch_add(1);
+  say(LOG_ERR, "%s could not take over %s: %s: the old program goes on", handover_->successor.data(),
+      spec_.mount_point.c_str(), handover_->message.data());
+}
+
+// The serving process stays the child of this one.
+void Keeper::become_successor() {
+  succeeding_ = false;
+  handover_->message[0] = '\0';
+  handover_->upgrades.fetch_add(1);
+  run_successor(kRoleKeep, -1);
+  say(LOG_ERR, "cannot run %s (errno %d): the old program keeps the descriptors of %s", handover_->successor.data(),
+      errno, spec_.mount_point.c_str());
+}
+
+void Keeper::close_descriptors() {
+  for (std::size_t i = 0; i < count_; ++i) ::close(std::exchange(descriptors_[i], -1));
+  count_ = 0;
+}
+
+MountDescriptors take_stored(const World& world, UniqueFd& handover) {
+  MountDescriptors descriptors;
+  for (const StoredDescriptor& stored : world.stored_descriptors) {
+    if (stored.name == kStoredHandover) handover.reset(stored.descriptor);
+    if (stored.name == kStoredChannel) descriptors.channel.reset(stored.descriptor);
+    if (stored.name == kStoredWorker) descriptors.workers.emplace_back(stored.descriptor);
+  }
+  return descriptors;
+}
+
+}  // namespace
+
+Result<int> keep(const ServiceSpec& spec, const World& world, Readiness& readiness) {
+  UniqueFd stored;
+  MountDescriptors descriptors = take_stored(world, stored);
+  auto handover = stored ? SharedHandover::open(std::move(stored)) : SharedHandover::create();
+  if (!handover) return fail(handover.error());
+  if (!descriptors.channel || descriptors.workers.empty()) {
+    Keeper keeper(spec, world, std::move(*handover), readiness);
+    return keeper.run();
+  }
+  const auto record = read_record(**handover);
+  if (!record) return fail(record.error());
+  if (record->spec.map_path != spec.map_path) {
+    return fail(Errc::busy, fmt::format("another volume's mount was kept for this service, {}, unmount that first",
+                                        record->spec.map_path));
+  }
+  Keeper keeper(record->spec, world, std::move(*handover), readiness);
+  keeper.adopt(std::move(descriptors));
+  return keeper.run();
+}
+
+Result<int> keep_on(SharedHandover handover, MountDescriptors descriptors, const World& world) {
+  const auto record = read_record(*handover);
+  if (!record) return fail(record.error());
+  Readiness nobody;
+  Keeper keeper(record->spec, world, std::move(handover), nobody);
+  keeper.adopt(std::move(descriptors));
+  return keeper.run();
+}
+
+int serve_on(SharedHandover handover, MountDescriptors descriptors, UniqueFd wire, const World& world) {
+  auto record = read_record(*handover);
+  if (!record) {
+    put_error(*handover, record.error());
+    handover->stage = Handover::Stage::refused;
+    return kExitMount;
+  }
+  const ServiceSpec spec = record->spec;
+  Inheritance inheritance{std::move(*record), std::move(descriptors), false, true};
+  inheritance.resend = fuse::can_resend(inheritance.record.init_request);
+  return serve_and_tell(spec, world, handover, wire.get(), std::move(inheritance));
+}
+
+}  // namespace remapfs::cli

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/succession.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <poll.h>
+#include <spawn.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <climits>
+#include <csignal>
+#include <cstring>
+
+#include "cli/mount_entry.hpp"
+#include "cli/world.hpp"
+
+extern char** environ;
+
+namespace remapfs::cli {
+namespace {
+
+constexpr int kTrialPatienceMs = 10'000;
+constexpr int kMostLayers = 16;
+constexpr const char* kThisProgram = "/proc/self/exe";
+
+bool is_below(const std::string& path, const std::string& folder) {
+  return folder == "/" || path == folder || path.starts_with(folder + "/");
+}
+
+bool path_stands_on(const std::string& path, const std::vector<std::string>& disks, const KernelViews& views,
+                    int layers);
+
+bool device_stands_on(const SysfsBlockDevice& device, const std::vector<std::string>& disks, const KernelViews& views,
+                      int layers) {
+  if (layers == 0) return true;  // too deep to say: then it counts as one
+  if (const auto backing = device.disk().loop_backing()) {
+    if (std::find(disks.begin(), disks.end(), backing->path) != disks.end()) return true;
+    if (path_stands_on(backing->path, disks, views, layers - 1)) return true;
+  }
+  const auto below = device.disk().slaves();
+  return std::any_of(below.begin(), below.end(),
+                     [&](const SysfsBlockDevice& one) { return device_stands_on(one, disks, views, layers - 1); });
+}
+
+bool path_stands_on(const std::string& path, const std::vector<std::string>& disks, const KernelViews& views,
+                    int layers) {
+  const MountEntry* holder = nullptr;
+  const auto mounts = all_mounts(views);
+  for (const MountEntry& mount : mounts) {
+    // Of two at the same place the later one is on top.
+    if (is_below(path, mount.mount_point) &&
+        (holder == nullptr || mount.mount_point.size() >= holder->mount_point.size())) {
+      holder = &mount;
+    }
+  }
+  if (holder == nullptr) return false;
+  // By the device that was mounted: btrfs has numbers of its own, which no device has.
+  struct stat source {};
+  std::optional<SysfsBlockDevice> device;
+  if (holder->source.starts_with('/') && ::stat(holder->source.c_str(), &source) == 0 && S_ISBLK(source.st_mode)) {
+    device = SysfsBlockDevice::find(source.st_rdev, views);
+  } else if (const auto number = parse_device_number(holder->device)) {
+    device = SysfsBlockDevice::find(*number, views);
+  }
+  return device && device_stands_on(*device, disks, views, layers);
+}
+
+// posix_spawn() with these descriptors open in the child, under the same numbers.
+Result<pid_t> spawn(const std::string& program, std::vector<std::string> words, const std::vector<int>& descriptors) {
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  // To itself: stays open on exec (glibc since 2.29).
+  for (const int descriptor : descriptors) posix_spawn_file_actions_adddup2(&actions, descriptor, descriptor);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
+  std::vector<char*> argv;
+  for (std::string& word : words) argv.push_back(word.data());
+  argv.push_back(nullptr);
+  pid_t child = -1;
+  const int error = ::posix_spawn(&child, program.c_str(), &actions, &attributes, argv.data(), environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&actions);
+  if (error != 0) {
+    return fail(error == ENOMEM ? Errc::no_memory : Errc::device_other,
+                fmt::format("cannot run it, {} ({}), check the program", program, std::strerror(error)), error);
+  }
+  return child;
+}
+
+}  // namespace
+
+bool stands_on_disk(const std::string& path, const std::string& mount_point, const KernelViews& views) {
+  const MountEntry mount{mount_point, {}, {}, {}, 0};
+  return path_stands_on(path, mount.possible_disk_paths(), views, kMostLayers);
+}
+
+Result<void> check_successor(const std::string& program, const SharedHandover& handover, const MountRecord& record,
+                             const KernelViews& views) {
+  struct stat status {};
+  if (::stat(program.c_str(), &status) != 0 || !S_ISREG(status.st_mode) || ::access(program.c_str(), X_OK) != 0) {
+    return fail(Errc::invalid, fmt::format("not a program, {}, name the remapfs that is to go on", program));
+  }
+  if (stands_on_disk(program, record.mount_point, views)) {
+    return fail(Errc::unsupported,
+                fmt::format("stored on the volume itself, {}, it could not be read while nobody serves it: run one "
+                            "that is stored elsewhere",
+                            program));
+  }
+  const auto child =
+      spawn(program, {"remapfs", kGoOnVerb, kRoleTry, record.spec.map_path, std::to_string(handover.descriptor())},
+            {handover.descriptor()});
+  if (!child) return fail(child.error());
+  const UniqueFd ended(static_cast<int>(::syscall(SYS_pidfd_open, *child, 0)));
+  pollfd entry{ended.get(), POLLIN, 0};
+  int ready = -1;
+  do {
+    ready = ::poll(&entry, 1, kTrialPatienceMs);
+  } while (ready < 0 && errno == EINTR);
+  if (ready != 1) ::kill(*child, SIGKILL);
+  int outcome = 0;
+  while (::waitpid(*child, &outcome, 0) < 0 && errno == EINTR) {
+  }
+  if (ready != 1) return fail(Errc::timeout, fmt::format("does not answer, {}, name another remapfs", program));
+  if (WIFEXITED(outcome) && WEXITSTATUS(outcome) == kExitDone) return {};
+  return fail(Errc::invalid,
+              fmt::format("cannot go on with this mount, {}, unmount and mount with it instead", program));
+}
+
+Result<pid_t> start_keeper(const SharedHandover& handover, const MountRecord& record,
+                           const std::vector<int>& descriptors, const KernelViews& views) {
+  std::array<char, PATH_MAX> path{};
+  const ssize_t length = ::readlink(kThisProgram, path.data(), path.size() - 1);
+  if (length > 0 && stands_on_disk({path.data(), static_cast<std::size_t>(length)}, record.mount_point, views)) {
+    return fail(Errc::unsupported, "this program is stored on the volume itself");
+  }
+  std::vector<std::string> words{"remapfs", kGoOnVerb, kRoleKeep, record.spec.map_path,
+                                 std::to_string(handover.descriptor())};
+  std::vector<int> open{handover.descriptor()};
+  for (const int descriptor : descriptors) {
+    words.push_back(std::to_string(descriptor));
+    open.push_back(descriptor);
+  }
+  return spawn(kThisProgram, std::move(words), open);
+}
+
+void keep_open_on_exec(std::span<const int> descriptors) {
+  for (const int descriptor : descriptors) ::fcntl(descriptor, F_SETFD, 0);
+}
+
+}  // namespace remapfs::cli

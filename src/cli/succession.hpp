@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "cli/handover.hpp"
+#include "io/sysfs.hpp"
+#include "remapfs/error.hpp"
+
+// How one process follows another in the service of a mount. All of them run this program, with the verb below, and
+// find the handover and the descriptors already open.
+
+namespace remapfs::cli {
+
+// remapfs go-on ROLE MAP HANDOVER [WIRE] [CHANNEL WORKER...]: descriptors by number. Not for people: not in the help.
+inline constexpr const char* kGoOnVerb = "go-on";
+inline constexpr const char* kRoleTry = "try";      // ends with 0 when it could serve this mount
+inline constexpr const char* kRoleServe = "serve";  // serves it, over WIRE
+inline constexpr const char* kRoleKeep = "keep";    // keeps the descriptors while somebody else serves
+
+// Whether a file, by its absolute path, is stored on a file system that stands on this disk, over any number of loop
+// devices, partitions and the like. Such a file cannot be read while the disk waits for whoever reads it.
+[[nodiscard]] bool stands_on_disk(const std::string& path, const std::string& mount_point, const KernelViews& views);
+
+// Asks the program itself whether it could go on with the mount. Errors: invalid (not a program, or it cannot),
+// unsupported (it lies above the mount), timeout; with a message. Threads: any.
+[[nodiscard]] Result<void> check_successor(const std::string& program, const SharedHandover& handover,
+                                           const MountRecord& record, const KernelViews& views);
+
+// Starts a process that keeps these descriptors, in a session of its own. Errors: device_other, no_memory, unsupported
+// (this program lies above the mount).
+[[nodiscard]] Result<pid_t> start_keeper(const SharedHandover& handover, const MountRecord& record,
+                                         const std::vector<int>& descriptors, const KernelViews& views);
+
+// The descriptors stay open when a program is run. For the child between fork and exec: no allocation.
+void keep_open_on_exec(std::span<const int> descriptors);
+
+}  // namespace remapfs::cli

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <array>
+#include <chrono>
+#include <climits>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <thread>
+
+#include "cli/output.hpp"
+#include "cli/reach.hpp"
+#include "cli/target.hpp"
+#include "cli/verbs.hpp"
+
+namespace remapfs::cli {
+namespace {
+
+using namespace std::chrono_literals;
+using Json = nlohmann::ordered_json;
+
+// As long as the new program is given to load the map, and a moment more.
+constexpr auto kPatience = 130s;
+constexpr auto kLookAgain = 50ms;
+
+struct UpgradeArguments {
+  std::string target;
+  std::string program;  // empty: this one
+};
+
+Result<std::string> program_to_run(const UpgradeArguments& arguments) {
+  if (!arguments.program.empty()) return existing_path(arguments.program);
+  std::array<char, PATH_MAX> path{};
+  const ssize_t length = ::readlink("/proc/self/exe", path.data(), path.size() - 1);
+  if (length <= 0) return fail(Errc::not_found, "this program has no name, /proc/self/exe, give --program", errno);
+  return existing_path({path.data(), static_cast<std::size_t>(length)});
+}
+
+// Follows the change until one of the two programs serves. The daemon is not there for a part of it.
+Result<Json> wait_for_outcome(const Target& target, const Json& before, const World& world) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    const auto daemon = find_daemon(target, world);
+    // The new program answers before it serves, and knows nothing of the mount yet.
+    const Json now = daemon && *daemon ? (*daemon)->status().value("crash_survival", Json()) : Json();
+    if (now.is_object()) {
+      if (now["upgrades"] != before["upgrades"]) return (*daemon)->status();
+      if (now["failed_upgrades"] != before["failed_upgrades"]) {
+        return fail(Errc::failed, fmt::format("the new program could not go on, {} ({}), the old one serves as before",
+                                              (*daemon)->mount_point(), now["last_failure"].dump()));
+      }
+    }
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return fail(Errc::timeout,
+                  fmt::format("no program has said that it serves, {}, look at the system log", target.map_path));
+    }
+    std::this_thread::sleep_for(kLookAgain);
+  }
+}
+
+int run_upgrade(const UpgradeArguments& arguments, World& world) {
+  const auto program = program_to_run(arguments);
+  if (!program) return report_error(world, program.error());
+  const auto target = resolve_target(arguments.target, world);
+  if (!target) return report_error(world, target.error());
+  const auto daemon = find_daemon(*target, world);
+  if (!daemon) return report_error(world, daemon.error());
+  if (!*daemon) {
+    report_note(world, fmt::format("not mounted, {}, nothing to upgrade", target->map_path));
+    return kExitDone;
+  }
+  const Json before = (*daemon)->status().value("crash_survival", Json());
+  if (!before.is_object())
+    return report_error(world, fmt::format("starting or ending, {}, try again", (*daemon)->mount_point()));
+  auto client = (*daemon)->connect();
+  if (!client) return report_error(world, client.error());
+  const auto completion = client->ask({.verb = Verb::upgrade, .blocks = {}, .program = *program});
+  if (!completion) return report_error(world, completion.error());
+  if (!completion->result) return report_error(world, completion->result.error());
+  const auto after = wait_for_outcome(*target, before, world);
+  if (!after) return report_error(world, after.error());
+  world.out << fmt::format("{} is served by {} {}, process {}\n", (*daemon)->mount_point(), *program,
+                           (*after)["crash_survival"]["program"].get<std::string>(), (*after)["worker_pid"].dump());
+  return kExitDone;
+}
+
+}  // namespace
+
+void add_upgrade(CLI::App& program, Invocation& invocation) {
+  auto arguments = std::make_shared<UpgradeArguments>();
+  CLI::App* const verb = program.add_subcommand("upgrade", "Have this program go on with a mounted volume");
+  verb->add_option("TARGET", arguments->target, "Map, mount point, or the disk in it")->required();
+  verb->add_option("--program", arguments->program, "Another remapfs than the one that is run here");
+  verb->footer(
+      "For use after a new version was installed: whoever uses the disk sees a short pause and no error.\n"
+      "A program that cannot go on with the mount refuses, and the old one serves as before.\n\n"
+      "Example:\n  remapfs upgrade /mnt/old");
+  verb->callback([arguments, &invocation] { invocation.exit_code = run_upgrade(*arguments, invocation.world); });
+}
+
+}  // namespace remapfs::cli

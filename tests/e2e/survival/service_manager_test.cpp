@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "e2e/survival/survival_rig.hpp"
+
+namespace remapfs::testing {
+namespace {
+
+// A service manager as far as sd_notify(3) and sd_listen_fds(3) go: keeps descriptors by name, and gives them to the
+// next process.
+class FakeManager {
+ public:
+  explicit FakeManager(const std::string& path)
+      : path_(path), socket_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    EXPECT_EQ(::bind(socket_.fd(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+  }
+  ~FakeManager() {
+    for (const auto& [name, descriptor] : kept_) ::close(descriptor);
+  }
+
+  // Takes what has come.
+  void listen() {
+    for (;;) {
+      std::array<char, 4096> text{};
+      alignas(cmsghdr) std::array<char, CMSG_SPACE(sizeof(int) * 253)> control{};
+      iovec part{text.data(), text.size() - 1};
+      msghdr message{};
+      message.msg_iov = &part;
+      message.msg_iovlen = 1;
+      message.msg_control = control.data();
+      message.msg_controllen = control.size();
+      if (::recvmsg(socket_.fd(), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) < 0) return;
+      const std::string said = text.data();
+      said_ += said + "\n";
+      const std::size_t at = said.find("FDNAME=");
+      const std::string name = at == std::string::npos ? "" : said.substr(at + 7, said.find('\n', at) - at - 7);
+      if (said.starts_with("FDSTOREREMOVE=1")) {
+        std::erase_if(kept_, [&](const auto& one) { return one.first == name && ::close(one.second) == 0; });
+      }
+      for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr; header = CMSG_NXTHDR(&message, header)) {
+        const std::size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (std::size_t i = 0; i < count; ++i) {
+          int descriptor = -1;
+          std::memcpy(&descriptor, CMSG_DATA(header) + i * sizeof(int), sizeof descriptor);
+          kept_.emplace_back(name, descriptor);
+        }
+      }
+    }
+  }
+
+  // Starts the service again, with what was kept.
+  pid_t start(const std::vector<std::string>& words) {
+    std::string names;
+    for (const auto& [name, descriptor] : kept_) names += (names.empty() ? "" : ":") + name;
+    std::vector<std::string> copies = words;
+    std::vector<char*> argv;
+    for (std::string& word : copies) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    const std::string count = std::to_string(kept_.size());
+    const pid_t child = ::fork();
+    if (child != 0) return child;
+    // Away from the places where they are to be.
+    std::vector<int> aside;
+    for (const auto& [name, descriptor] : kept_) aside.push_back(::fcntl(descriptor, F_DUPFD, 500));
+    for (std::size_t i = 0; i < aside.size(); ++i) ::dup2(aside[i], 3 + static_cast<int>(i));
+    for (const int descriptor : aside) ::close(descriptor);
+    ::setenv("LISTEN_FDS", count.c_str(), 1);
+    ::setenv("LISTEN_FDNAMES", names.c_str(), 1);
+    ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
+    ::setenv("NOTIFY_SOCKET", path_.c_str(), 1);
+    ::execv(argv[0], argv.data());
+    ::_exit(127);
+  }
+
+  [[nodiscard]] const std::string& said() const { return said_; }
+  [[nodiscard]] std::size_t kept() const { return kept_.size(); }
+
+ private:
+  const std::string path_;
+  const OpenFile socket_;
+  std::string said_;
+  std::vector<std::pair<std::string, int>> kept_;
+};
+
+// A process that has the disk open. Not this one: whoever starts the service must not, since the kernel tells the
+// service of every descriptor that is closed, and waits for its answer, also on exec.
+class User {
+ public:
+  User(const std::string& path, const std::string& bytes) {
+    if (::pipe2(to_.data(), O_CLOEXEC) != 0 || ::pipe2(from_.data(), O_CLOEXEC) != 0) throw std::runtime_error("pipe");
+    child_ = ::fork();
+    if (child_ != 0) return;
+    const int disk = ::open(path.c_str(), O_RDWR);
+    std::string found(bytes.size(), '\0');
+    char go = ::pwrite(disk, bytes.data(), bytes.size(), 8192) == static_cast<ssize_t>(bytes.size()) ? 'y' : 'n';
+    if (::write(from_[1], &go, 1) != 1 || ::read(to_[0], &go, 1) != 1) ::_exit(1);
+    const bool same = ::pread(disk, found.data(), found.size(), 8192) == static_cast<ssize_t>(found.size()) &&
+                      found == bytes && ::fsync(disk) == 0;
+    ::_exit(same ? 0 : 1);
+  }
+  ~User() {
+    for (const int end : {to_[0], to_[1], from_[0], from_[1]}) ::close(end);
+  }
+  User(const User&) = delete;
+  User& operator=(const User&) = delete;
+
+  [[nodiscard]] bool has_written() {
+    char answer = 'n';
+    return ::read(from_[0], &answer, 1) == 1 && answer == 'y';
+  }
+  [[nodiscard]] bool reads_it_back_and_flushes() {
+    int status = -1;
+    return ::write(to_[1], "g", 1) == 1 && ::waitpid(child_, &status, 0) == child_ && status == 0;
+  }
+
+ private:
+  std::array<int, 2> to_{};
+  std::array<int, 2> from_{};
+  pid_t child_ = -1;
+};
+
+class SurvivalWithAServiceManager : public SurvivalRig {};
+
+TEST_F(SurvivalWithAServiceManager, AllProcessesMayBeKilledAndTheServiceStartedAgain) {
+  volume_.unmount();
+  FakeManager manager(directory_ / "notify");
+  const std::vector<std::string> service{REMAPFS, "mount", "-f", volume_.map(), directory_ / "volume"};
+  const pid_t first = manager.start(service);
+  ASSERT_TRUE(eventually([&] {
+    manager.listen();
+    return manager.said().find("READY=1") != std::string::npos;
+  })) << manager.said();
+  ASSERT_GE(manager.kept(), 3U) << "the handover, the channel and the workers' descriptors";
+
+  User user(volume_.disk(), pattern(4096));
+  ASSERT_TRUE(user.has_written());
+  const pid_t worker = volume_.worker();
+  for (const int signal : {SIGSTOP, SIGKILL}) {
+    for (const pid_t process : {worker, first}) ASSERT_EQ(::kill(process, signal), 0);
+  }
+  ASSERT_EQ(::waitpid(first, nullptr, 0), first);
+
+  const pid_t second = manager.start(service);
+  EXPECT_TRUE(user.reads_it_back_and_flushes());
+  EXPECT_EQ(volume_.keeper(), second);
+  EXPECT_EQ(restarts(), 1U);
+}
+
+TEST_F(SurvivalWithAServiceManager, NothingIsKeptOfAMountThatEnded) {
+  volume_.unmount();
+  FakeManager manager(directory_ / "notify");
+  const pid_t service = manager.start({REMAPFS, "mount", "-f", volume_.map(), directory_ / "volume"});
+  ASSERT_TRUE(eventually([&] {
+    manager.listen();
+    return manager.said().find("READY=1") != std::string::npos;
+  }));
+  ASSERT_EQ(::kill(service, SIGTERM), 0);
+  int status = -1;
+  ASSERT_EQ(::waitpid(service, &status, 0), service);
+  EXPECT_EQ(status, 0);
+  manager.listen();
+  EXPECT_EQ(manager.kept(), 0U);
+}
+
+}  // namespace
+}  // namespace remapfs::testing

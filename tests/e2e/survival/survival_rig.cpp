@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "e2e/survival/survival_rig.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <thread>
+
+namespace remapfs::testing {
+
+bool soaking() {
+  const char* const text = std::getenv("REMAPFS_TEST_SOAK");
+  return text != nullptr && std::string_view(text) == "1";
+}
+
+SurvivalRig::SurvivalRig() : random_(test_seed()) {
+  const OpenFile primary(directory_ / "primary.img", O_RDWR | O_CREAT);
+  if (::ftruncate(primary.fd(), static_cast<off_t>(kPrimarySize)) != 0) throw std::runtime_error("no room");
+  volume_.create(directory_ / "primary.img", directory_ / "spare.img", {"--spare-size", "16M"});
+  volume_.mount();
+  keeper_ = volume_.keeper();
+}
+
+SurvivalRig::~SurvivalRig() {
+  if (!file_system_.empty()) ::umount2(file_system_.c_str(), MNT_DETACH);
+  if (!loop_.empty()) run({"losetup", "--detach", loop_}, 20);
+  run({REMAPFS, "unmount", "--force", volume_.map()}, 30);
+}
+
+pid_t SurvivalRig::worker() const {
+  std::ifstream children(fmt::format("/proc/{}/task/{}/children", keeper_, keeper_));
+  pid_t child = -1;
+  children >> child;
+  return children ? child : -1;
+}
+
+void SurvivalRig::kill_worker() {
+  pid_t serving = -1;
+  ASSERT_TRUE(eventually([&] { return (serving = worker()) > 0; })) << "nobody serves";
+  ASSERT_EQ(::kill(serving, SIGKILL), 0);
+}
+
+std::uint64_t SurvivalRig::kill_while(const std::function<void()>& body, std::chrono::milliseconds longest) {
+  std::atomic<bool> done = false;
+  std::thread load([&] {
+    body();
+    done = true;
+  });
+  std::uint64_t kills = 0;
+  while (!done) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(random_.below(static_cast<std::uint64_t>(longest.count()))));
+    const pid_t serving = worker();
+    if (!done && serving > 0 && ::kill(serving, SIGKILL) == 0) ++kills;
+  }
+  load.join();
+  return kills;
+}
+
+bool SurvivalRig::eventually(const std::function<bool()>& condition, std::chrono::seconds timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return true;
+}
+
+const std::string& SurvivalRig::attach_loop() {
+  loop_ = must_run({"losetup", "--find", "--show", "--direct-io=on", volume_.disk()});
+  loop_.erase(loop_.find_last_not_of('\n') + 1);
+  return loop_;
+}
+
+std::string SurvivalRig::mount_ext4() {
+  const std::string& device = attach_loop();
+  must_run({"mkfs.ext4", "-q", "-F", device});
+  const std::string place = directory_ / "ext4";
+  std::filesystem::create_directory(place);
+  must_run({"mount", "-o", "errors=remount-ro", device, place});
+  file_system_ = place;
+  return place;
+}
+
+void SurvivalRig::unmount_ext4() {
+  must_run({"umount", file_system_});
+  file_system_.clear();
+  const Ran checked = run({"e2fsck", "-f", "-n", loop_});
+  EXPECT_EQ(checked.code, 0) << checked.out << checked.err;
+}
+
+void SurvivalRig::verified_load(const std::string& path, unsigned seconds, std::uint64_t size) {
+  const Ran ran =
+      run({"fio", "--name=load", "--filename=" + path, fmt::format("--size={}", size), "--direct=1",
+           "--ioengine=libaio", "--iodepth=16", "--bs=4k", "--rw=randrw", "--time_based",
+           fmt::format("--runtime={}", seconds), "--verify=crc32c", "--verify_fatal=1", "--verify_backlog=256",
+           "--verify_state_save=0", "--fsync=32", "--randrepeat=0", "--output-format=terse"},
+          seconds + 120);
+  EXPECT_EQ(ran.code, 0) << ran.out << ran.err;
+}
+
+std::uint64_t SurvivalRig::restarts() const {
+  const Ran ran = run({REMAPFS, "status", volume_.map(), "-J"});
+  if (ran.code != 0) return 0;
+  const auto now = nlohmann::json::parse(ran.out).at("crash_survival");
+  return now.is_object() ? now.at("restarts").get<std::uint64_t>() : 0;
+}
+
+std::string SurvivalRig::pattern(std::uint64_t length) {
+  std::string bytes(length, '\0');
+  random_.fill(std::as_writable_bytes(std::span(bytes)));
+  return bytes;
+}
+
+}  // namespace remapfs::testing

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <gtest/gtest.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "e2e/kill/mounted_volume.hpp"
+#include "e2e/kill/scratch.hpp"
+#include "support/random.hpp"
+
+namespace remapfs::testing {
+
+[[nodiscard]] bool soaking();
+
+// A mounted volume over plain images, whose processes are killed.
+class SurvivalRig : public ::testing::Test {
+ protected:
+  static constexpr std::uint64_t kPrimarySize = std::uint64_t{64} << 20U;
+
+  SurvivalRig();
+  ~SurvivalRig() override;
+
+  // The process that serves now, as a child of the one that keeps; -1 between two.
+  [[nodiscard]] pid_t worker() const;
+  // Kills the process that serves, at once.
+  void kill_worker();
+  // Kills it while body runs, after each of many pauses of up to `longest`; how often.
+  std::uint64_t kill_while(const std::function<void()>& body, std::chrono::milliseconds longest);
+  // Waits until the condition holds.
+  static bool eventually(const std::function<bool()>& condition,
+                         std::chrono::seconds timeout = std::chrono::seconds(30));
+
+  // A loop device over the disk; taken down at the end.
+  [[nodiscard]] const std::string& attach_loop();
+  // mkfs and mount of ext4 on the loop device; where.
+  [[nodiscard]] std::string mount_ext4();
+  void unmount_ext4();
+  // Random reads and writes of a file or device by fio, which compares all it wrote and fails with the first error.
+  static void verified_load(const std::string& path, unsigned seconds, std::uint64_t size);
+
+  [[nodiscard]] nlohmann::json survival() const { return volume_.status().at("crash_survival"); }
+  // Processes that followed a killed one so far; 0 while nobody can be asked.
+  [[nodiscard]] std::uint64_t restarts() const;
+  [[nodiscard]] std::string pattern(std::uint64_t length);
+
+  Random random_;
+  ScratchDirectory directory_;
+  MountedVolume volume_{directory_};
+  pid_t keeper_ = -1;
+
+ private:
+  std::string loop_;
+  std::string file_system_;
+};
+
+}  // namespace remapfs::testing
