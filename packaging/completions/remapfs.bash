@@ -86,9 +86,9 @@ _remapfs() {
     'import --as') _remapfs_words 'lost weak'; return ;;
     'export --format') _remapfs_words 'badblocks ddrescue dmsetup csv'; return ;;
     'export --block-size') return ;;
-    'recover --primary') return ;;
-    'recover --spare') return ;;
-    'upgrade --program') return ;;
+    'recover --primary') _remapfs_files; return ;;
+    'recover --spare') _remapfs_files; return ;;
+    'upgrade --program') _remapfs_files; return ;;
   esac
   if [[ $cur == -* ]]; then
     _remapfs_words "$options"

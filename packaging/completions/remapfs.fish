@@ -135,8 +135,8 @@ complete -c remapfs -n '__remapfs_at repair 0 =' -F
 
 complete -c remapfs -n __fish_use_subcommand -a recover -d 'Rebuild a map that is lost from the spare alone'
 complete -c remapfs -n '__fish_seen_subcommand_from recover' -s h -l help -d 'Print this help message and exit'
-complete -c remapfs -n '__fish_seen_subcommand_from recover' -l primary -r -d 'The primary of the volume'
-complete -c remapfs -n '__fish_seen_subcommand_from recover' -l spare -r -d 'The spare of the volume; each one, if there are several'
+complete -c remapfs -n '__fish_seen_subcommand_from recover' -l primary -r -F -d 'The primary of the volume'
+complete -c remapfs -n '__fish_seen_subcommand_from recover' -l spare -r -F -d 'The spare of the volume; each one, if there are several'
 complete -c remapfs -n '__fish_seen_subcommand_from recover' -l accept-stale -d 'Go on where nothing vouches for what the spare says: blocks may be read with old or wrong contents'
 complete -c remapfs -n '__remapfs_at recover 0 =' -F
 
@@ -151,5 +151,5 @@ complete -c remapfs -n '__remapfs_at destroy 0 =' -F
 
 complete -c remapfs -n __fish_use_subcommand -a upgrade -d 'Have this program go on with a mounted volume'
 complete -c remapfs -n '__fish_seen_subcommand_from upgrade' -s h -l help -d 'Print this help message and exit'
-complete -c remapfs -n '__fish_seen_subcommand_from upgrade' -l program -r -d 'Another remapfs than the one that is run here'
+complete -c remapfs -n '__fish_seen_subcommand_from upgrade' -l program -r -F -d 'Another remapfs than the one that is run here'
 complete -c remapfs -n '__remapfs_at upgrade 0 =' -F -a '(__remapfs_targets)'

@@ -177,8 +177,8 @@ _remapfs() {
     recover)
       _arguments \
         '(-h --help)'{-h,--help}'[Print this help message and exit]' \
-        '--primary[The primary of the volume]:P: ' \
-        '--spare[The spare of the volume; each one, if there are several]:S: ' \
+        '--primary[The primary of the volume]:PATH:_files' \
+        '--spare[The spare of the volume; each one, if there are several]:PATH:_files' \
         '--accept-stale[Go on where nothing vouches for what the spare says\: blocks may be read with old or wrong contents]' \
         '1:NEWMAP:_files'
       ;;
@@ -196,7 +196,7 @@ _remapfs() {
     upgrade)
       _arguments \
         '(-h --help)'{-h,--help}'[Print this help message and exit]' \
-        '--program[Another remapfs than the one that is run here]:TEXT: ' \
+        '--program[Another remapfs than the one that is run here]:PATH:_files' \
         '1:TARGET:_remapfs_targets'
       ;;
   esac

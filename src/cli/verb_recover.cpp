@@ -112,9 +112,9 @@ void add_recover(CLI::App& program, Invocation& invocation) {
   auto arguments = std::make_shared<RecoverArguments>();
   CLI::App* const verb = program.add_subcommand("recover", "Rebuild a map that is lost from the spare alone");
   verb->add_option("NEWMAP", arguments->map, "File for the map; must not exist")->required();
-  verb->add_option("--primary", arguments->primary, "The primary of the volume")->type_name("P")->required();
+  verb->add_option("--primary", arguments->primary, "The primary of the volume")->type_name("PATH")->required();
   verb->add_option("--spare", arguments->spares, "The spare of the volume; each one, if there are several")
-      ->type_name("S")
+      ->type_name("PATH")
       ->allow_extra_args(false)
       ->required();
   verb->add_flag("--accept-stale", arguments->accept_stale,

@@ -93,7 +93,7 @@ void add_upgrade(CLI::App& program, Invocation& invocation) {
   auto arguments = std::make_shared<UpgradeArguments>();
   CLI::App* const verb = program.add_subcommand("upgrade", "Have this program go on with a mounted volume");
   verb->add_option("TARGET", arguments->target, "Map, mount point, or the disk in it")->required();
-  verb->add_option("--program", arguments->program, "Another remapfs than the one that is run here");
+  verb->add_option("--program", arguments->program, "Another remapfs than the one that is run here")->type_name("PATH");
   verb->footer(
       "For use after a new version was installed: whoever uses the disk sees a short pause and no error.\n"
       "A program that cannot go on with the mount refuses, and the old one serves as before.\n\n"

@@ -55,7 +55,7 @@ TEST(Run, WrongUseIsExitCode1AndOneLine) {
       {"frobnicate", "x"},
       {"--frobnicate"},
       {"scrub", "x"},
-      {"repair", "x"},
+      {"frobnicate", "x"},
       {"mount"},
       {"mount", "map"},
       {"mount", "map", "mnt", "extra"},
