@@ -54,14 +54,14 @@ TEST_F(CliLifetime, DaemonIsAnIoFlusherBeforeItHasThreads) {
               {.environment = {std::string("LD_PRELOAD=") + REMAPFS_GRANTED_PRCTL, "GRANTED_PRCTL_LOG=" + log}});
   ASSERT_EQ(mounted.exit_code, 0) << mounted.err;
   EXPECT_EQ(status(map_)["hardening"][0], "io flusher: granted");
-  const std::string noted = std::to_string(daemon()) + " 1\n";
+  const std::string noted = fmt::format("{} 1\n{} 1\n", daemon(), worker());
   EXPECT_EQ(std::filesystem::file_size(log), noted.size());
   EXPECT_EQ(read_bytes(log, 0, noted.size()), noted);
 }
 
 TEST_F(CliLifetime, RequestsWakeNobodyWhoDoesNotServeThem) {
-  const auto wake_ups = [&] {
-    std::ifstream file(fmt::format("/proc/{0}/task/{0}/status", daemon_));
+  const auto wake_ups = [serving = worker()] {
+    std::ifstream file(fmt::format("/proc/{0}/task/{0}/status", serving));
     for (std::string word; file >> word;) {
       std::uint64_t count = 0;
       if (word == "voluntary_ctxt_switches:" && file >> count) return count;

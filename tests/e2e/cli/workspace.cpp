@@ -116,12 +116,15 @@ std::string Workspace::fingerprint() const {
 
 pid_t Workspace::daemon() const { return status(map_)["daemon_pid"].get<pid_t>(); }
 
+pid_t Workspace::worker() const { return status(map_)["worker_pid"].get<pid_t>(); }
+
 void Workspace::kill_daemon() const {
   const auto now = status(map_);
   // Stopped, neither of the two can follow the other.
   for (const int signal : {SIGSTOP, SIGKILL}) {
     for (const char* process : {"worker_pid", "daemon_pid"}) ::kill(now.at(process).get<pid_t>(), signal);
   }
+  EXPECT_TRUE(ends_within(now.at("worker_pid").get<pid_t>(), std::chrono::seconds(30)));
 }
 
 bool Workspace::ends_within(pid_t pid, std::chrono::seconds timeout) {

@@ -37,8 +37,9 @@ class Workspace : public ::testing::Test {
   [[nodiscard]] static std::string known_bytes(std::uint64_t offset, std::size_t length);
   // What a refusal must not change: contents of map and members.
   [[nodiscard]] std::string fingerprint() const;
-  // Process number of the daemon.
+  // Process numbers: of the daemon, which takes signals, and of its child that serves.
   [[nodiscard]] pid_t daemon() const;
+  [[nodiscard]] pid_t worker() const;
   // Ends all of the daemon as a crash of the machine would.
   void kill_daemon() const;
   static bool ends_within(pid_t pid, std::chrono::seconds timeout);
