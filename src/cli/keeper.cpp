@@ -488,9 +488,11 @@ MountDescriptors take_stored(const World& world, UniqueFd& handover) {
 Result<int> keep(const ServiceSpec& spec, const World& world, Readiness& readiness) {
   UniqueFd stored;
   MountDescriptors descriptors = take_stored(world, stored);
-  auto handover = stored ? SharedHandover::open(std::move(stored)) : SharedHandover::create();
+  // What is not all there is of no use, and a new mount is to know nothing of an earlier one.
+  const bool goes_on = stored && descriptors.channel && !descriptors.workers.empty();
+  auto handover = goes_on ? SharedHandover::open(std::move(stored)) : SharedHandover::create();
   if (!handover) return fail(handover.error());
-  if (!descriptors.channel || descriptors.workers.empty()) {
+  if (!goes_on) {
     Keeper keeper(spec, world, std::move(*handover), readiness);
     return keeper.run();
   }

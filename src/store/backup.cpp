@@ -20,8 +20,7 @@ namespace {
 Result<void> copy(SQLite::Database& from, const std::string& to) {
   return sql_guard(to, [&]() -> Result<void> {
     SQLite::Database database(to, SQLite::OPEN_READWRITE, 0);
-    // Nobody else knows the file: what counts is the sync before it gets its name.
-    database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA page_size = 4096; PRAGMA journal_mode = MEMORY;");
+    use_alone(database);
     sqlite3_backup* const backup = sqlite3_backup_init(database.getHandle(), "main", from.getHandle(), "main");
     if (backup == nullptr) throw SQLite::Exception(database.getHandle());
     // All of it in one step, that is, of one moment.
@@ -29,9 +28,7 @@ Result<void> copy(SQLite::Database& from, const std::string& to) {
     const int finished = sqlite3_backup_finish(backup);
     if (stepped != SQLITE_DONE) throw SQLite::Exception(sqlite3_errstr(stepped), stepped);
     if (finished != SQLITE_OK) throw SQLite::Exception(sqlite3_errstr(finished), finished);
-    if (database.execAndGet("PRAGMA journal_mode = WAL").getString() != "wal") {
-      throw SQLite::Exception("the file system cannot do write-ahead logging", SQLITE_IOERR);
-    }
+    turn_on_log(database);
     return {};
   });
 }

@@ -39,15 +39,7 @@ constexpr const char* kListed = "SELECT " REMAPFS_ROW_COLUMNS ", created_at, upd
 
 Result<std::vector<ListedEvent>> read_events(SQLite::Statement& select) {
   std::vector<ListedEvent> events;
-  while (select.executeStep()) {
-    ListedEvent event;
-    event.id = select.getColumn(0).getInt64();
-    event.at = select.getColumn(1).getString();
-    event.event.kind = select.getColumn(2).getString();
-    if (!select.isColumnNull(3)) event.event.block = BlockIndex(column_u64(select, 3));
-    event.event.detail = select.getColumn(4).getString();
-    events.push_back(std::move(event));
-  }
+  while (select.executeStep()) events.push_back(read_event(select));
   return events;
 }
 
@@ -56,6 +48,16 @@ std::int64_t as_limit(std::uint64_t count) {
 }
 
 }  // namespace
+
+ListedEvent read_event(SQLite::Statement& statement) {
+  ListedEvent event;
+  event.id = statement.getColumn(0).getInt64();
+  event.at = statement.getColumn(1).getString();
+  event.event.kind = statement.getColumn(2).getString();
+  if (!statement.isColumnNull(3)) event.event.block = BlockIndex(column_u64(statement, 3));
+  event.event.detail = statement.getColumn(4).getString();
+  return event;
+}
 
 // Runs body(database, record) inside one read transaction.
 template <class Body>

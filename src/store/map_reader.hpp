@@ -14,7 +14,8 @@
 
 namespace SQLite {
 class Database;
-}
+class Statement;
+}  // namespace SQLite
 
 namespace remapfs::store {
 
@@ -32,6 +33,9 @@ struct ListedEvent {
   std::string at;
   Event event;
 };
+
+// The event a statement stands on, whose columns are id, at, kind, block, detail. Throws what SQLiteCpp throws.
+[[nodiscard]] ListedEvent read_event(SQLite::Statement& statement);
 
 // The volume in numbers.
 struct MapSummary {

@@ -125,11 +125,20 @@ void insert_rest(SQLite::Database& database, const NewMap& map, const std::strin
 
 }  // namespace
 
+void use_alone(SQLite::Database& database) {
+  database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA page_size = 4096; PRAGMA journal_mode = MEMORY;");
+}
+
+void turn_on_log(SQLite::Database& database) {
+  if (database.execAndGet("PRAGMA journal_mode = WAL").getString() != "wal") {
+    throw SQLite::Exception("the file system cannot do write-ahead logging", SQLITE_IOERR);
+  }
+}
+
 Result<VolumeInfo> fill_map(const std::string& path, const NewMap& map) {
   return sql_guard(path, [&]() -> Result<VolumeInfo> {
     SQLite::Database database(path, SQLite::OPEN_READWRITE, 0);
-    // Nobody else knows the file: no shared memory, no journal on disk; what counts is the sync before the rename.
-    database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA page_size = 4096; PRAGMA journal_mode = MEMORY;");
+    use_alone(database);
     database.exec(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {};", kApplicationId, kSchemaVersion));
     SQLite::Transaction transaction(database);
     database.exec(kSchemaSql);
@@ -140,9 +149,7 @@ Result<VolumeInfo> fill_map(const std::string& path, const NewMap& map) {
     }
     insert_rest(database, map, now);
     transaction.commit();
-    if (database.execAndGet("PRAGMA journal_mode = WAL").getString() != "wal") {
-      throw SQLite::Exception("the file system cannot do write-ahead logging", SQLITE_IOERR);
-    }
+    turn_on_log(database);
     auto record = read_volume_record(database, path);
     if (!record) return fail(std::move(record.error()));
     return std::move(record->info);

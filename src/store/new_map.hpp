@@ -12,6 +12,10 @@
 
 // Making the file of a map: for a new volume, and for one whose map was lost or is damaged.
 
+namespace SQLite {
+class Database;
+}
+
 namespace remapfs::store {
 
 // A spare as a new map is to know it.
@@ -51,6 +55,11 @@ struct NewMap {
 // Fills an empty file that nobody else knows, not durably. Number and digest of the rows are counted here.
 // Errors: invalid (the schema refuses something), store, no_memory, what `rows` answers.
 Result<VolumeInfo> fill_map(const std::string& path, const NewMap& map);
+
+// For a file that nobody else knows: no shared memory, no journal on disk; what counts is the sync before it gets its
+// name. And its change to the log that maps have, at the end. Both throw what SQLiteCpp throws.
+void use_alone(SQLite::Database& database);
+void turn_on_log(SQLite::Database& database);
 
 // Refuses a name that is taken, or beside which a log lies that SQLite would apply to a new map.
 // Errors: exists, permission, store.

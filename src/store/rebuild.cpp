@@ -119,8 +119,7 @@ class Rebuilding {
       }
     }
     std::erase_if(rows_, [](const auto& entry) { return entry.second.row.state == EntryState::remapped; });
-    rows_.merge(remapped);
-    for (auto& [block, salvaged] : remapped) rows_.insert_or_assign(block, salvaged);
+    for (auto& [block, salvaged] : remapped) rows_.insert_or_assign(block, std::move(salvaged));
     if (adds_up()) return {};
     return not_whole();
   }
@@ -148,12 +147,8 @@ class Rebuilding {
         SQLite::Statement identity(database_, "SELECT identity FROM devices WHERE id = ?");
         identity.bind(1, std::int64_t{spare.expected.id});
         if (!identity.executeStep()) return not_whole();
-        const Superblock superblock{spare.expected.volume, spare.expected.spare,
-                                    spare.expected.id,     spare.expected.layout,
-                                    spare.sequence,        {},
-                                    record_.info.size,     {}};
         map.spares.push_back(
-            {superblock, record_.info.spares[i].path, identity.getColumn(0).getString(), spare.sequence});
+            {record_.superblock_of(i), record_.info.spares[i].path, identity.getColumn(0).getString(), spare.sequence});
       }
       map.rows = [this](const NewMap::PutRow& put) -> Result<void> {
         for (const auto& [block, salvaged] : rows_) {
@@ -184,12 +179,7 @@ class Rebuilding {
     for (auto& [where, slot] : retired) map.retired.push_back(std::move(slot));
     std::map<std::int64_t, ListedEvent> events;
     if (!read_both_ways(database_, "id, at, kind, block, detail FROM events", "id", [&](SQLite::Statement& select) {
-          ListedEvent event;
-          event.id = select.getColumn(0).getInt64();
-          event.at = select.getColumn(1).getString();
-          event.event.kind = select.getColumn(2).getString();
-          if (!select.isColumnNull(3)) event.event.block = BlockIndex(column_u64(select, 3));
-          event.event.detail = select.getColumn(4).getString();
+          ListedEvent event = read_event(select);
           if (event.id > 0 && !event.at.empty()) events[event.id] = std::move(event);
         })) {
       result_.lost.emplace_back("not every event could be read: the history has gaps");
@@ -203,19 +193,12 @@ class Rebuilding {
     auto map = TemporaryMap::make_beside(path());
     if (!map) return fail(std::move(map.error()));
     if (auto filled = fill_map(map->path(), contents); !filled) return fail(std::move(filled.error()));
-    if (auto loaded = load(map->path()); !loaded) return loaded;
+    auto loaded =
+        SqliteMapStore::open_loaded(map->path(), {.read_only = true, .degraded = false, .repair = true}, spares_);
+    if (!loaded) return fail(std::move(loaded.error()));
+    loaded->reset();
     result_.kept_as = free_name();
     return map->replace(path(), result_.kept_as);
-  }
-
-  Result<void> load(const std::string& path) {
-    auto store = SqliteMapStore::open(path, {.read_only = true, .degraded = false, .repair = true});
-    if (!store) return fail(std::move(store.error()));
-    for (const SpareRecord& spare : record_.spares) {
-      auto attached = (*store)->attach_spare(spare.expected.id, *spares_.at(spare.expected.id));
-      if (!attached) return attached;
-    }
-    return (*store)->load([](std::span<const RemapRow>) -> Result<void> { return {}; });
   }
 
   [[nodiscard]] std::string free_name() const {

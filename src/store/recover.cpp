@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <map>
 #include <utility>
 
 #include "store/new_map.hpp"
@@ -126,11 +127,16 @@ class Recovery {
     if (!map) return fail(std::move(map.error()));
     auto info = fill_map(map->path(), contents());
     if (!info) return fail(std::move(info.error()));
-    if (auto accepted = load(map->path()); !accepted) {
+    std::map<SpareId, BlockDevice*> devices;
+    for (const Source& source : sources_) devices.emplace(source.tags.superblock.id, source.spare.device);
+    // As a mount would.
+    auto accepted = SqliteMapStore::open_loaded(map->path(), {.read_only = true, .degraded = false}, devices);
+    if (!accepted) {
       return fail(accepted.error().code, fmt::format("{}, not recovered: what the spare says makes no sound map ({}), "
                                                      "bring the map back",
                                                      spec_.map_path, describe(accepted.error())));
     }
+    accepted->reset();
     if (auto named = map->appear_as(spec_.map_path); !named) return named;
     result_.info = std::move(*info);
     result_.info.map_path = spec_.map_path;
@@ -160,17 +166,6 @@ class Recovery {
     for (const std::string& doubt : result_.doubts)
       map.events.push_back({0, {}, {"recovery-doubt", std::nullopt, doubt}});
     return map;
-  }
-
-  // As a mount would.
-  Result<void> load(const std::string& path) {
-    auto store = SqliteMapStore::open(path, {.read_only = true, .degraded = false});
-    if (!store) return fail(std::move(store.error()));
-    for (const Source& source : sources_) {
-      auto attached = (*store)->attach_spare(source.tags.superblock.id, *source.spare.device);
-      if (!attached) return attached;
-    }
-    return (*store)->load([](std::span<const RemapRow>) -> Result<void> { return {}; });
   }
 
   const RecoverySpec& spec_;

@@ -23,15 +23,8 @@ bool same(const Finding& l, const Finding& r) { return l.subject == r.subject &&
 
 // Mounts and unmounts, as it were: that mends by itself what it accepts.
 Result<void> mend(const std::string& path, const std::map<SpareId, BlockDevice*>& spares) {
-  auto store = SqliteMapStore::open(path, {.read_only = false, .degraded = false, .repair = true});
+  auto store = SqliteMapStore::open_loaded(path, {.read_only = false, .degraded = false, .repair = true}, spares);
   if (!store) return fail(std::move(store.error()));
-  for (const SpareInfo& spare : (*store)->info().spares) {
-    const auto device = spares.find(spare.id);
-    if (device == spares.end()) continue;
-    if (auto attached = (*store)->attach_spare(spare.id, *device->second); !attached) return attached;
-  }
-  auto loaded = (*store)->load([](std::span<const RemapRow>) -> Result<void> { return {}; });
-  if (!loaded) return loaded;
   return (*store)->close();
 }
 

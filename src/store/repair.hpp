@@ -25,8 +25,7 @@ struct Repair {
 //   - tags that are damaged in both copies, where the spare's superblock vouches for the rows of the map;
 //   - superblocks that are damaged in both copies, where tags confirm the rows of the map and none is newer;
 //   - a damaged map file, where the rows that can be read, or the tags of the spares together with the lost and weak
-//   rows
-//     that can be read, are as many as the map says and have the digest it says: a new file takes its name.
+//     rows that can be read, are as many as the map says and have the digest it says: a new file takes its name.
 //
 // Anything else is left as it is. spares: all of them, open for writing. Errors: only when it cannot look: not_found
 // (the map, or a spare is missing), permission, busy (mounted), store, no_memory.

@@ -30,6 +30,18 @@ Result<std::unique_ptr<SqliteMapStore>> SqliteMapStore::open(const std::string& 
   return store;
 }
 
+Result<std::unique_ptr<SqliteMapStore>> SqliteMapStore::open_loaded(const std::string& path, const OpenOptions& options,
+                                                                    const std::map<SpareId, BlockDevice*>& spares) {
+  auto store = open(path, options);
+  if (!store) return store;
+  for (const auto& [id, device] : spares) {
+    if (auto attached = (*store)->attach_spare(id, *device); !attached) return fail(std::move(attached.error()));
+  }
+  auto loaded = (*store)->load([](std::span<const RemapRow>) -> Result<void> { return {}; });
+  if (!loaded) return fail(std::move(loaded.error()));
+  return store;
+}
+
 Result<void> SqliteMapStore::attach_spare(SpareId id, BlockDevice& device) {
   REMAPFS_INVARIANT(state_ == State::opened);
   const int position = record_.position_of(id);
@@ -40,16 +52,7 @@ Result<void> SqliteMapStore::attach_spare(SpareId id, BlockDevice& device) {
   const SuperblockCopies copies = read_superblocks(device, record.expected.layout);
   auto superblock = choose_superblock(copies, record.expected, device.name());
   const bool lost = !superblock && options_.repair && copies.both_lost();
-  if (lost) {
-    superblock = Superblock{record.expected.volume,
-                            record.expected.spare,
-                            id,
-                            record.expected.layout,
-                            record.sequence,
-                            {},
-                            record_.info.size,
-                            {}};
-  }
+  if (lost) superblock = record_.superblock_of(static_cast<std::size_t>(position));
   if (!superblock) return fail(std::move(superblock.error()));
   auto compared = compare_watermark(superblock->watermark, record.sequence, record_.info.clean, device.name(),
                                     record_.info.map_path);

@@ -44,6 +44,9 @@ class SqliteMapStore final : public MapStore {
   // Opens and checks the map alone. Errors: not_found, permission, busy, foreign, too_new, corrupt, store; invalid for
   // `degraded` without `read_only`.
   static Result<std::unique_ptr<SqliteMapStore>> open(const std::string& path, const OpenOptions& options);
+  // open(), attach_spare() for each of these and load(), as a mount would, with nobody who looks at the rows.
+  static Result<std::unique_ptr<SqliteMapStore>> open_loaded(const std::string& path, const OpenOptions& options,
+                                                             const std::map<SpareId, BlockDevice*>& spares);
   // Leaves everything as a crash would, except that ownership ends.
   ~SqliteMapStore() override;
 

@@ -121,6 +121,18 @@ int VolumeRecord::position_of(SpareId id) const {
   return -1;
 }
 
+Superblock VolumeRecord::superblock_of(std::size_t position) const {
+  const SpareRecord& spare = spares[position];
+  return {spare.expected.volume,
+          spare.expected.spare,
+          spare.expected.id,
+          spare.expected.layout,
+          spare.sequence,
+          {},
+          info.size,
+          {}};
+}
+
 Result<VolumeRecord> read_volume_and_devices(SQLite::Database& database, const std::string& path) {
   return sql_guard(path, [&]() -> Result<VolumeRecord> {
     VolumeRecord record;

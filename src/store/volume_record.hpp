@@ -30,6 +30,8 @@ struct VolumeRecord {
 
   // Position of a spare in both lists, or -1.
   [[nodiscard]] int position_of(SpareId id) const;
+  // The superblock of the spare at this position as far as the map can tell: without totals of rows and identity.
+  [[nodiscard]] Superblock superblock_of(std::size_t position) const;
 };
 
 // Reads them, checking kind and version of the database first and then every value.

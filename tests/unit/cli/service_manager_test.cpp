@@ -2,33 +2,12 @@
 #include "cli/service_manager.hpp"
 
 #include <gtest/gtest.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
-#include <array>
-
-#include "core/unique_fd.hpp"
 #include "support/temp_dir.hpp"
+#include "unit/cli/notify_socket.hpp"
 
 namespace remapfs::cli {
 namespace {
-
-std::string receive(const UniqueFd& fd) {
-  std::array<char, 200> text{};
-  const ssize_t got = ::recv(fd.get(), text.data(), text.size(), MSG_DONTWAIT);
-  return got < 0 ? "nothing" : std::string(text.data(), static_cast<std::size_t>(got));
-}
-
-UniqueFd listen_at(const std::string& name) {
-  UniqueFd fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  name.copy(address.sun_path, sizeof address.sun_path - 1);
-  if (name[0] == '@') address.sun_path[0] = '\0';
-  const auto length = static_cast<socklen_t>(offsetof(sockaddr_un, sun_path) + name.size());
-  EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), length), 0);
-  return fd;
-}
 
 TEST(ServiceManager, IsToldOverASocketFile) {
   const remapfs::testing::TempDir dir;
