@@ -56,10 +56,13 @@ std::uint64_t SurvivalRig::kill_while(const std::function<void()>& body, std::ch
     done = true;
   });
   std::uint64_t kills = 0;
+  pid_t killed = -1;  // is still there for a moment, and dies only once
   while (!done) {
     std::this_thread::sleep_for(std::chrono::milliseconds(random_.below(static_cast<std::uint64_t>(longest.count()))));
     const pid_t serving = worker();
-    if (!done && serving > 0 && ::kill(serving, SIGKILL) == 0) ++kills;
+    if (done || serving <= 0 || serving == killed || ::kill(serving, SIGKILL) != 0) continue;
+    killed = serving;
+    ++kills;
   }
   load.join();
   return kills;
