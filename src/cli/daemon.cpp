@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -22,7 +21,9 @@
 #include "cli/end_requests.hpp"
 #include "cli/log.hpp"
 #include "cli/output.hpp"
+#include "cli/service_figures.hpp"
 #include "cli/service_manager.hpp"
+#include "cli/service_signals.hpp"
 #include "cli/succession.hpp"
 #include "cli/udev_notice.hpp"
 #include "cli/watchdog.hpp"
@@ -33,7 +34,6 @@
 #include "fuse/session.hpp"
 #include "fuse/transport.hpp"
 #include "fuse/volume_disk.hpp"
-#include "remapfs/version.hpp"
 
 namespace remapfs::cli {
 namespace {
@@ -45,49 +45,11 @@ constexpr const char* kUpgradeEvent = "upgrade";
 // A connection whose last mount is gone ends at once, unless it is in use where we cannot see it.
 constexpr int kUnmountPatienceMs = 5000;
 constexpr int kConnectionCheckMs = 1000;
-// All stacks are resident under mlockall; the default of 8 MiB each would be most of the daemon.
-constexpr std::size_t kThreadStackBytes = std::size_t{1} << 20U;
 // A killed process's locks go with its last transfer in flight, which a failing disk may hold up. Somebody who mounts
 // is told after a while; who goes on with a mount has no other choice than to wait: what is still in flight could land
 // on newer data.
 constexpr auto kMountLockWait = std::chrono::seconds(5);
 constexpr auto kFenceWait = std::chrono::hours(24);
-
-// The signals that the service acts on, as a descriptor; blocked for this and all later threads.
-UniqueFd take_over_signals() {
-  struct sigaction ignore {};
-  ignore.sa_handler = SIG_IGN;
-  ::sigaction(SIGPIPE, &ignore, nullptr);
-  sigset_t ending;
-  sigemptyset(&ending);
-  sigaddset(&ending, SIGTERM);
-  sigaddset(&ending, SIGINT);
-  sigaddset(&ending, SIGHUP);
-  ::pthread_sigmask(SIG_BLOCK, &ending, nullptr);
-  return UniqueFd(::signalfd(-1, &ending, SFD_CLOEXEC | SFD_NONBLOCK));
-}
-
-void limit_thread_stacks() {
-  pthread_attr_t attributes;
-  if (::pthread_attr_init(&attributes) != 0) return;
-  if (::pthread_attr_setstacksize(&attributes, kThreadStackBytes) == 0) ::pthread_setattr_default_np(&attributes);
-  ::pthread_attr_destroy(&attributes);
-}
-
-nlohmann::ordered_json transport_figures(const fuse::TransportInfo& info, std::optional<unsigned> connection) {
-  const auto no_uring = info.no_uring.empty() ? nlohmann::ordered_json(nullptr) : nlohmann::ordered_json(info.no_uring);
-  return {{"workers", info.workers},
-          {"no_io_uring", no_uring},
-          {"cloned_descriptors", info.cloned},
-          {"protocol", fmt::format("{}.{}", info.init.protocol_major, info.init.protocol_minor)},
-          {"max_write", info.init.max_write},
-          {"max_read", info.init.max_read},
-          {"max_readahead", info.init.max_readahead},
-          {"max_background", info.limits.max_background},
-          {"congestion_threshold", info.limits.congestion_threshold},
-          {"limits_confirmed", info.limits.confirmed},
-          {"connection", connection ? nlohmann::ordered_json(*connection) : nlohmann::ordered_json(nullptr)}};
-}
 
 // One process's service of a mount.
 class Service {
@@ -152,7 +114,7 @@ Result<void> Service::start() {
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
   wishes.lock_memory = false;  // a sanitizer's shadow cannot be locked
 #endif
-  limit_thread_stacks();
+  fuse::limit_thread_stacks();
   hardening_ = fuse::harden_process(wishes);
   signals_ = take_over_signals();
   open_log(spec_.foreground ? LogPlace::terminal : LogPlace::syslog);
@@ -336,20 +298,7 @@ void Service::describe_status(StatusReport& report) const {
 }
 
 nlohmann::ordered_json Service::survival() const {
-  nlohmann::ordered_json reason = nullptr;
-  if (!fuse::can_resend(mount_->record().init_request)) {
-    reason = "the kernel cannot send requests again (Linux 6.9 can)";
-  } else if (!survivable_) {
-    reason = "nobody keeps the mount's descriptors";
-  }
-  return {{"granted", survivable_.load()},
-          {"reason", std::move(reason)},
-          {"restarts", handover().restarts.load()},
-          {"upgrades", handover().upgrades.load()},
-          {"failed_upgrades", handover().refusals.load()},
-          {"last_failure", handover().message[0] == '\0' ? nlohmann::ordered_json(nullptr)
-                                                         : nlohmann::ordered_json(handover().message.data())},
-          {"program", kVersion}};
+  return survival_figures(handover(), fuse::can_resend(mount_->record().init_request), survivable_);
 }
 
 void Service::log_event(const Event& event) const {

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -16,14 +15,15 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <climits>
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
 #include <utility>
 
 #include "cli/descriptor_passing.hpp"
+#include "cli/restart_policy.hpp"
 #include "cli/service_manager.hpp"
+#include "cli/service_signals.hpp"
 #include "cli/succession.hpp"
 #include "fuse/mount_point.hpp"
 #include "fuse/process_hardening.hpp"
@@ -35,16 +35,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr std::size_t kMostDescriptors = 1 + 2 * std::size_t{kMaxWorkers};
-// A process that served for this long was no failure.
-constexpr milliseconds kServedWell{1000};
-// In a row, of processes that could not start or crashed right away; and of such that somebody killed, before they
-// served and at all.
-constexpr unsigned kMostFailures = 10;
-constexpr unsigned kMostEarlyKills = 200;
-constexpr unsigned kMostKills = 10'000;
-constexpr milliseconds kFirstPause{20};
-constexpr milliseconds kLongestPause{5000};
+// When no process can be made at all.
+constexpr milliseconds kForkPause{5000};
 constexpr milliseconds kSuccessorPatience{120'000};
 
 constexpr const char* kStoredHandover = "remapfs-handover";
@@ -120,7 +112,6 @@ class Keeper {
   void become_successor();
   void run_successor(const char* role, int wire);
   void watch(pid_t process, UniqueFd wire);
-  [[nodiscard]] bool can_resend() const { return can_resend_; }
   void close_descriptors();
   void say(int priority, const char* format, ...) const __attribute__((format(printf, 3, 4)));
 
@@ -133,7 +124,7 @@ class Keeper {
   UniqueFd wire_;
   UniqueFd worker_;  // a pidfd; none while nobody serves
   pid_t worker_pid_ = -1;
-  std::array<int, kMostDescriptors> descriptors_{};
+  std::array<int, kMostMountDescriptors> descriptors_{};
   std::size_t count_ = 0;
   bool can_resend_ = false;
   bool ever_served_ = false;
@@ -142,9 +133,7 @@ class Keeper {
   Clock::time_point serving_since_;
   Clock::time_point succeeding_since_;
   Clock::time_point start_at_;  // while nobody serves
-  unsigned failures_ = 0;
-  unsigned kills_ = 0;
-  unsigned early_kills_ = 0;
+  RestartPolicy restarts_;
   Result<int> result_ = kExitDone;
 };
 
@@ -169,14 +158,7 @@ void Keeper::prepare() {
 #endif
   std::ignore = fuse::harden_process(wishes);
   if (!spec_.foreground) ::openlog("remapfs", LOG_PID | LOG_NDELAY, LOG_DAEMON);
-  sigset_t ours;
-  sigemptyset(&ours);
-  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&ours, signal);
-  struct sigaction ignore {};
-  ignore.sa_handler = SIG_IGN;
-  ::sigaction(SIGPIPE, &ignore, nullptr);
-  ::pthread_sigmask(SIG_BLOCK, &ours, nullptr);
-  signals_.reset(::signalfd(-1, &ours, SFD_CLOEXEC | SFD_NONBLOCK));
+  signals_ = take_over_signals();
   handover_->keeper = ::getpid();
 }
 
@@ -262,7 +244,6 @@ void Keeper::note_serving() {
       store_descriptors(world_.notify_socket, kStoredWorker, std::span(descriptors_).subspan(1, count_ - 1));
     }
   }
-  handover_->descriptors_kept = true;
   readiness_.ready();
   notify_service_manager(world_.notify_socket, ready_text_);
   if (succeeding_) become_successor();
@@ -283,9 +264,8 @@ int Keeper::reap() {
 
 Keeper::Next Keeper::worker_ended() {
   const int signal = reap();
-  const bool served = std::exchange(serving_, false);
-  if (served) early_kills_ = 0;
-  if (served && Clock::now() - serving_since_ >= kServedWell) failures_ = kills_ = 0;
+  const auto served = std::chrono::duration_cast<milliseconds>(Clock::now() - serving_since_);
+  restarts_.note_end(std::exchange(serving_, false) ? std::optional(served) : std::nullopt);
   const Handover::Stage stage = handover_->stage;
   if (stage == Handover::Stage::ended) {
     result_ = handover_->exit_code.load();
@@ -322,15 +302,11 @@ bool Keeper::connection_ended() const {
 Keeper::Next Keeper::after_death(int signal) {
   handover_->last_signal = signal;
   if (connection_ended()) return give_up("its connection was aborted");
-  if (!can_resend()) return give_up("the kernel cannot send its requests again (Linux 6.9 can)");
+  if (!can_resend_) return give_up("the kernel cannot send its requests again (Linux 6.9 can)");
   const bool killed = signal == SIGKILL || signal == SIGTERM || signal == SIGINT;
-  if (killed && (++kills_ > kMostKills || ++early_kills_ > kMostEarlyKills)) {
-    return give_up("it is killed again and again");
-  }
-  if (!killed && ++failures_ > kMostFailures) {
-    if (handover_->stage == Handover::Stage::refused) say(LOG_ERR, "last: %s", handover_->message.data());
-    return give_up("it ends again and again");
-  }
+  const auto pause = restarts_.next(killed);
+  if (!pause && handover_->stage == Handover::Stage::refused) say(LOG_ERR, "last: %s", handover_->message.data());
+  if (!pause) return give_up(killed ? "it is killed again and again" : "it ends again and again");
   if (handover_->stage == Handover::Stage::refused) {
     say(LOG_ERR, "cannot go on with %s: %s: trying again", spec_.mount_point.c_str(), handover_->message.data());
   } else {
@@ -338,9 +314,7 @@ Keeper::Next Keeper::after_death(int signal) {
         spec_.mount_point.c_str(), signal);
     handover_->restarts.fetch_add(1);
   }
-  const auto pause = killed || failures_ <= 1 ? milliseconds(0)
-                                              : std::min(kLongestPause, kFirstPause * (1 << std::min(failures_, 16U)));
-  start_at_ = Clock::now() + pause;
+  start_at_ = Clock::now() + *pause;
   return Next::wait;
 }
 
@@ -374,7 +348,7 @@ void Keeper::start_worker(bool upgraded) {
   }
   if (child < 0) {
     // No memory or too many processes: it may pass.
-    start_at_ = Clock::now() + kLongestPause;
+    start_at_ = Clock::now() + kForkPause;
     say(LOG_ERR, "cannot start a process to serve %s (errno %d): trying again", spec_.mount_point.c_str(), errno);
     return;
   }
@@ -396,7 +370,7 @@ void Keeper::be_worker(UniqueFd wire, bool upgraded) {
     MountDescriptors descriptors;
     descriptors.channel.reset(descriptors_[0]);
     for (std::size_t i = 1; i < count_; ++i) descriptors.workers.emplace_back(descriptors_[i]);
-    inheritance = Inheritance{std::move(*record), std::move(descriptors), can_resend(), upgraded};
+    inheritance = Inheritance{std::move(*record), std::move(descriptors), can_resend_, upgraded};
   }
   // Not exit(): what the parent left to be done at exit is the parent's.
   ::_exit(serve_and_tell(spec_, world_, handover_, wire.get(), std::move(inheritance)));
@@ -404,31 +378,12 @@ void Keeper::be_worker(UniqueFd wire, bool upgraded) {
 
 // Runs the program that is to follow, in this process: returns only if it cannot be run.
 void Keeper::run_successor(const char* role, int wire) {
-  std::array<std::array<char, 12>, kMostDescriptors + 2> numbers;
-  std::array<char*, kMostDescriptors + 7> words{};
-  std::array<char, PATH_MAX> map{};
-  std::array<char, 8> name{"remapfs"};
-  std::array<char, 8> verb{};
-  std::array<char, 8> role_text{};
-  std::snprintf(verb.data(), verb.size(), "%s", kGoOnVerb);
-  std::snprintf(role_text.data(), role_text.size(), "%s", role);
+  std::array<int, kMostGoOnDescriptors> all;
   std::size_t used = 0;
-  words[used++] = name.data();
-  words[used++] = verb.data();
-  std::snprintf(map.data(), map.size(), "%s", spec_.map_path.c_str());
-  words[used++] = role_text.data();
-  words[used++] = map.data();
-  std::size_t written = 0;
-  const auto put = [&](int number) {
-    std::snprintf(numbers[written].data(), numbers[written].size(), "%d", number);
-    words[used++] = numbers[written++].data();
-    const std::array one{number};
-    keep_open_on_exec(one);
-  };
-  put(handover_.descriptor());
-  if (wire >= 0) put(wire);
-  for (std::size_t i = 0; i < count_; ++i) put(descriptors_[i]);
-  ::execv(handover_->successor.data(), words.data());
+  all[used++] = handover_.descriptor();
+  if (wire >= 0) all[used++] = wire;
+  for (std::size_t i = 0; i < count_; ++i) all[used++] = descriptors_[i];
+  become_go_on(handover_->successor.data(), role, spec_.map_path.c_str(), std::span(all).first(used));
 }
 
 void Keeper::start_successor() {

@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <climits>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 
 #include "cli/mount_entry.hpp"
@@ -153,8 +154,15 @@ Result<pid_t> start_keeper(const SharedHandover& handover, const MountRecord& re
   return spawn(kThisProgram, std::move(words), open);
 }
 
-void keep_open_on_exec(std::span<const int> descriptors) {
-  for (const int descriptor : descriptors) ::fcntl(descriptor, F_SETFD, 0);
+void become_go_on(const char* program, const char* role, const char* map_path, std::span<const int> descriptors) {
+  std::array<std::array<char, 12>, kMostGoOnDescriptors> numbers;
+  std::array<const char*, kMostGoOnDescriptors + 5> words{"remapfs", kGoOnVerb, role, map_path};
+  for (std::size_t i = 0; i < descriptors.size(); ++i) {
+    ::fcntl(descriptors[i], F_SETFD, 0);
+    std::snprintf(numbers[i].data(), numbers[i].size(), "%d", descriptors[i]);
+    words[4 + i] = numbers[i].data();
+  }
+  ::execv(program, const_cast<char* const*>(words.data()));  // which changes none of them
 }
 
 }  // namespace remapfs::cli

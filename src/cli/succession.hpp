@@ -22,6 +22,10 @@ inline constexpr const char* kRoleTry = "try";      // ends with 0 when it could
 inline constexpr const char* kRoleServe = "serve";  // serves it, over WIRE
 inline constexpr const char* kRoleKeep = "keep";    // keeps the descriptors while somebody else serves
 
+// Of a mount: its channel, and two for each worker. And with those of the handover and the wire.
+inline constexpr std::size_t kMostMountDescriptors = 1 + 2 * std::size_t{kMaxWorkers};
+inline constexpr std::size_t kMostGoOnDescriptors = kMostMountDescriptors + 2;
+
 // Whether a file, by its absolute path, is stored on a file system that stands on this disk, over any number of loop
 // devices, partitions and the like. Such a file cannot be read while the disk waits for whoever reads it.
 [[nodiscard]] bool stands_on_disk(const std::string& path, const std::string& mount_point, const KernelViews& views);
@@ -36,7 +40,8 @@ inline constexpr const char* kRoleKeep = "keep";    // keeps the descriptors whi
 [[nodiscard]] Result<pid_t> start_keeper(const SharedHandover& handover, const MountRecord& record,
                                          const std::vector<int>& descriptors, const KernelViews& views);
 
-// The descriptors stay open when a program is run. For the child between fork and exec: no allocation.
-void keep_open_on_exec(std::span<const int> descriptors);
+// Becomes that program in this role, with these descriptors (at most kMostGoOnDescriptors) open. Returns, with errno
+// set, only when it cannot be run. No allocation: also for a child between fork and exec.
+void become_go_on(const char* program, const char* role, const char* map_path, std::span<const int> descriptors);
 
 }  // namespace remapfs::cli

@@ -3,6 +3,7 @@
 
 #include <cap-ng.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -25,6 +26,8 @@ namespace remapfs::fuse {
 
 namespace {
 
+// The default of 8 MiB for each thread would be most of a daemon.
+constexpr std::size_t kThreadStackBytes = std::size_t{1} << 20U;
 constexpr const char* kOomScoreFile = "/proc/self/oom_score_adj";
 
 std::string reason(int error) { return std::strerror(error); }
@@ -78,6 +81,13 @@ HardeningReport harden_process(const HardeningWishes& wishes) {
                              : "oom score " + std::to_string(wishes.oom_score_adj) + ": not granted (" +
                                    reason(oom_error) + "), stays " + std::to_string(report.oom_score_adj));
   return report;
+}
+
+void limit_thread_stacks() {
+  pthread_attr_t attributes;
+  if (::pthread_attr_init(&attributes) != 0) return;
+  if (::pthread_attr_setstacksize(&attributes, kThreadStackBytes) == 0) ::pthread_setattr_default_np(&attributes);
+  ::pthread_attr_destroy(&attributes);
 }
 
 }  // namespace remapfs::fuse

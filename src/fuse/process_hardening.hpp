@@ -27,4 +27,7 @@ struct HardeningReport {
 // allocations would fail later, at the limit. Children made later inherit the first and the last.
 [[nodiscard]] HardeningReport harden_process(const HardeningWishes& wishes = {});
 
+// Threads made from now on have small stacks: under a memory lock all of each is resident.
+void limit_thread_stacks();
+
 }  // namespace remapfs::fuse
