@@ -70,7 +70,7 @@ _remapfs() {
     recover) options='-h --help --primary --spare --accept-stale' valued=' --primary --spare ' ;;
     backup) options='-h --help' valued='  ' ;;
     destroy) options='-h --help' valued='  ' ;;
-    upgrade) options='-h --help --program' valued=' --program ' ;;
+    upgrade) options='-h --help --all --program' valued=' --program ' ;;
     *) return ;;
   esac
   case "${words[1]} $prev" in

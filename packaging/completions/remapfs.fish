@@ -151,5 +151,6 @@ complete -c remapfs -n '__remapfs_at destroy 0 =' -F
 
 complete -c remapfs -n __fish_use_subcommand -a upgrade -d 'Have this program go on with a mounted volume'
 complete -c remapfs -n '__fish_seen_subcommand_from upgrade' -s h -l help -d 'Print this help message and exit'
+complete -c remapfs -n '__fish_seen_subcommand_from upgrade' -l all -d 'Every volume that this user has mounted'
 complete -c remapfs -n '__fish_seen_subcommand_from upgrade' -l program -r -F -d 'Another remapfs than the one that is run here'
 complete -c remapfs -n '__remapfs_at upgrade 0 =' -F -a '(__remapfs_targets)'

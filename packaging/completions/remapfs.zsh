@@ -196,6 +196,7 @@ _remapfs() {
     upgrade)
       _arguments \
         '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '--all[Every volume that this user has mounted]' \
         '--program[Another remapfs than the one that is run here]:PATH:_files' \
         '1:TARGET:_remapfs_targets'
       ;;

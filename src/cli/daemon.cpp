@@ -287,6 +287,7 @@ void Service::describe_status(StatusReport& report) const {
   const Handover& shared = handover();
   report.mounted = true;
   report.degraded = assembled_.degraded;
+  report.waits_on_loss = spec_.settings.on_loss == OnLoss::wait;
   report.mountpoint = mount_->mount_point();
   report.daemon_pid = survivable_ ? shared.keeper.load() : ::getpid();
   report.worker_pid = ::getpid();

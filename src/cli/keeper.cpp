@@ -18,6 +18,7 @@
 #include <csignal>
 #include <cstdarg>
 #include <cstdio>
+#include <optional>
 #include <utility>
 
 #include "cli/descriptor_passing.hpp"
@@ -25,6 +26,7 @@
 #include "cli/service_manager.hpp"
 #include "cli/service_signals.hpp"
 #include "cli/succession.hpp"
+#include "cli/system_log.hpp"
 #include "fuse/mount_point.hpp"
 #include "fuse/process_hardening.hpp"
 #include "fuse/session.hpp"
@@ -113,13 +115,14 @@ class Keeper {
   void run_successor(const char* role, int wire);
   void watch(pid_t process, UniqueFd wire);
   void close_descriptors();
-  void say(int priority, const char* format, ...) const __attribute__((format(printf, 3, 4)));
+  void say(int priority, const char* format, ...) __attribute__((format(printf, 3, 4)));
 
   const ServiceSpec& spec_;
   const World& world_;
   Readiness& readiness_;
   const std::string ready_text_;
   SharedHandover handover_;
+  std::optional<SystemLog> system_log_;  // none in the foreground
   UniqueFd signals_;
   UniqueFd wire_;
   UniqueFd worker_;  // a pidfd; none while nobody serves
@@ -137,17 +140,19 @@ class Keeper {
   Result<int> result_ = kExitDone;
 };
 
-void Keeper::say(int priority, const char* format, ...) const {
+// Never waits for who reads it: that may wait for the mount.
+void Keeper::say(int priority, const char* format, ...) {
   std::array<char, 1024> text{};
   va_list values;
   va_start(values, format);
   std::vsnprintf(text.data(), text.size(), format, values);
   va_end(values);
-  if (spec_.foreground) {
-    ::dprintf(STDERR_FILENO, "remapfs: %s\n", text.data());
-  } else {
-    ::syslog(LOG_DAEMON | priority, "%s", text.data());
+  if (system_log_) {
+    system_log_->say(priority, text.data());
+    return;
   }
+  pollfd room{STDERR_FILENO, POLLOUT, 0};
+  if (::poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) != 0) ::dprintf(STDERR_FILENO, "remapfs: %s\n", text.data());
 }
 
 void Keeper::prepare() {
@@ -157,7 +162,7 @@ void Keeper::prepare() {
   wishes.lock_memory = false;
 #endif
   std::ignore = fuse::harden_process(wishes);
-  if (!spec_.foreground) ::openlog("remapfs", LOG_PID | LOG_NDELAY, LOG_DAEMON);
+  if (!spec_.foreground) system_log_.emplace();
   signals_ = take_over_signals();
   handover_->keeper = ::getpid();
 }

@@ -2,16 +2,37 @@
 #include "cli/log.hpp"
 
 #include <spdlog/async.h>
+#include <spdlog/details/null_mutex.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
-#include <spdlog/sinks/syslog_sink.h>
 #include <spdlog/spdlog.h>
+#include <syslog.h>
 
 #include <memory>
+
+#include "cli/system_log.hpp"
 
 namespace remapfs::cli {
 namespace {
 
 constexpr std::size_t kQueuedMessages = 1024;
+
+int priority_of(spdlog::level::level_enum level) {
+  if (level >= spdlog::level::err) return LOG_ERR;
+  return level == spdlog::level::warn ? LOG_WARNING : LOG_INFO;
+}
+
+// Only the log's own thread comes here.
+class SystemLogSink : public spdlog::sinks::base_sink<spdlog::details::null_mutex> {
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    log_.say(priority_of(message.level), {message.payload.data(), message.payload.size()});
+  }
+  void flush_() override {}
+
+ private:
+  SystemLog log_;
+};
 
 std::shared_ptr<spdlog::logger>& logger() {
   static std::shared_ptr<spdlog::logger> instance;
@@ -31,7 +52,7 @@ void open_log(LogPlace place) {
     sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
     sink->set_pattern("remapfs: %l: %v");
   } else {
-    sink = std::make_shared<spdlog::sinks::syslog_sink_mt>("remapfs", LOG_PID, LOG_DAEMON, /*enable_formatting=*/false);
+    sink = std::make_shared<SystemLogSink>();
   }
   logger() = std::make_shared<spdlog::async_logger>("remapfs", std::move(sink), spdlog::thread_pool(),
                                                     spdlog::async_overflow_policy::overrun_oldest);

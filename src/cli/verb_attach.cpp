@@ -51,23 +51,51 @@ Result<std::string> make_default_mount_point(const std::string& map_path, const 
   return path;
 }
 
-// One at a time: whoever comes second finds what the first has made. The lock is the process's own, not the daemon's.
-Result<UniqueFd> wait_for_turn(const std::string& map_path, const World& world) {
-  const auto info = read_map_info(map_path);
-  if (!info) return fail(info.error());
-  if (auto prepared = prepare_runtime_directory(world.place); !prepared) return fail(prepared.error());
-  const std::string path = world.place.directory + "/" + info->uuid + ".attach";
-  UniqueFd lock(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  struct flock whole {};
-  whole.l_type = F_WRLCK;
-  if (!lock || ::fcntl(lock.get(), F_SETLKW, &whole) != 0) {
-    return fail(
-        Errc::device_other,
-        fmt::format("cannot wait for other commands, {} ({}), check that directory", path, std::strerror(errno)),
-        errno);
+// One at a time: whoever comes second finds what the first has made. The lock is the process's own, not the daemon's,
+// and its file goes with the turn.
+class Turn {
+ public:
+  static Result<Turn> wait_for(const std::string& map_path, const World& world) {
+    const auto info = read_map_info(map_path);
+    if (!info) return fail(info.error());
+    if (auto prepared = prepare_runtime_directory(world.place); !prepared) return fail(prepared.error());
+    Turn turn(world.place.directory + "/" + info->uuid + ".attach");
+    do {
+      turn.lock_ = UniqueFd(::open(turn.path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+      struct flock whole {};
+      whole.l_type = F_WRLCK;
+      if (!turn.lock_ || ::fcntl(turn.lock_.get(), F_SETLKW, &whole) != 0) {
+        const int error = errno;
+        turn.lock_.reset();
+        return fail(Errc::device_other,
+                    fmt::format("cannot wait for other commands, {} ({}), check that directory", turn.path_,
+                                std::strerror(error)),
+                    error);
+      }
+    } while (!turn.is_current());
+    return turn;
   }
-  return lock;
-}
+  Turn(Turn&&) = default;
+  Turn& operator=(Turn&&) = delete;
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+  ~Turn() {
+    if (lock_) ::unlink(path_.c_str());
+  }
+
+ private:
+  explicit Turn(std::string path) : path_(std::move(path)) {}
+  // False when whoever was waited for has removed the file meanwhile.
+  [[nodiscard]] bool is_current() const {
+    struct stat held {};
+    struct stat named {};
+    return ::fstat(lock_.get(), &held) == 0 && ::stat(path_.c_str(), &named) == 0 && held.st_ino == named.st_ino &&
+           held.st_dev == named.st_dev;
+  }
+
+  std::string path_;
+  UniqueFd lock_;
+};
 
 // Mounts what is not mounted yet. Errors come with the exit code of a failed mount.
 Result<Daemon> mount_for_attach(const Target& target, const AttachArguments& arguments, const World& world) {
@@ -117,7 +145,7 @@ int run_attach(const AttachArguments& arguments, World& world) {
   HeldSignals signals;  // all of it or nothing
   const auto target = resolve_target(arguments.map, world);
   if (!target) return report_error(world, target.error());
-  const auto turn = wait_for_turn(target->map_path, world);
+  const auto turn = Turn::wait_for(target->map_path, world);
   if (!turn) return report_error(world, turn.error(), kExitMount);
   auto found = find_daemon(*target, world);
   if (!found) return report_error(world, found.error());

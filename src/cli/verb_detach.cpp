@@ -20,6 +20,8 @@
 namespace remapfs::cli {
 namespace {
 
+using Json = nlohmann::ordered_json;
+
 constexpr auto kLoopPatience = std::chrono::seconds(20);
 constexpr auto kBusyPatience = std::chrono::seconds(5);
 constexpr int kBusyPauseMs = 20;
@@ -66,9 +68,24 @@ Result<Outcome> unmount_when_released(const Target& target, const World& world) 
   }
 }
 
+// Taking down a loop device stores what is left to be stored: while requests wait for a device, that would too, and
+// could not even be interrupted.
+Result<void> check_nobody_waits(const Attachment& attachment, const World& world) {
+  if (attachment.loops.empty()) return {};
+  const auto daemon = find_daemon(attachment.target, world);
+  if (!daemon || !*daemon) return {};  // for the unmount to say
+  const auto& status = (*daemon)->status();
+  if (status.value("state", "") != "suspended" || status.value("on_loss", Json()) != "wait") return {};
+  return fail(Errc::suspended,
+              fmt::format("it waits for a device that does not work, {}, put that right and run remapfs resume, or "
+                          "give up with remapfs unmount --force",
+                          (*daemon)->mount_point()));
+}
+
 int run_detach(const std::string& text, World& world) {
   const auto found = find_attachment(text, world);
   if (!found) return report_error(world, found.error());
+  if (auto ready = check_nobody_waits(*found, world); !ready) return report_error(world, ready.error());
   std::optional<Error> unsynced;
   for (const std::string& loop : found->loops) {
     const auto detached = detach_loop(loop, kLoopPatience, world.views);

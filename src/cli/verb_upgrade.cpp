@@ -3,14 +3,17 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <climits>
 #include <memory>
 #include <ostream>
+#include <set>
 #include <string>
 #include <thread>
 
+#include "cli/mount_entry.hpp"
 #include "cli/output.hpp"
 #include "cli/reach.hpp"
 #include "cli/target.hpp"
@@ -29,6 +32,7 @@ constexpr auto kLookAgain = 50ms;
 struct UpgradeArguments {
   std::string target;
   std::string program;  // empty: this one
+  bool all = false;
 };
 
 Result<std::string> program_to_run(const UpgradeArguments& arguments) {
@@ -61,15 +65,11 @@ Result<Json> wait_for_outcome(const Target& target, const Json& before, const Wo
   }
 }
 
-int run_upgrade(const UpgradeArguments& arguments, World& world) {
-  const auto program = program_to_run(arguments);
-  if (!program) return report_error(world, program.error());
-  const auto target = resolve_target(arguments.target, world);
-  if (!target) return report_error(world, target.error());
-  const auto daemon = find_daemon(*target, world);
+int upgrade_volume(const Target& target, const std::string& program, World& world) {
+  const auto daemon = find_daemon(target, world);
   if (!daemon) return report_error(world, daemon.error());
   if (!*daemon) {
-    report_note(world, fmt::format("not mounted, {}, nothing to upgrade", target->map_path));
+    report_note(world, fmt::format("not mounted, {}, nothing to upgrade", target.map_path));
     return kExitDone;
   }
   const Json before = (*daemon)->status().value("crash_survival", Json());
@@ -77,14 +77,36 @@ int run_upgrade(const UpgradeArguments& arguments, World& world) {
     return report_error(world, fmt::format("starting or ending, {}, try again", (*daemon)->mount_point()));
   auto client = (*daemon)->connect();
   if (!client) return report_error(world, client.error());
-  const auto completion = client->ask({.verb = Verb::upgrade, .blocks = {}, .program = *program});
+  const auto completion = client->ask({.verb = Verb::upgrade, .blocks = {}, .program = program});
   if (!completion) return report_error(world, completion.error());
   if (!completion->result) return report_error(world, completion->result.error());
-  const auto after = wait_for_outcome(*target, before, world);
+  const auto after = wait_for_outcome(target, before, world);
   if (!after) return report_error(world, after.error());
-  world.out << fmt::format("{} is served by {} {}, process {}\n", (*daemon)->mount_point(), *program,
+  world.out << fmt::format("{} is served by {} {}, process {}\n", (*daemon)->mount_point(), program,
                            (*after)["crash_survival"]["program"].get<std::string>(), (*after)["worker_pid"].dump());
   return kExitDone;
+}
+
+// One that cannot be upgraded keeps no other from it. Volumes of other users are theirs to move: what serves those, and
+// where their maps lie, is nothing to be trusted.
+int upgrade_all(const std::string& program, World& world) {
+  std::set<std::string> seen;  // a volume shows once, whatever its mount is bound to
+  int exit_code = kExitDone;
+  for (const MountEntry& mount : all_mounts(world.views)) {
+    if (!mount.is_ours() || mount.owner != world.uid || !seen.insert(mount.source).second) continue;
+    exit_code = std::max(exit_code, upgrade_volume({mount.source, mount}, program, world));
+  }
+  if (seen.empty()) report_note(world, "no volume is mounted, nothing to upgrade");
+  return exit_code;
+}
+
+int run_upgrade(const UpgradeArguments& arguments, World& world) {
+  const auto program = program_to_run(arguments);
+  if (!program) return report_error(world, program.error());
+  if (arguments.all) return upgrade_all(*program, world);
+  const auto target = resolve_target(arguments.target, world);
+  if (!target) return report_error(world, target.error());
+  return upgrade_volume(*target, *program, world);
 }
 
 }  // namespace
@@ -92,13 +114,18 @@ int run_upgrade(const UpgradeArguments& arguments, World& world) {
 void add_upgrade(CLI::App& program, Invocation& invocation) {
   auto arguments = std::make_shared<UpgradeArguments>();
   CLI::App* const verb = program.add_subcommand("upgrade", "Have this program go on with a mounted volume");
-  verb->add_option("TARGET", arguments->target, "Map, mount point, or the disk in it")->required();
+  const CLI::Option* const target =
+      verb->add_option("TARGET", arguments->target, "Map, mount point, or the disk in it");
+  verb->add_flag("--all", arguments->all, "Every volume that this user has mounted");
   verb->add_option("--program", arguments->program, "Another remapfs than the one that is run here")->type_name("PATH");
   verb->footer(
       "For use after a new version was installed: whoever uses the disk sees a short pause and no error.\n"
       "A program that cannot go on with the mount refuses, and the old one serves as before.\n\n"
       "Example:\n  remapfs upgrade /mnt/old");
-  verb->callback([arguments, &invocation] { invocation.exit_code = run_upgrade(*arguments, invocation.world); });
+  verb->callback([arguments, target, &invocation] {
+    if (arguments->all == (target->count() > 0)) throw CLI::ValidationError("one of TARGET and --all is needed");
+    invocation.exit_code = run_upgrade(*arguments, invocation.world);
+  });
 }
 
 }  // namespace remapfs::cli

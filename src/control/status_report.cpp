@@ -70,6 +70,7 @@ Json to_json(const StatusReport& report) {
   status["crash_survival"] = report.survival;
   status["read_only"] = report.read_only;
   status["degraded_mount"] = report.degraded;
+  status["on_loss"] = report.mounted ? Json(report.waits_on_loss ? "wait" : "fail") : Json();
   status["table_growth_refused"] = volume.table_growth_refused;
   status["devices"] = devices_of(report.info, report.primary);
   status["transport"] = report.transport;

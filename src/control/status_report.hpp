@@ -18,6 +18,7 @@ struct StatusReport {
   bool mounted = false;
   bool read_only = false;
   bool degraded = false;                  // mounted without a missing spare
+  bool waits_on_loss = false;             // what requests do while a device is gone, when mounted
   std::optional<std::string> mountpoint;  // as the daemon was given it, absolute
   std::optional<int> daemon_pid;          // the process to send signals to
   std::optional<int> worker_pid;          // the one that serves

@@ -54,6 +54,40 @@ int read_oom_score() {
   return score;
 }
 
+// What serving a volume takes when root does it.
+constexpr capng_type_t kHeld = static_cast<capng_type_t>(CAPNG_EFFECTIVE | CAPNG_PERMITTED);
+constexpr std::array<unsigned, 7> kNeededCapabilities = {
+    CAP_SYS_ADMIN,     // unmounting
+    CAP_IPC_LOCK,      // memory locked later, buffers of io_uring
+    CAP_SYS_RESOURCE,  // reading back that we are an IO flusher
+    CAP_DAC_OVERRIDE,  // a map in another user's folder
+    CAP_CHOWN,         // its log belongs to the map's owner
+    CAP_FOWNER,        // and is removed from a sticky folder
+    CAP_SYS_PTRACE,    // naming who keeps a volume busy
+};
+
+// The line for the report. Of the calling thread, and of those it starts later.
+std::string drop_capabilities() {
+  if (capng_get_caps_process() != 0) return "capabilities: not dropped (they cannot be read)";
+  if (capng_have_capabilities(CAPNG_SELECT_CAPS) == CAPNG_NONE) return "capabilities: none held";
+  std::string kept;
+  std::array<bool, kNeededCapabilities.size()> held{};
+  for (std::size_t i = 0; i < held.size(); ++i)
+    held[i] = capng_have_capability(CAPNG_PERMITTED, kNeededCapabilities[i]) != 0;
+  // Programs run later (the one of an upgrade) cannot have more either, where the bounding set may be changed.
+  const bool bounding = capng_have_capability(CAPNG_EFFECTIVE, CAP_SETPCAP) != 0;
+  const capng_select_t set = bounding ? CAPNG_SELECT_BOTH : CAPNG_SELECT_CAPS;
+  const auto add_to = static_cast<capng_type_t>(kHeld | (bounding ? CAPNG_BOUNDING_SET : 0));
+  capng_clear(set);
+  for (std::size_t i = 0; i < held.size(); ++i) {
+    if (!held[i] || capng_update(CAPNG_ADD, add_to, kNeededCapabilities[i]) != 0) continue;
+    kept += kept.empty() ? "" : ", ";
+    kept += capng_capability_to_name(kNeededCapabilities[i]);
+  }
+  if (capng_apply(set) != 0) return "capabilities: not dropped (" + reason(errno) + ")";
+  return "capabilities: " + (kept.empty() ? "none" : kept);
+}
+
 }  // namespace
 
 HardeningReport harden_process(const HardeningWishes& wishes) {
@@ -80,6 +114,8 @@ HardeningReport harden_process(const HardeningWishes& wishes) {
                              ? "oom score " + std::to_string(wishes.oom_score_adj) + ": granted"
                              : "oom score " + std::to_string(wishes.oom_score_adj) + ": not granted (" +
                                    reason(oom_error) + "), stays " + std::to_string(report.oom_score_adj));
+
+  report.lines.push_back(drop_capabilities());
   return report;
 }
 

@@ -7,15 +7,26 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <condition_variable>
 #include <cstdio>
+#include <memory>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string_view>
+#include <system_error>
+#include <thread>
 
 #include "io/member_extents.hpp"
 #include "io/proc_files.hpp"
 
 namespace remapfs {
 namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto kPatienceWithAProcess = 500ms;
 
 // What a path leads to, without asking a file system server that may not answer.
 struct Place {
@@ -59,14 +70,59 @@ bool maps(const std::string& process, const Place& target) {
   return false;
 }
 
-bool uses(const std::string& process, const Place& target) {
+bool opens(const std::string& process, const Place& target) {
   for (const char* link : {"/cwd", "/root", "/exe"}) {
     if (const auto place = place_of(process + link); place && touches(*place, target)) return true;
   }
   for (const std::string& fd : list_directory(process + "/fd")) {
     if (const auto place = place_of(process + "/fd/" + fd); place && touches(*place, target)) return true;
   }
-  return maps(process, target);
+  return false;
+}
+
+// Of some processes those that map the target. Asking for a process's mappings waits for its exec() and its page
+// faults, which may wait for a file system that does not answer: a thread asks, and is left behind when it gets stuck.
+// The process at which it does counts as a user, since it most likely waits for the target.
+std::set<std::string> mapping_processes(std::vector<std::string> pids, const Place& target, const KernelViews& views) {
+  struct Search {
+    std::mutex mutex;
+    std::condition_variable moved;
+    std::size_t looked_at = 0;
+    std::set<std::string> found;
+  };
+  const auto search = std::make_shared<Search>();
+  const auto look = [search, pids, target, proc = views.proc] {
+    for (const std::string& pid : pids) {
+      const bool there = maps(proc + "/" + pid, target);
+      const std::lock_guard lock(search->mutex);
+      if (there) search->found.insert(pid);
+      ++search->looked_at;
+      search->moved.notify_one();
+    }
+  };
+  try {
+    std::thread(look).detach();
+  } catch (const std::system_error&) {
+    return {};  // no thread to be had: better to name nobody than to wait for ever
+  }
+
+  std::unique_lock lock(search->mutex);
+  std::size_t seen = 0;
+  while (seen < pids.size()) {
+    if (!search->moved.wait_for(lock, kPatienceWithAProcess, [&] { return search->looked_at > seen; })) break;
+    seen = search->looked_at;
+  }
+  std::set<std::string> found = search->found;
+  lock.unlock();
+  if (seen == pids.size()) return found;
+  found.insert(pids[seen]);
+  pids.erase(pids.begin(), pids.begin() + static_cast<std::ptrdiff_t>(seen) + 1);
+  found.merge(mapping_processes(std::move(pids), target, views));
+  return found;
+}
+
+bool uses(const std::string& pid, const Place& target, const KernelViews& views) {
+  return opens(views.proc + "/" + pid, target) || !mapping_processes({pid}, target, views).empty();
 }
 
 std::vector<BusyUser> loops_on(const Place& target, const KernelViews& views) {
@@ -102,7 +158,7 @@ std::vector<BusyUser> lock_owners(const Place& target, const KernelViews& views)
     const auto number = parse_decimal(pid);
     if (!number || *number == 0) continue;
     // btrfs puts another device number here than into stat(): there the owner has to have the file open.
-    if (words[5] == device + inode || uses(views.proc + "/" + pid, target))
+    if (words[5] == device + inode || uses(pid, target, views))
       add(found, {command_of(pid, views), static_cast<pid_t>(*number)});
   }
   return found;
@@ -115,10 +171,19 @@ std::vector<BusyUser> busy_users(const std::string& path, const KernelViews& vie
   const std::optional<Place> target = place_of(path);
   if (!target) return users;
   const std::string self = std::to_string(::getpid());
+  std::set<std::string> found;
+  std::vector<std::string> others;
   for (const std::string& pid : list_directory(views.proc)) {
-    const auto number = parse_decimal(pid);
-    if (!number || pid == self || !uses(views.proc + "/" + pid, *target)) continue;
-    users.push_back({command_of(pid, views), static_cast<pid_t>(*number)});
+    if (!parse_decimal(pid) || pid == self) continue;
+    if (opens(views.proc + "/" + pid, *target)) {
+      found.insert(pid);
+    } else {
+      others.push_back(pid);
+    }
+  }
+  found.merge(mapping_processes(std::move(others), *target, views));
+  for (const std::string& pid : found) {
+    users.push_back({command_of(pid, views), static_cast<pid_t>(*parse_decimal(pid))});
   }
   for (BusyUser& loop : loops_on(*target, views)) users.push_back(std::move(loop));
   return users;

@@ -21,7 +21,8 @@ struct BusyUser {
 // Who has it open: processes other than this one with a descriptor, mapping or working directory there, and loop
 // devices on top of it. For a directory: who uses anything on the file system mounted there.
 //
-// Never waits for the file system it is about: attributes are taken from the cache.
+// Never waits for the file system it is about: attributes are taken from the cache, and a process that cannot be looked
+// into for half a second, because it waits itself, counts as a user (a thread of ours then stays with it).
 // Errors: none; processes that may not be looked into are left out. Cost: looks at every process.
 [[nodiscard]] std::vector<BusyUser> busy_users(const std::string& path, const KernelViews& views = {});
 

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <ctime>
+#include <utility>
 
 namespace remapfs::store {
 namespace {
@@ -27,6 +28,14 @@ std::string immutable_uri(const std::string& path) {
   return uri + "?immutable=1";
 }
 
+// What no map of ours comes near: its longest values are paths and texts of events.
+constexpr std::pair<int, int> kLimits[] = {
+    {SQLITE_LIMIT_LENGTH, 1 << 20},          {SQLITE_LIMIT_SQL_LENGTH, 1 << 18},  {SQLITE_LIMIT_COLUMN, 100},
+    {SQLITE_LIMIT_EXPR_DEPTH, 100},          {SQLITE_LIMIT_COMPOUND_SELECT, 20},  {SQLITE_LIMIT_ATTACHED, 0},
+    {SQLITE_LIMIT_TRIGGER_DEPTH, 1},         {SQLITE_LIMIT_VARIABLE_NUMBER, 100}, {SQLITE_LIMIT_WORKER_THREADS, 0},
+    {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 100},
+};
+
 // Settings that keep a damaged or malicious file from doing harm, and memory mapping (SIGBUS) away.
 void harden(SQLite::Database& database) {
   sqlite3* handle = database.getHandle();
@@ -34,6 +43,7 @@ void harden(SQLite::Database& database) {
   sqlite3_db_config(handle, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   sqlite3_db_config(handle, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
   sqlite3_db_config(handle, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
+  for (const auto& [limit, value] : kLimits) sqlite3_limit(handle, limit, value);
   // Only an orderly close may checkpoint; after a refusal or a failure the files stay as they are.
   sqlite3_db_config(handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   database.exec("PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;");

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # install_test.sh SOURCE_DIR BUILD_DIR: the debs in a fresh Debian: installed with apt, the main job from the installed
-# files, an upgrade and a removal under a volume that is busy, a purge that leaves nothing.
+# files, upgrades and a removal under a volume that is busy, a purge that leaves nothing.
 # shellcheck source=tests/package/lib.sh
 . "$(dirname "$0")/lib.sh"
 if [ "${REMAPFS_TEST_MOUNTS:-}" != private ]; then
@@ -105,8 +105,21 @@ dpkg-deb --root-owner-group -b "$work/newer" "$root/tmp/newer.deb" > /dev/null
 in_root apt-get -q install -y /tmp/newer.deb > "$work/apt.log" 2>&1 || { cat "$work/apt.log" && fail "upgrade"; }
 in_root dpkg -s remapfs | grep -q '^Version: .*+later$' || fail "nothing was upgraded"
 still_serving "after the upgrade"
-[[ $(readlink "/proc/$daemon/exe") == *'(deleted)' ]] || fail "the daemon is not the old program: $(readlink "/proc/$daemon/exe")"
-in_root remapfs status $map > /dev/null || fail "the new program cannot ask the old daemon"
+grep -q "is served by /usr/bin/remapfs" "$work/apt.log" || { cat "$work/apt.log" && fail "the upgrade does not say that it moved the volume"; }
+for process in "$daemon" "$(in_root remapfs status $map -J | sed -n 's/.*"worker_pid": *\([0-9]*\).*/\1/p')"; do
+  [[ $(readlink "/proc/$process/exe") == */usr/bin/remapfs ]] || fail "process $process is not the new program: $(readlink "/proc/$process/exe")"
+done
+
+step "an upgrade to a program that cannot serve it"
+cp /bin/false "$work/newer/usr/bin/remapfs"
+sed -i 's/^Version: .*/&+2/' "$work/newer/DEBIAN/control"
+dpkg-deb --root-owner-group -b "$work/newer" "$root/tmp/useless.deb" > /dev/null
+cp "$root/usr/bin/remapfs" "$root/tmp/remapfs"
+in_root apt-get -q install -y /tmp/useless.deb > "$work/apt.log" 2>&1 || { cat "$work/apt.log" && fail "upgrade"; }
+still_serving "after an upgrade to a useless program"
+in_root /tmp/remapfs status $map > /dev/null || fail "the old daemon cannot be asked"
+in_root apt-get -q install -y --allow-downgrades /tmp/newer.deb > "$work/apt.log" 2>&1 || { cat "$work/apt.log" && fail "upgrade"; }
+still_serving "after the way back"
 
 step "a removal and a purge under it"
 for verb in remove purge; do

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/run.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -16,9 +17,9 @@ using ::testing::HasSubstr;
 using ::testing::StartsWith;
 using testing::TestWorld;
 
-constexpr const char* kVerbs[] = {"create", "mount",  "unmount", "attach",  "detach",    "status",
-                                  "list",   "add",    "remove",  "retest",  "mark-lost", "clear-lost",
-                                  "events", "resume", "check",   "destroy", "import",    "export"};
+constexpr const char* kVerbs[] = {"create", "mount",  "unmount",   "attach",     "detach", "status", "list",  "add",
+                                  "remove", "retest", "mark-lost", "clear-lost", "events", "resume", "check", "destroy",
+                                  "import", "export", "repair",    "recover",    "backup", "upgrade"};
 
 void expect_one_error_line(const TestWorld& test) {
   const std::string text = test.err.str();
@@ -86,6 +87,8 @@ TEST(Run, WrongUseIsExitCode1AndOneLine) {
       {"export", "map", "--format", "json"},
       {"export", "map", "--format", "csv", "--block-size", "512"},
       {"export", "map", "--format", "badblocks", "--block-size", "100"},
+      {"upgrade"},
+      {"upgrade", "--all", "map"},
       {"create"},
       {"create", "map"},
       {"create", "map", "--primary", "p"},
@@ -138,6 +141,25 @@ TEST(Run, FileOfAnotherKindIsNoMap) {
     expect_one_error_line(test);
   }
   EXPECT_EQ(std::ifstream(file).get(), 'x');
+}
+
+// One whose daemon cannot be found is said and keeps no other from it; another user's is not even looked at.
+TEST(Run, UpgradeOfAllLooksAtEveryVolumeOfThisUserOnce) {
+  TestWorld test;
+  EXPECT_EQ(test.run({"upgrade", "--all"}), kExitDone);
+  EXPECT_THAT(test.err.str(), HasSubstr("no volume is mounted"));
+
+  const auto line = [](int number, const std::string& map, uid_t owner) {
+    return fmt::format("{0} 22 0:{0} / /mnt/{0} rw - fuse.remapfs {1} rw,user_id={2},group_id=0\n", number, map, owner);
+  };
+  test.set_mountinfo("22 1 8:1 / / rw - ext4 /dev/sda1 rw\n" + line(30, "/none/first", test.world.uid) +
+                     line(31, "/none/first", test.world.uid) + line(32, "/none/foreign", test.world.uid + 1) +
+                     line(33, "/none/second", test.world.uid));
+  EXPECT_EQ(test.run({"upgrade", "--all"}), kExitCouldNot);
+  const std::string text = test.err.str();
+  EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2) << text;
+  EXPECT_THAT(text, HasSubstr("/none/first"));
+  EXPECT_THAT(text, HasSubstr("/none/second"));
 }
 
 }  // namespace
