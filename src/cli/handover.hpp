@@ -61,11 +61,11 @@ struct Handover {
   std::atomic<std::int32_t> worker{0};
   std::atomic<Stage> stage{Stage::starting};
   std::atomic<std::int32_t> exit_code{0};
-  std::atomic<std::uint32_t> restarts{0};     // after a process was killed
-  std::atomic<std::int32_t> last_signal{0};   // that ended the last one; 0 when that is not known
-  std::atomic<std::uint32_t> upgrades{0};     // done
-  std::atomic<std::uint32_t> refusals{0};     // upgrades that failed, so that the old program went on
-  std::atomic<std::int32_t> error_code{0};    // an Errc, of a start or an upgrade that failed
+  std::atomic<std::uint32_t> restarts{0};    // after a process was killed
+  std::atomic<std::int32_t> last_signal{0};  // that ended the last one; 0 when that is not known
+  std::atomic<std::uint32_t> upgrades{0};    // done
+  std::atomic<std::uint32_t> refusals{0};    // upgrades that failed, so that the old program went on
+  std::atomic<std::int32_t> error_code{0};   // an Errc, of a start or an upgrade that failed
   std::atomic<std::int32_t> error_errno{0};
   std::array<char, kTextRoom> message{};    // of that; ends with a zero
   std::array<char, kTextRoom> successor{};  // path of the program; ends with a zero

@@ -14,8 +14,8 @@ class SystemLog {
  public:
   explicit SystemLog(std::string socket = "/dev/log");
 
-  // `priority` is one of LOG_EMERG to LOG_DEBUG. A message for which there is no room, or nobody to read it, is dropped:
-  // then the answer is false. Messages are cut after 1000 bytes. Allocates nothing. One thread at a time.
+  // `priority` is one of LOG_EMERG to LOG_DEBUG. A message for which there is no room, or nobody to read it, is
+  // dropped: then the answer is false. Messages are cut after 1000 bytes. Allocates nothing. One thread at a time.
   bool say(int priority, std::string_view message) noexcept;
 
  private:

@@ -20,8 +20,8 @@ struct HardeningReport {
 };
 
 // Keeps a memory shortage from deadlocking a loop device, or a file system with dirty pages, that we serve: memory
-// needed to answer a write must not wait for that write. Then gives up all capabilities but those that serving takes, for
-// this process and what it runs. Measures that are refused are reported, never fatal.
+// needed to answer a write must not wait for that write. Then gives up all capabilities but those that serving takes,
+// for this process and what it runs. Measures that are refused are reported, never fatal.
 //
 // Sets PR_SET_IO_FLUSHER (Linux 5.6, CAP_SYS_RESOURCE), which threads made later inherit: call before any thread
 // starts. Locks all present and future memory, only with CAP_IPC_LOCK or an unlimited RLIMIT_MEMLOCK: with less,

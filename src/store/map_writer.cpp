@@ -20,8 +20,8 @@ namespace {
 // A log of about 4 MiB: small enough to recover fast, large enough that checkpoints are rare.
 constexpr int kCheckpointFrames = 1000;
 // One frame is a page of 4096 bytes and a header; a commit writes at most two after prepare().
-constexpr std::int64_t kRoomForCommit = 64 * 1024;
-constexpr std::int64_t kRoomAtOnce = 1024 * 1024;
+constexpr std::int64_t kRoomForCommit = std::int64_t{64} << 10U;
+constexpr std::int64_t kRoomAtOnce = std::int64_t{1} << 20U;
 // The format of the log, https://www.sqlite.org/fileformat2.html#walformat, for pages of 4096 bytes.
 constexpr std::int64_t kLogHeaderBytes = 32;
 constexpr std::int64_t kLogSaltAt = 16;

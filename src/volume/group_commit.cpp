@@ -28,11 +28,11 @@ tl::expected<CommitReport, CommitFailure> GroupCommit::commit(MapTransaction tra
     busy_ = true;
     group.swap(queue_);
   }
-  lead(std::move(group));
+  lead(group);
   return std::move(mine.result);
 }
 
-void GroupCommit::lead(std::vector<Waiting*> group) {
+void GroupCommit::lead(const std::vector<Waiting*>& group) {
   MapTransaction all;
   for (Waiting* one : group) {
     append(all.changes, one->transaction.changes);

@@ -50,7 +50,7 @@ class GroupCommit {
     tl::expected<CommitReport, CommitFailure> result;
   };
 
-  void lead(std::vector<Waiting*> group);
+  void lead(const std::vector<Waiting*>& group);
   tl::expected<CommitReport, CommitFailure> commit_and_count(const MapTransaction& transaction);
 
   MapStore& store_;

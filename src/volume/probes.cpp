@@ -12,7 +12,11 @@
 namespace remapfs {
 
 namespace {
+// Three places decide about a device that takes long to fail: whoever waits for the answer holds a block. One that
+// fails at once is asked at more: a disk may die in several regions, and the three may lie in those.
 constexpr std::size_t kPlacesToTry = 3;
+constexpr std::size_t kMostPlaces = 12;
+constexpr std::chrono::milliseconds kTimeForMore{500};
 constexpr std::size_t kOtherPlaces = 16;
 // A probe may hold a second block beside the one at fault, but must not wait for its other users for long: two
 // requests that probe each other's block would wait for each other.
@@ -45,15 +49,16 @@ Result<void> Volume::Impl::confirm_media(Member& member, const Error& error, boo
   return {};
 }
 
-// Asks places away from the fault until one works: up to three that worked before; if there are not so many, others
-// all over the device too.
+// Asks places away from the fault until one works: first those that worked before, then others all over the device.
 template <class Try>
 Volume::Impl::Probe Volume::Impl::probe_places(Member& member, ByteRange fault, Try&& try_place) {
   const std::uint64_t length = std::max<std::uint64_t>(member.device().geometry().logical_block, kSectorSize);
   const std::uint64_t end =
       round_down(member.is_primary() ? size.value() : member.device().geometry().size.value(), length);
-  std::array<std::uint64_t, kPlacesToTry + kOtherPlaces> tried{};
+  std::array<std::uint64_t, kMostPlaces> tried{};
   std::size_t count = 0;
+  const Deadline time_for_more(kTimeForMore);
+  const auto enough = [&] { return count == kMostPlaces || (count >= kPlacesToTry && time_for_more.passed()); };
   const auto works = [&](ByteOffset place) {
     const ByteOffset at(round_down(place.value(), length));
     if (at.value() + length > end) return false;
@@ -66,11 +71,10 @@ Volume::Impl::Probe Volume::Impl::probe_places(Member& member, ByteRange fault, 
     if (worked) tried[count++] = block;
     return worked.value_or(false);
   };
-  for (std::size_t i = 0; i < Member::kKnownPlaces && count < kPlacesToTry; ++i) {
+  for (std::size_t i = 0; i < Member::kKnownPlaces && !enough(); ++i) {
     if (const auto place = member.known_place(i); place && works(*place)) return Probe::works;
   }
-  if (count == kPlacesToTry) return Probe::broken;
-  for (std::size_t i = 0; i < kOtherPlaces && count < tried.size(); ++i) {
+  for (std::size_t i = 0; i < kOtherPlaces && !enough(); ++i) {
     if (works(ByteOffset(end / kOtherPlaces * i))) return Probe::works;
   }
   return count == 0 ? Probe::nothing_to_try : Probe::broken;

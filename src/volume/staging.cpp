@@ -119,7 +119,7 @@ void Volume::Impl::stage_new_slot(const HeldBlock& held, SlotAddress where, Sect
   std::string detail = fmt::format("{}, to slot {} of spare {}", to_string(cause), where.slot.value(), where.spare);
   if (const auto lost = invalid_sectors(held.block, valid); lost != 0) detail += fmt::format(", {} sectors lost", lost);
   batch.events.push_back({"relocated", held.block, std::move(detail)});
-  batch.entries.push_back(std::move(entry));
+  batch.entries.push_back(entry);
 }
 
 bool Volume::Impl::was_ruined(const HeldBlock& held) {
@@ -150,7 +150,7 @@ void Volume::Impl::stage_lost(const HeldBlock& held, SectorMask bad, Cause cause
   }
   batch.events.push_back(
       {"lost", held.block, fmt::format("{}, sectors 0x{:x} of the block cannot be read", to_string(cause), bad)});
-  batch.entries.push_back(std::move(entry));
+  batch.entries.push_back(entry);
 }
 
 void Volume::Impl::stage_revived(const HeldBlock& held, SectorMask sectors, Cause cause, Batch& batch) {
@@ -162,7 +162,7 @@ void Volume::Impl::stage_revived(const HeldBlock& held, SectorMask sectors, Caus
   // Without a slot the entry was about the lost sectors only.
   if (!held.has_slot() && row.valid_mask == geometry.full_mask()) entry.change.kind = MapChange::Kind::erase;
   batch.events.push_back({"revived", held.block, fmt::format("{}, sectors 0x{:x}", to_string(cause), sectors)});
-  batch.entries.push_back(std::move(entry));
+  batch.entries.push_back(entry);
 }
 
 SectorMask Volume::Impl::written_mask(const HeldBlock& held) {
@@ -178,7 +178,7 @@ void Volume::Impl::stage_weak(const HeldBlock& held, Batch& batch) {
   entry.change.block = held.block;
   entry.change.row = {held.block, EntryState::weak, {}, geometry.full_mask(), 0, Sequence(), Cause::weak_read, 1};
   batch.events.push_back({"weak", held.block, "readable only after retries, and not relocated"});
-  batch.entries.push_back(std::move(entry));
+  batch.entries.push_back(entry);
 }
 
 Result<void> Volume::Impl::settle(Batch& batch, std::span<std::byte> aside) {

@@ -27,10 +27,11 @@ Result<void> Volume::Impl::zero_checked(ByteRange range, bool punch) {
 
 Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch, const Deadline& deadline) {
   // Written as data are: parts off the grid, slots, and whatever asks for care.
+  RetryTime retries(options.request_budget);
   const auto write_zeros = [&](ByteRange part, const std::optional<FailedAccess>& failed) -> Result<void> {
     for (ByteOffset at = part.begin; at < part.end; at += kMaxRequestSize) {
       const ByteRange some{at, std::min(part.end, at + kMaxRequestSize)};
-      if (auto written = slow_write(some, nullptr, deadline, failed); !written) return written;
+      if (auto written = slow_write(some, nullptr, retries.deadline(), failed); !written) return written;
     }
     return {};
   };

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <optional>
 #include <string>
 
 #include "sim/life.hpp"
@@ -20,6 +21,12 @@ constexpr std::size_t kStepsOfALife = 150;
 std::uint64_t in_soak(std::uint64_t ordinary, std::uint64_t soak) {
   const char* const text = std::getenv("REMAPFS_TEST_SOAK");
   return text != nullptr && *text == '1' ? soak : ordinary;
+}
+
+// The only life to be lived, of those of a seed; none: all.
+std::optional<std::uint64_t> chosen_life() {
+  const char* const text = std::getenv("REMAPFS_TEST_LIFE");
+  return text == nullptr ? std::nullopt : std::optional(std::strtoull(text, nullptr, 10));
 }
 
 // What a person needs to know of a life that went wrong.
@@ -40,10 +47,14 @@ TEST_P(Simulator, NoLifeBreaksAPromise) {
   Random random(seed + GetParam());
   std::uint64_t lives = 0;
   Outcome all;
+  const auto chosen = chosen_life();
   for (const std::uint64_t wanted = in_soak(2'000, 52'000); all.cuts < wanted; ++lives) {
     const Script script = make_script(random(), kStepsOfALife);
+    if (chosen && lives != *chosen) continue;
     const Outcome outcome = live(script);
-    ASSERT_FALSE(outcome.failure) << "life " << lives << ": " << tell(script, outcome);
+    ASSERT_FALSE(outcome.failure) << "life " << lives << ", alone with REMAPFS_TEST_LIFE=" << lives << ": "
+                                  << tell(script, outcome);
+    if (chosen) return;
     all.cuts += outcome.cuts;
     all.requests += outcome.requests;
     all.relocations += outcome.relocations;

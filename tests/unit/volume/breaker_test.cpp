@@ -96,6 +96,31 @@ TEST_F(Breaker, OneProbeServesAHundredMilliseconds) {
   EXPECT_LE(far_reads, 10U);
 }
 
+// A disk that dies in many regions, all of its first half among them, still works.
+TEST_F(Breaker, DyingRegionsAreNoBrokenDeviceWhereverThePlacesLieThatWorkedBefore) {
+  const std::uint64_t sectors = rig.primary->geometry().size.value() / 512;
+  rig.primary->add_bad_sectors(0, sectors / 2 + 8);
+  EXPECT_EQ(rig.read(0, 4096).error().code, Errc::lost);
+  EXPECT_NE(rig.volume->status().state, VolumeState::suspended);
+  const auto data = pattern(8192, 4096, 1);
+  ASSERT_TRUE(rig.write(8192, data));
+  EXPECT_EQ(*rig.read(8192, 4096), data);
+}
+
+// Each question may take as long as a dying disk needs to give up.
+TEST_F(Breaker, ADeviceThatTakesLongToFailIsAskedThreeTimes) {
+  std::atomic<unsigned> asked{0};
+  rig.primary->set_before([&](const FakeOperation& op) {
+    if (op.range.begin.value() < 4096) return;
+    ++asked;
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  });
+  rig.primary->set_outage(Outage::failing);
+  EXPECT_EQ(rig.read(0, 512).error().code, Errc::suspended);
+  EXPECT_EQ(asked, 3U);
+  expect_suspended_without_entries();
+}
+
 TEST_F(Breaker, ResumeRefusesWhileTheDeviceIsGoneAndGoesOnAfterwards) {
   rig.primary->set_outage(Outage::gone);
   EXPECT_FALSE(rig.read(0, 4096));

@@ -114,6 +114,24 @@ TEST_F(Requests, WriteMovesItsBlockHoweverLongTheDeviceTakesToFail) {
   EXPECT_EQ(rig.volume->status().remapped_blocks, 1U);
 }
 
+TEST_F(Requests, ZeroingMovesItsBlockHoweverLongTheDeviceTakesToFail) {
+  rig.unmount();
+  VolumeOptions options;
+  options.request_budget = std::chrono::milliseconds(20);
+  rig.mount(options);
+  ASSERT_TRUE(rig.write(0, pattern(0, 4096, 7)));
+  rig.primary->add_bad_sectors(0, 1, FaultRule::On::write);
+  rig.primary->set_before([](const FakeOperation& op) {
+    if (op.kind == FakeOperation::Kind::write && op.range.begin.value() == 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(60));
+    }
+  });
+  const auto zeroed = rig.volume->zero({ByteOffset(0), ByteOffset(4096)});
+  ASSERT_TRUE(zeroed) << describe(zeroed.error());
+  EXPECT_EQ(*rig.read(0, 4096), std::vector<std::byte>(4096));
+  EXPECT_EQ(rig.volume->status().remapped_blocks, 1U);
+}
+
 TEST_F(Requests, FourKnDiskServesRequestsOfAnySize) {
   VolumeRig big({.disk_bytes = 1U << 20U, .logical_block = 4096});
   auto expected = pattern(0, 1U << 20U, 0);
