@@ -27,7 +27,7 @@ namespace {
 
 constexpr const char* kBeside[] = {"-wal", "-shm", "-journal"};
 
-Error from_errno(const std::string& path, int error) {
+Error why_not_made(const std::string& path, int error) {
   const std::string message = fmt::format("{}, {}, check the path and its file system", path, std::strerror(error));
   switch (error) {
     case EEXIST: return {Errc::exists, error, fmt::format("{}, exists already, choose another name", path)};
@@ -42,16 +42,16 @@ Error from_errno(const std::string& path, int error) {
 
 Result<void> sync_path(const std::string& path, int flags) {
   const UniqueFd file(::open(path.c_str(), flags | O_CLOEXEC));
-  if (!file || ::fsync(file.get()) != 0) return fail(from_errno(path, errno));
+  if (!file || ::fsync(file.get()) != 0) return fail(why_not_made(path, errno));
   return {};
 }
 
 // Never replaces anything.
 Result<void> rename_new(const std::string& from, const std::string& to) {
   if (::renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return {};
-  if (errno != EINVAL && errno != ENOSYS) return fail(from_errno(to, errno));
+  if (errno != EINVAL && errno != ENOSYS) return fail(why_not_made(to, errno));
   // A file system that cannot promise not to replace can still refuse to link.
-  if (::link(from.c_str(), to.c_str()) != 0) return fail(from_errno(to, errno));
+  if (::link(from.c_str(), to.c_str()) != 0) return fail(why_not_made(to, errno));
   ::unlink(from.c_str());
   return {};
 }
@@ -158,8 +158,8 @@ Result<VolumeInfo> fill_map(const std::string& path, const NewMap& map) {
 
 Result<void> require_free_name(const std::string& path) {
   struct stat status {};
-  if (::lstat(path.c_str(), &status) == 0) return fail(from_errno(path, EEXIST));
-  if (errno != ENOENT) return fail(from_errno(path, errno));
+  if (::lstat(path.c_str(), &status) == 0) return fail(why_not_made(path, EEXIST));
+  if (errno != ENOENT) return fail(why_not_made(path, errno));
   for (const char* suffix : kBeside) {
     const std::string beside = path + suffix;
     if (::lstat(beside.c_str(), &status) != 0) continue;
@@ -180,7 +180,7 @@ Result<TemporaryMap> TemporaryMap::make_beside(const std::string& path) {
   if (!file) {
     const int error = errno;
     map.path_.clear();
-    return fail(from_errno(path, error));
+    return fail(why_not_made(path, error));
   }
   return map;
 }
@@ -212,7 +212,7 @@ Result<void> TemporaryMap::replace(const std::string& name, const std::string& k
   if (::rename((name + "-wal").c_str(), (keep_as + "-wal").c_str()) != 0 && errno != ENOENT) {
     const int error = errno;
     ::rename(keep_as.c_str(), name.c_str());
-    return fail(from_errno(name + "-wal", error));
+    return fail(why_not_made(name + "-wal", error));
   }
   ::unlink((name + "-shm").c_str());
   if (auto synced = sync_path(directory_, O_RDONLY | O_DIRECTORY); !synced) return synced;

@@ -6,7 +6,7 @@
 . "$(dirname "$0")/../lib.sh"
 fs=$1
 soak=${REMAPFS_TEST_SOAK:-0}
-megabytes=$((soak == 1 ? 2000 : 400))
+megabytes=$((soak == 1 ? 700 : 400))
 group=
 
 make_group() {

@@ -19,7 +19,7 @@ wait_for_storm
 moved=$(status_of remapped_blocks)
 [ "$moved" -ge "$total" ] || fail "$moved blocks were moved, $total died"
 [ "$(status_of lost_sectors)" = 0 ] || fail "sectors were lost"
-check_commits 20
+check_commits 20 10
 check_reader
 detach
 remapfs check "$map" > "$work/check.log" || fail "check: $(cat "$work/check.log")"

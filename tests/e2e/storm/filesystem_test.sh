@@ -31,7 +31,7 @@ checksum "$work/sums"
 moved=$(status_of remapped_blocks)
 [ "$moved" -ge $((total / 20)) ] || fail "only $moved blocks were moved: the storm did not meet the writes"
 [ "$(status_of lost_sectors)" = 0 ] || fail "sectors were lost"
-check_commits 20
+check_commits 20 10
 come_back "$fs" "a file is not what was written"
 check_reader
 umount "$files"

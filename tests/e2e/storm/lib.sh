@@ -5,6 +5,8 @@
 soak=${REMAPFS_TEST_SOAK:-0}
 # shellcheck disable=SC2034
 total=$((soak == 1 ? 10000 : 1500))
+# shellcheck disable=SC2034
+spare_size=160M # for blocks that die, and as many that are weak
 waves=20
 weather=
 extra_clean_up() {

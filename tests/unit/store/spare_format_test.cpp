@@ -8,11 +8,10 @@
 #include <vector>
 
 #include "store/little_endian.hpp"
+#include "unit/store/store_fixture.hpp"
 
 namespace remapfs::store {
 namespace {
-
-constexpr std::uint64_t kMiB = std::uint64_t{1} << 20U;
 
 Uuid counting_uuid(int from) {
   Uuid uuid;

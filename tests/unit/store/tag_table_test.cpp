@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "support/fake_disk.hpp"
+#include "unit/store/store_fixture.hpp"
 
 namespace remapfs::store {
 namespace {
 
-constexpr std::uint64_t kMiB = std::uint64_t{1} << 20U;
 using On = testing::FaultRule::On;
 using Lasts = testing::FaultRule::Lasts;
 
