@@ -43,9 +43,10 @@ TEST_F(CliOwnVolume, ItsMapCannotBeMountedFromThere) {
 
 TEST_F(CliOwnVolume, NeitherMemberOfItServesAnotherVolumeThere) {
   const std::string other = mnt_ + "/other.map";
+  write_bytes(mnt_ + "/image", 0, known_bytes(0, 1 << 20));
   expect_one_error(remapfs({"create", other, "--primary", primary_, "--spare", mnt_ + "/spare", "--spare-size", "2M"}),
                    2, "in use");
-  expect_one_error(remapfs({"create", other, "--primary", mnt_ + "/lost+found", "--spare", spare_, "--force"}), 2, "");
+  expect_one_error(remapfs({"create", other, "--primary", mnt_ + "/image", "--spare", spare_, "--force"}), 2, "in use");
   EXPECT_FALSE(std::filesystem::exists(other));
   EXPECT_FALSE(std::filesystem::exists(mnt_ + "/spare")) << "nothing is left behind";
 }

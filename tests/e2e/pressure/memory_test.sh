@@ -66,7 +66,7 @@ relief=$!
 
 # Buffered: what it writes is dirty memory of the group, several times its limit.
 job=(fio --name=pressure "--directory=$files" "--size=${megabytes}m" --rw=randwrite --bs=16k --ioengine=psync --fallocate=none
-  --verify=crc32c "--randseed=$seed" --fsync=256 --output-format=terse)
+  --verify=crc32c --verify_state_save=0 "--randseed=$seed" --fsync=256 --output-format=terse)
 "${in_group[@]}" timeout 300 "${job[@]}" --do_verify=1 > "$work/fio.log" 2>&1 || fail "fio under pressure: exit code $?: $(tail -n 5 "$work/fio.log")"
 kill -0 "$glutton" || fail "the glutton did not last: $(tail -n 3 "$work/stress.log")"
 met=$(pressure)

@@ -9,8 +9,7 @@ make_faulty_disk "${megabytes}M"
 make_volume "$disk"
 attach
 start_reader
-job=(fio --name=storm "--filename=$loop" --rw=randwrite --bs=4k --direct=1 --ioengine=libaio --iodepth=16 --verify=crc32c
-  --verify_backlog=512 "--size=${megabytes}m" --output-format=terse)
+verified_fio "$megabytes" 16
 start_storm "$megabytes" "$total" "$((soak == 1 ? 2 : 0)).3"
 "${job[@]}" "--randseed=$seed" > "$work/fio.log" 2>&1 || fail "fio in the storm: $(tail -n 5 "$work/fio.log")"
 wait_for_storm

@@ -14,6 +14,12 @@ extra_clean_up() {
   wait
 }
 
+# verified_fio MEGABYTES DEPTH: in $job, writes to the whole loop device that read back what they wrote.
+verified_fio() {
+  job=(fio --name=storm "--filename=$loop" --rw=randwrite --bs=4k --direct=1 --ioengine=libaio "--iodepth=$2" --verify=crc32c
+    --verify_backlog=512 --verify_state_save=0 "--size=${1}m" --output-format=terse)
+}
+
 # start_storm MEGABYTES COUNT PAUSE: the disk of that size gets a wave of deaths in another part of it every PAUSE
 # seconds, until at least COUNT of its blocks refuse writes. As many others can be read at the third try only.
 start_storm() {

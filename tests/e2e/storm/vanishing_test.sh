@@ -19,8 +19,7 @@ make_faulty_disk "${megabytes}M"
 make_volume "$disk"
 remapfs mount "$map" "$work/volume" -o on-loss=wait
 attach
-job=(fio --name=storm "--filename=$loop" --rw=randwrite --bs=4k --direct=1 --ioengine=libaio --iodepth=8 --verify=crc32c
-  --verify_backlog=256 "--size=${megabytes}m" --output-format=terse)
+verified_fio "$megabytes" 8
 start_storm "$megabytes" $((total / 10)) 0.3
 told=0
 for ((i = 0; i < times; ++i)); do

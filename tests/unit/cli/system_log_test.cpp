@@ -6,6 +6,8 @@
 #include <syslog.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <filesystem>
 #include <optional>
 
@@ -36,6 +38,10 @@ TEST_F(SystemLogTest, ALongMessageIsCut) {
   const UniqueFd reader = listen_at(path_);
   SystemLog log(path_);
   EXPECT_TRUE(log.say(LOG_ERR, std::string(5000, 'x')));
+  std::array<char, 8000> text{};
+  const ssize_t got = ::recv(reader.get(), text.data(), text.size(), MSG_DONTWAIT);
+  ASSERT_GT(got, 1000);
+  EXPECT_EQ(std::count(text.begin(), text.end(), 'x'), 1000);
 }
 
 // With a log that is written to a file system above us, waiting for it is waiting for ourselves.
