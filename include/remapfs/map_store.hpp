@@ -12,6 +12,7 @@
 #include "remapfs/block_device.hpp"
 #include "remapfs/error.hpp"
 #include "remapfs/remap_table.hpp"
+#include "remapfs/scrub.hpp"
 #include "remapfs/units.hpp"
 
 namespace remapfs {
@@ -29,6 +30,7 @@ enum class Cause : std::uint8_t {
   discard,         // zeroed
   imported,        // remapfs import
   recovered,       // remapfs recover: the reason went with the map
+  spare_retired,   // remapfs spare retire: its slot was on that one
 };
 [[nodiscard]] constexpr std::string_view to_string(Cause cause) {
   switch (cause) {
@@ -43,10 +45,11 @@ enum class Cause : std::uint8_t {
     case Cause::discard: return "discard";
     case Cause::imported: return "imported";
     case Cause::recovered: return "recovered";
+    case Cause::spare_retired: return "spare_retired";
   }
   return "unknown";
 }
-inline constexpr Cause kLastCause = Cause::recovered;
+inline constexpr Cause kLastCause = Cause::spare_retired;
 
 // One row of `remaps`.
 struct RemapRow {
@@ -87,8 +90,11 @@ struct MapTransaction {
   std::vector<MapChange> changes;
   std::vector<SlotAddress> retired_slots;  // slots that failed, never to be used again
   std::vector<Event> events;
+  std::optional<ScrubRecord> scrub{};  // replaces what the map has
 
-  [[nodiscard]] bool empty() const { return changes.empty() && retired_slots.empty() && events.empty(); }
+  [[nodiscard]] bool empty() const {
+    return changes.empty() && retired_slots.empty() && events.empty() && !scrub.has_value();
+  }
 };
 
 // What a commit that succeeded has to report.
@@ -130,6 +136,7 @@ struct VolumeInfo {
   std::vector<SpareInfo> spares;
   std::uint64_t rows = 0;  // of `remaps` when the map was opened
   bool clean = false;      // the last user closed it in order
+  ScrubRecord scrub;       // when the map was opened
 };
 
 // The durable map: rows in the map file and tags on the spares, kept as one.
@@ -156,6 +163,14 @@ class MapStore {
   virtual Result<std::optional<RemapRow>> find_row(BlockIndex block) = 0;
 
   virtual tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) = 0;
+
+  // One more spare, prepared (its superblock says that it is this one of this volume, and never used) and durable. From
+  // then on its slots may be used; device outlives this object, or the spare's retirement. info() is as before.
+  // Errors: invalid (not such a spare, or there is one of its number), store, device errors; commit_unknown.
+  virtual Result<void> add_spare(const SpareInfo& spare, const std::string& identity, BlockDevice& device) = 0;
+  // A spare on which no block lives leaves the volume for good, with its superblocks. Errors: invalid, store;
+  // commit_unknown.
+  virtual Result<void> retire_spare(SpareId id) = 0;
 
   // Ends in order: checkpoints, records that the close was clean, lets go of the map. Errors: store.
   virtual Result<void> close() = 0;

@@ -18,6 +18,7 @@
 #include "remapfs/map_store.hpp"
 #include "remapfs/member_device.hpp"
 #include "remapfs/remap_table.hpp"
+#include "remapfs/scrub.hpp"
 #include "remapfs/units.hpp"
 #include "remapfs/volume_memory.hpp"
 
@@ -32,6 +33,13 @@ struct VolumeParts {
 
 // What requests do while a breaker is open.
 enum class OnLoss : std::uint8_t { fail, wait };
+
+// A device that was prepared to be one more spare: see store::initialise_spare().
+struct NewSpare {
+  SpareInfo info;
+  std::string identity;  // of the device, as the map is to have it
+  std::unique_ptr<MemberDevice> device;
+};
 
 struct VolumeOptions {
   bool read_only = false;  // writes nothing to primary, spare or map
@@ -48,6 +56,14 @@ struct VolumeOptions {
 enum class VolumeState : std::uint8_t { failed, suspended, degraded, healthy };
 [[nodiscard]] std::string_view to_string(VolumeState state);
 
+// The slots of one spare.
+struct SpareStatus {
+  SpareId id = 1;
+  std::uint64_t usable = 0;
+  std::uint64_t free = 0;
+  bool retiring = false;  // its blocks are on their way to others
+};
+
 // Counters since open() and the state now. Counting is relaxed: figures of one moment need not add up.
 struct VolumeStatus {
   VolumeState state = VolumeState::healthy;
@@ -55,8 +71,9 @@ struct VolumeStatus {
   std::uint64_t remapped_blocks = 0;
   std::uint64_t lost_sectors = 0;  // invalid sectors inside the disk, on the primary or in slots
   std::uint64_t weak_blocks = 0;
-  std::uint64_t slots_total = 0;  // usable
+  std::uint64_t slots_total = 0;  // usable, without spares that are being retired
   std::uint64_t slots_free = 0;
+  std::vector<SpareStatus> spares;
   std::uint64_t reads = 0;
   std::uint64_t writes = 0;
   std::uint64_t read_errors = 0;   // answered to callers
@@ -150,7 +167,8 @@ class Volume {
 
   [[nodiscard]] ByteCount size() const;
   [[nodiscard]] const BlockGeometry& block_geometry() const;
-  [[nodiscard]] const VolumeInfo& info() const;
+  // As the map says; spares that came and went since are told, rows and scrub are those of the beginning.
+  [[nodiscard]] VolumeInfo info() const;
   [[nodiscard]] bool read_only() const;
   [[nodiscard]] VolumeStatus status() const;
 
@@ -204,6 +222,24 @@ class Volume {
   // runs: ascending, none empty. Errors: invalid, and as mark_lost.
   // Cost: about 5 us a block; one commit for up to 4096 of them.
   Result<void> import_entries(std::span<const ImportRun> runs, ImportCounts& counts);
+  // remapfs scrub: reads up to most_blocks blocks from `from` on, each where its data is, and gives back the first one
+  // that was not looked at. A block that came back only after retries, or is known to be weak, moves to a slot; sectors
+  // that cannot be read are recorded as lost; those that are known to be are not tried again. Requests go on meanwhile.
+  // findings: what was found is added, also before an error. Errors: read_only; suspended or device_gone (a device does
+  // not work), store, failed: it can be tried again from `from`.
+  // Cost: reads of up to kMaxRequestSize; one block at a time where something is wrong.
+  Result<BlockIndex> scrub(BlockIndex from, std::uint64_t most_blocks, ScrubFindings& findings);
+  // How far a scrub has come, durably, with an event if there is one to tell.
+  Result<void> record_scrub(const ScrubRecord& record, std::optional<Event> event = std::nullopt);
+
+  // remapfs spare add: takes one more spare into use. Errors: read_only, unsupported (its device needs a coarser grid
+  // than the volume's requests have now), invalid, no_memory, store, failed, device errors.
+  Result<void> add_spare(NewSpare spare);
+  // remapfs spare retire: moves the blocks of a spare to the others, one by one, and lets it go, with its superblocks;
+  // its device is closed when this returns and no flush is under way. moved: called after each block; false ends it.
+  // Errors: not_found, read_only, device_gone (it is missing), no_space (the others have too few free slots), busy,
+  // interrupted, and those of moving a block; then it stays, with the blocks that were not moved.
+  Result<void> retire_spare(SpareId id, const std::function<bool(BlockIndex)>& moved);
   // remapfs resume: probes the devices, closes breakers, forgets sync failures (the first flush after unflushed writes
   // were lost with a vanished device fails). Errors: device errors when a device still does not answer.
   Result<Outcome> resume();

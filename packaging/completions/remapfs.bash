@@ -44,7 +44,7 @@ _remapfs() {
   local cur prev words cword
   _get_comp_words_by_ref -n =: cur prev words cword
   if [[ $cword -eq 1 ]]; then
-    if [[ $cur == */* ]]; then _remapfs_files; else _remapfs_words 'create mount unmount attach detach status list add remove retest mark-lost clear-lost import export resume events check repair recover backup destroy upgrade -h --help --version'; fi
+    if [[ $cur == */* ]]; then _remapfs_files; else _remapfs_words 'create mount unmount attach detach status list add remove retest mark-lost clear-lost import export scrub spare resume events check repair recover backup destroy upgrade -h --help --version'; fi
     return
   fi
   local options='' valued=''
@@ -63,6 +63,8 @@ _remapfs() {
     clear-lost) options='-h --help' valued='  ' ;;
     import) options='-h --help --format --block-size --as -J --json' valued=' --format --block-size --as ' ;;
     export) options='-h --help --format --block-size' valued=' --format --block-size ' ;;
+    scrub) options='-h --help --rate -J --json' valued=' --rate ' ;;
+    spare) options='-h --help --size --force -J --json' valued=' --size ' ;;
     resume) options='-h --help' valued='  ' ;;
     events) options='-h --help -J --json --follow' valued='  ' ;;
     check) options='-h --help' valued='  ' ;;
@@ -86,6 +88,8 @@ _remapfs() {
     'import --as') _remapfs_words 'lost weak'; return ;;
     'export --format') _remapfs_words 'badblocks ddrescue dmsetup csv'; return ;;
     'export --block-size') return ;;
+    'scrub --rate') return ;;
+    'spare --size') return ;;
     'recover --primary') _remapfs_files; return ;;
     'recover --spare') _remapfs_files; return ;;
     'upgrade --program') _remapfs_files; return ;;
@@ -117,6 +121,11 @@ _remapfs() {
     'import 1') _remapfs_files ;;
     'export 0') _remapfs_targets ;;
     'export 1') _remapfs_files ;;
+    'scrub 0') _remapfs_targets ;;
+    'scrub 1') _remapfs_words 'start pause resume stop status' ;;
+    'spare 0') _remapfs_targets ;;
+    'spare 1') _remapfs_words 'add list retire' ;;
+    'spare 2') _remapfs_files ;;
     'resume 0') _remapfs_targets ;;
     'events 0') _remapfs_targets ;;
     'check 0') _remapfs_files ;;

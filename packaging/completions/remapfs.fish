@@ -19,7 +19,7 @@ function __remapfs_at
     for word in $words[3..-1]
         if test $value = yes
             set value no
-        else if contains -- $word --as --block-size --format --label --output --primary --program --spare --spare-size -o
+        else if contains -- $word --as --block-size --format --label --output --primary --program --rate --size --spare --spare-size -o
             set value yes
         else if not string match -q -- '-*' $word
             set place (math $place + 1)
@@ -114,6 +114,22 @@ complete -c remapfs -n '__fish_seen_subcommand_from export' -l format -r -f -a '
 complete -c remapfs -n '__fish_seen_subcommand_from export' -l block-size -r -d 'Unit of a badblocks list; default: the volume\'s block'
 complete -c remapfs -n '__remapfs_at export 0 =' -F -a '(__remapfs_targets)'
 complete -c remapfs -n '__remapfs_at export 1 =' -F
+
+complete -c remapfs -n __fish_use_subcommand -a scrub -d 'Read the whole disk and move what is weak'
+complete -c remapfs -n '__fish_seen_subcommand_from scrub' -s h -l help -d 'Print this help message and exit'
+complete -c remapfs -n '__fish_seen_subcommand_from scrub' -l rate -r -d 'Read at most so much a second, as 64M or 64M/s; 0: no limit'
+complete -c remapfs -n '__fish_seen_subcommand_from scrub' -s J -l json -d 'How the scrub is, as JSON'
+complete -c remapfs -n '__remapfs_at scrub 0 =' -F -a '(__remapfs_targets)'
+complete -c remapfs -n '__remapfs_at scrub 1 =' -f -a 'start pause resume stop status'
+
+complete -c remapfs -n __fish_use_subcommand -a spare -d 'Add, list and retire spares, also while mounted'
+complete -c remapfs -n '__fish_seen_subcommand_from spare' -s h -l help -d 'Print this help message and exit'
+complete -c remapfs -n '__fish_seen_subcommand_from spare' -l size -r -d 'add: make a file of this size, fully allocated'
+complete -c remapfs -n '__fish_seen_subcommand_from spare' -l force -d 'add: overwrite what carries a file system or belongs to another volume'
+complete -c remapfs -n '__fish_seen_subcommand_from spare' -s J -l json -d 'list, retire: as JSON'
+complete -c remapfs -n '__remapfs_at spare 0 =' -F -a '(__remapfs_targets)'
+complete -c remapfs -n '__remapfs_at spare 1 =' -f -a 'add list retire'
+complete -c remapfs -n '__remapfs_at spare 2 =' -F
 
 complete -c remapfs -n __fish_use_subcommand -a resume -d 'Go on after a device was gone or a sync failed'
 complete -c remapfs -n '__fish_seen_subcommand_from resume' -s h -l help -d 'Print this help message and exit'

@@ -29,6 +29,8 @@ _remapfs() {
     'clear-lost:Make lost sectors valid that can be read again'
     'import:Enter what other tools know of the primary'\''s bad places'
     'export:Write the map in the format of another tool'
+    'scrub:Read the whole disk and move what is weak'
+    'spare:Add, list and retire spares, also while mounted'
     'resume:Go on after a device was gone or a sync failed'
     'events:Show the history of a volume'
     'check:Compare everything that map and spares say; change nothing'
@@ -151,6 +153,24 @@ _remapfs() {
         '--block-size[Unit of a badblocks list; default\: the volume'\''s block]:SIZE: ' \
         '1:TARGET:_remapfs_targets' \
         '2:FILE:_files'
+      ;;
+    scrub)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '--rate[Read at most so much a second, as 64M or 64M/s; 0\: no limit]:SIZE: ' \
+        '(-J --json)'{-J,--json}'[How the scrub is, as JSON]' \
+        '1:TARGET:_remapfs_targets' \
+        '2:ACTION:(start pause resume stop status)'
+      ;;
+    spare)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '--size[add\: make a file of this size, fully allocated]:SIZE: ' \
+        '--force[add\: overwrite what carries a file system or belongs to another volume]' \
+        '(-J --json)'{-J,--json}'[list, retire\: as JSON]' \
+        '1:TARGET:_remapfs_targets' \
+        '2:ACTION:(add list retire)' \
+        '3:PATH:_files'
       ;;
     resume)
       _arguments \

@@ -23,51 +23,6 @@
 namespace remapfs::cli {
 namespace {
 
-Result<void> sync_directory_of(const std::string& path) {
-  const std::string directory = path.substr(0, path.rfind('/') + 1);
-  const UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (fd && ::fsync(fd.get()) == 0) return {};
-  return fail(Errc::device_other,
-              fmt::format("cannot sync the directory, {} ({}), check its disk", directory, std::strerror(errno)),
-              errno);
-}
-
-// A spare file that is removed again unless it is kept.
-class NewSpare {
- public:
-  // Makes the file, all of it allocated: a spare that runs out of space when a sector dies would be no spare.
-  Result<void> make(const std::string& path, ByteCount size) {
-    const UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-    if (!file) return fail(cannot(path, errno));
-    path_ = path;
-    const int error = ::posix_fallocate(file.get(), 0, static_cast<off_t>(size.value()));
-    if (error != 0) return fail(cannot(path, error));
-    if (::fsync(file.get()) != 0) return fail(cannot(path, errno));
-    return sync_directory_of(path);
-  }
-  NewSpare() = default;
-  ~NewSpare() {
-    if (path_.empty()) return;
-    ::unlink(path_.c_str());
-    std::ignore = sync_directory_of(path_);
-  }
-  NewSpare(const NewSpare&) = delete;
-  NewSpare& operator=(const NewSpare&) = delete;
-
-  void keep() { path_.clear(); }
-  [[nodiscard]] bool made() const { return !path_.empty(); }
-
- private:
-  static Error cannot(const std::string& path, int error) {
-    const Errc code = error == ENOSPC || error == EDQUOT || error == EFBIG ? Errc::no_space
-                      : error == EACCES || error == EPERM                  ? Errc::permission
-                                                                           : Errc::device_other;
-    return {code, error,
-            fmt::format("cannot make the spare, {} ({}), use another place or size", path, std::strerror(error))};
-  }
-  std::string path_;
-};
-
 bool exists(const std::string& path) {
   struct stat info {};
   return ::lstat(path.c_str(), &info) == 0;
@@ -89,8 +44,6 @@ class Creator {
   Step open_primary();
   Step choose_block_size();
   Step open_spare();
-  Step check_existing_spare();
-  Result<std::unique_ptr<BlockDevice>> open_alone(const std::string& path) const;
 
   const CreationWish& wish_;
   const World& world_;
@@ -98,9 +51,8 @@ class Creator {
   std::string primary_path_;
   std::string spare_path_;
   std::uint64_t block_size_ = kDefaultBlockSize;
-  NewSpare new_spare_;  // outlives the device opened on it
   std::unique_ptr<BlockDevice> primary_;
-  std::unique_ptr<BlockDevice> spare_;
+  std::optional<SpareDevice> spare_;
 };
 
 Creator::Step Creator::resolve_paths() {
@@ -120,15 +72,8 @@ Creator::Step Creator::resolve_paths() {
   return {};
 }
 
-Result<std::unique_ptr<BlockDevice>> Creator::open_alone(const std::string& path) const {
-  if (auto unused = check_unused(path, world_.views); !unused) return fail(unused.error());
-  DeviceOptions how;
-  how.views = world_.views;
-  return open_device(path, how);
-}
-
 Creator::Step Creator::open_primary() {
-  auto primary = open_alone(primary_path_);
+  auto primary = open_alone(primary_path_, world_);
   if (!primary) return tl::unexpected(could_not(primary.error()));
   primary_ = std::move(*primary);
   return {};
@@ -147,58 +92,16 @@ Creator::Step Creator::choose_block_size() {
 }
 
 Creator::Step Creator::open_spare() {
-  const bool there = exists(spare_path_);
-  if (!there) {
-    if (!wish_.spare_size) {
-      return tl::unexpected(wrong_use(fmt::format("spare is not there, {}, use --spare-size to make it", spare_path_)));
-    }
-    if (store::slots_for(*wish_.spare_size, block_size_) == 0) {
-      return tl::unexpected(could_not(
-          {Errc::invalid, 0,
-           fmt::format("spare is too small, {} ({}), use more", spare_path_, human_size(wish_.spare_size->value()))}));
-    }
-    if (auto made = new_spare_.make(spare_path_, *wish_.spare_size); !made) {
-      return tl::unexpected(could_not(made.error()));
-    }
-  }
-  if (auto apart = check_no_overlap(primary_path_, spare_path_, world_.views); !apart) {
-    return tl::unexpected(could_not(apart.error()));
-  }
-  auto spare = open_alone(spare_path_);
-  if (!spare) return tl::unexpected(could_not(spare.error()));
-  spare_ = std::move(*spare);
-  const DeviceGeometry& geometry = spare_->geometry();
-  if (block_size_ < geometry.logical_block) {
-    return tl::unexpected(could_not({Errc::invalid, 0,
-                                     fmt::format("block size {} is below the spare's own, {}, use --block-size {}",
-                                                 block_size_, spare_path_, geometry.logical_block)}));
-  }
-  if (store::slots_for(geometry.size, block_size_) == 0) {
-    return tl::unexpected(could_not({Errc::invalid, 0,
-                                     fmt::format("spare is too small, {} ({}), use a larger one", spare_path_,
-                                                 human_size(geometry.size.value()))}));
-  }
-  return there ? check_existing_spare() : Step();
-}
-
-Creator::Step Creator::check_existing_spare() {
-  const ByteCount size = spare_->geometry().size;
-  if (wish_.spare_size && *wish_.spare_size != size) {
-    return tl::unexpected(
-        could_not({Errc::exists, EEXIST,
-                   fmt::format("spare exists already, {} ({} bytes), leave out --spare-size to use it whole",
-                               spare_path_, size.value())}));
-  }
-  if (wish_.force) return {};
-  const auto copies = store::read_superblocks(*spare_);
-  for (const store::Copy copy : store::kCopies) {
-    if (!copies[copy] && copies[copy].error().code != Errc::too_new) continue;
-    return tl::unexpected(could_not(
-        {Errc::exists, 0,
-         fmt::format("spare belongs to another volume, {}{}, run remapfs destroy on that or use --force", spare_path_,
-                     copies[copy] ? " (" + copies[copy]->volume.to_string() + ")" : std::string())}));
-  }
-  if (auto blank = check_no_signature(spare_path_); !blank) return tl::unexpected(could_not(blank.error()));
+  SpareWish wish;
+  wish.path = spare_path_;
+  wish.size = wish_.spare_size;
+  wish.size_option = "--spare-size";
+  wish.block_size = block_size_;
+  wish.force = wish_.force;
+  wish.apart = {primary_path_};
+  auto spare = open_spare_device(wish, world_);
+  if (!spare) return tl::unexpected(std::move(spare.error()));
+  spare_.emplace(std::move(*spare));
   return {};
 }
 
@@ -209,7 +112,7 @@ tl::expected<Creation, CreationFailure> Creator::run() {
   }
   const auto primary_identity = identify_device(primary_->native_handle(), world_.views);
   if (!primary_identity) return tl::unexpected(could_not(primary_identity.error()));
-  const auto spare_identity = identify_device(spare_->native_handle(), world_.views);
+  const auto spare_identity = identify_device(spare_->device->native_handle(), world_.views);
   if (!spare_identity) return tl::unexpected(could_not(spare_identity.error()));
 
   store::CreateSpec spec;
@@ -221,13 +124,13 @@ tl::expected<Creation, CreationFailure> Creator::run() {
   spec.primary_identity = to_line(*primary_identity);
   spec.spare_path = spare_path_;
   spec.spare_identity = to_line(*spare_identity);
-  spec.spare_reads_zeros = new_spare_.made();
-  auto info = store::create_volume(spec, *spare_);
+  spec.spare_reads_zeros = spare_->file.made();
+  auto info = store::create_volume(spec, *spare_->device);
   if (!info) return tl::unexpected(could_not(info.error()));
-  new_spare_.keep();
+  spare_->file.keep();
 
   Creation creation{std::move(*info), {}};
-  for (const BlockDevice* device : {primary_.get(), spare_.get()}) {
+  for (const BlockDevice* device : {primary_.get(), spare_->device.get()}) {
     if (std::string warning = warning_for(*device); !warning.empty()) creation.warnings.push_back(std::move(warning));
   }
   return creation;

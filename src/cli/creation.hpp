@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/spare_device.hpp"
 #include "cli/world.hpp"
 #include "remapfs/map_store.hpp"
 
@@ -25,11 +26,6 @@ struct CreationWish {
 struct Creation {
   VolumeInfo info;
   std::vector<std::string> warnings;
-};
-
-struct CreationFailure {
-  Error error;
-  bool usage = false;  // the arguments do not fit together
 };
 
 // Makes a volume. The primary is not changed. After an error nothing is left behind: no map, no spare that was not

@@ -24,6 +24,7 @@
 #include "cli/service_figures.hpp"
 #include "cli/service_manager.hpp"
 #include "cli/service_signals.hpp"
+#include "cli/spare_device.hpp"
 #include "cli/succession.hpp"
 #include "cli/udev_notice.hpp"
 #include "cli/watchdog.hpp"
@@ -34,6 +35,7 @@
 #include "fuse/session.hpp"
 #include "fuse/transport.hpp"
 #include "fuse/volume_disk.hpp"
+#include "volume/scrubber.hpp"
 
 namespace remapfs::cli {
 namespace {
@@ -100,6 +102,7 @@ class Service {
   std::optional<fuse::Operations> operations_;
   std::optional<ServedMount> mount_;
   std::unique_ptr<fuse::Transport> transport_;
+  std::optional<Scrubber> scrubber_;
   std::optional<VolumeTarget> target_;
   std::unique_ptr<ControlServer> server_;
   bool inherited_ = false;
@@ -233,7 +236,20 @@ Result<void> Service::start_transport() {
 
 Result<void> Service::start_control() {
   if (auto prepared = prepare_runtime_directory(world_.place); !prepared) return prepared;
+  scrubber_.emplace(*assembled_.volume, /*go_on=*/!spec_.settings.read_only);
   VolumeTarget::Service service;
+  service.scrub = [this](const ScrubRequest& request) -> Result<ScrubReply> {
+    const auto outcome = scrubber_->apply(request);
+    if (!outcome) return fail(outcome.error());
+    return ScrubReply{*outcome, to_json(scrubber_->status(), assembled_.volume->info())};
+  };
+  service.add_spare = [this](const std::string& path) -> Result<Outcome> {
+    auto spare = open_prepared_spare(path, assembled_.volume->info(), world_.views);
+    if (!spare) return fail(spare.error());
+    if (auto added = assembled_.volume->add_spare(std::move(*spare)); !added) return fail(added.error());
+    tell_udev();
+    return Outcome::done;
+  };
   service.describe = [this](StatusReport& report) { describe_status(report); };
   service.unmount = [this] { return requests_.ask_to_unmount(); };
   service.upgrade = [this](const std::string& program) -> Result<Outcome> {
@@ -272,6 +288,7 @@ void Service::undo_start() {
   requests_.answer_for_good(fail(Errc::failed, "the mount failed, this volume, see what mount said"));
   if (server_) server_->stop();
   if (assembled_.volume) assembled_.volume->interrupt_waits();
+  scrubber_.reset();
   transport_.reset();
   if (mount_ && !inherited_) {
     mount_->close_descriptors();
@@ -283,6 +300,7 @@ void Service::undo_start() {
 }
 
 void Service::describe_status(StatusReport& report) const {
+  report.scrub = scrubber_->status();
   if (!serving_) return;
   const Handover& shared = handover();
   report.mounted = true;
@@ -305,7 +323,9 @@ nlohmann::ordered_json Service::survival() const {
 void Service::log_event(const Event& event) const {
   const std::string line = event.block ? fmt::format("{}: block {}: {}", event.kind, event.block->value(), event.detail)
                                        : fmt::format("{}: {}", event.kind, event.detail);
-  event.kind == kMountEvent || event.kind == kUnmountEvent ? log_info(line) : log_warning(line);
+  const bool usual = event.kind == kMountEvent || event.kind == kUnmountEvent || event.kind == "scrub-started" ||
+                     event.kind == "scrub-finished";
+  usual ? log_info(line) : log_warning(line);
 }
 
 // A line in the volume's history; that it cannot be written is no reason to stop.
@@ -427,6 +447,7 @@ void Service::run() {
 
 Result<void> Service::finish() {
   target_->detach();
+  scrubber_.reset();
   transport_.reset();
   // Told to go while the mount went away: there is nothing to leave.
   if (mount_->connection_ended()) leaving_to_successor_ = false;

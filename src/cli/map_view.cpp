@@ -8,6 +8,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "control/scrub_report.hpp"
+
 namespace remapfs::cli {
 namespace {
 
@@ -35,6 +37,10 @@ std::array<char, 24> compact(const std::string& time) {
 }
 
 }  // namespace
+
+Result<SpareId> highest_spare(const std::string& map_path) {
+  return with_map(map_path, [](const store::MapReader& map) { return map.highest_spare(); });
+}
 
 Result<VolumeInfo> read_map_info(const std::string& map_path) {
   return with_map(map_path, [](const store::MapReader& map) { return map.info(); });
@@ -69,12 +75,14 @@ Result<StatusReport> status_from_map(const std::string& map_path) {
 
   StatusReport report;
   report.info = std::move(*info);
+  report.scrub = scrub_at_rest(report.info);
   VolumeStatus& volume = report.volume;
   volume.remapped_blocks = summary->remapped_blocks;
   volume.lost_sectors = summary->lost_sectors;
   volume.weak_blocks = summary->weak_blocks;
   volume.slots_total = summary->slots_total;
   volume.slots_free = summary->slots_free;
+  volume.spares = summary->spares;
   const auto degraded = [&](std::string reason) {
     volume.state = VolumeState::degraded;
     volume.reasons.push_back(std::move(reason));

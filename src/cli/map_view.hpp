@@ -16,6 +16,9 @@ namespace remapfs::cli {
 
 [[nodiscard]] Result<VolumeInfo> read_map_info(const std::string& map_path);
 
+// The highest number that a spare of the volume has ever had.
+[[nodiscard]] Result<SpareId> highest_spare(const std::string& map_path);
+
 // One entry, compact: there may be millions.
 struct MapRow {
   RemapRow row;

@@ -16,14 +16,14 @@ constexpr std::chrono::seconds kLinePause{5};
 constexpr unsigned kBarWidth = 20;
 constexpr const char* kClearLine = "\r\x1b[K";
 
+}  // namespace
+
 std::string duration_text(double seconds) {
   const auto whole = static_cast<std::uint64_t>(seconds + 0.5);
   if (whole < 60) return fmt::format("{} s", whole);
   if (whole < 3600) return fmt::format("{}:{:02} min", whole / 60, whole % 60);
   return fmt::format("{}:{:02} h", whole / 3600, whole / 60 % 60);
 }
-
-}  // namespace
 
 Progress::Progress(World& world, std::string what, std::uint64_t total, Unit unit, bool silent,
                    std::function<Clock::time_point()> now)
@@ -46,7 +46,7 @@ std::string Progress::amount(std::uint64_t count) const {
 
 std::string Progress::figures(std::uint64_t done, Clock::duration elapsed) const {
   const double seconds = std::chrono::duration<double>(elapsed).count();
-  const double rate = seconds > 0 ? static_cast<double>(done) / seconds : 0;
+  const double rate = seconds > 0 ? static_cast<double>(done - std::min(done, first_)) / seconds : 0;
   const std::string_view unit = unit_ == Unit::blocks ? " blocks" : "";
   std::string text = total_ == 0 ? fmt::format("{}{}", amount(done), unit)
                                  : fmt::format("{} of {}{}", amount(done), amount(total_), unit);

@@ -10,6 +10,9 @@
 
 namespace remapfs::cli {
 
+// "42 s", "3:07 min", "14:20 h".
+[[nodiscard]] std::string duration_text(double seconds);
+
 // Shows on the error stream how far a long piece of work is: a bar that is drawn again on a terminal, elsewhere a line
 // now and then, so that short work prints nothing. The last thing on the stream when it ends is what others wrote.
 //
@@ -28,6 +31,8 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   void update(std::uint64_t done);
+  // So much was done before: the rate is that of the rest.
+  void begin_at(std::uint64_t done) { first_ = done; }
 
  private:
   [[nodiscard]] std::string amount(std::uint64_t count) const;
@@ -40,6 +45,7 @@ class Progress {
   const bool silent_;
   const std::function<Clock::time_point()> now_;
   const Clock::time_point start_;
+  std::uint64_t first_ = 0;
   Clock::time_point next_;  // when it is shown again
   bool drawn_ = false;
 };

@@ -60,6 +60,7 @@ int parse_and_run(std::span<const char* const> raw_args, World& world) {
   program.footer(kFooter);
   program.set_version_flag("--version", std::string("remapfs ") + kVersion, "Show the version and end");
   program.get_formatter()->column_width(34);
+  program.require_subcommand(0, 1);  // a target or an action may have the name of a verb
   add_create(program, invocation);
   add_mount(program, invocation);
   add_unmount(program, invocation);
@@ -70,6 +71,8 @@ int parse_and_run(std::span<const char* const> raw_args, World& world) {
   add_block_verbs(program, invocation);
   add_import(program, invocation);
   add_export(program, invocation);
+  add_scrub(program, invocation);
+  add_spare(program, invocation);
   add_resume(program, invocation);
   add_events(program, invocation);
   add_check(program, invocation);

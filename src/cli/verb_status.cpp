@@ -7,9 +7,8 @@
 #include <ostream>
 #include <string>
 
-#include "cli/map_view.hpp"
 #include "cli/output.hpp"
-#include "cli/reach.hpp"
+#include "cli/status_view.hpp"
 #include "cli/table.hpp"
 #include "cli/verbs.hpp"
 
@@ -27,15 +26,10 @@ struct StatusArguments {
 constexpr int kWatchPauseMs = 2000;
 constexpr const char* kClearScreen = "\x1b[H\x1b[2J";
 
-std::string text_of(const Json& value) {
-  if (value.is_null()) return "";
-  return value.is_string() ? value.get<std::string>() : value.dump();
-}
-
 // For people, from the same JSON that scripts get, so that the two cannot disagree.
 void print_for_people(const Json& status, std::ostream& out) {
   const auto line = [&](std::string_view name, const std::string& value) {
-    out << fmt::format("{:<10} {}\n", fmt::format("{}:", name), value);
+    out << fmt::format("{:<10} {}\n", name.empty() ? "" : fmt::format("{}:", name), value);
   };
   const Json& volume = status["volume"];
   const Json& io = status["io"];
@@ -55,6 +49,13 @@ void print_for_people(const Json& status, std::ostream& out) {
   line("Weak", fmt::format("{} blocks", text_of(status["weak_blocks"])));
   line("Spare", fmt::format("{} of {} slots free", text_of(status["spare"]["slots_free"]),
                             text_of(status["spare"]["slots_total"])));
+  const Json& scrub = status["scrub"];
+  if (text_of(scrub["state"]) == "running") {
+    line("Scrub",
+         fmt::format("running, {} of {} read", human_size(scrub["bytes_done"]), human_size(scrub["bytes_total"])));
+  } else {
+    line("Scrub", text_of(scrub["state"]) + (scrub["updated_at"].is_null() ? "" : ", " + text_of(scrub["updated_at"])));
+  }
   if (status["mounted"].get<bool>()) {
     line("Requests", fmt::format("{} reads, {} writes; {} and {} answered with an error; {} blocks relocated",
                                  text_of(io["reads"]), text_of(io["writes"]), text_of(io["read_errors"]),
@@ -63,21 +64,12 @@ void print_for_people(const Json& status, std::ostream& out) {
     line("Commits", fmt::format("{}, the longest took {:.1f} ms", text_of(commits["count"]),
                                 commits["longest_us"].get<double>() / 1000));
   }
-  Table devices({{"ID", true}, {"ROLE"}, {"PATH"}, {"SLOTS", true}, {"RETIRED", true}, {"NOTE"}}, true);
+  Table devices({{"ID", true}, {"ROLE"}, {"PATH"}, {"SLOTS", true}, {"FREE", true}, {"RETIRED", true}, {"NOTE"}}, true);
   for (const Json& device : status["devices"]) {
     devices.add_row({text_of(device["id"]), text_of(device["role"]), text_of(device["path"]), text_of(device["slots"]),
-                     text_of(device["slots_retired"]), device["missing"].get<bool>() ? "missing" : ""});
+                     text_of(device["slots_free"]), text_of(device["slots_retired"]), note_of_device(device)});
   }
   out << '\n' << devices.render();
-}
-
-Result<Json> status_of(const Target& target, World& world) {
-  auto daemon = find_daemon(target, world);
-  if (!daemon) return fail(daemon.error());
-  if (*daemon) return (*daemon)->status();
-  const auto report = status_from_map(target.map_path);
-  if (!report) return fail(report.error());
-  return to_json(*report);
 }
 
 std::string dump(const Json& status, int indent) {

@@ -5,6 +5,7 @@
 #include <span>
 
 #include "control/protocol.hpp"
+#include "control/scrub_report.hpp"
 #include "control/status_report.hpp"
 
 namespace remapfs {
@@ -20,6 +21,12 @@ class ControlTarget {
   virtual Result<Outcome> apply(Verb verb, BlockIndex block) = 0;
   // Enters blocks that have no entry, as Volume::import_entries(); adds to counts what was done, also before an error.
   virtual Result<void> import_entries(std::span<const ImportRun> runs, ImportCounts& counts) = 0;
+  // As Scrubber::apply(); how the scrub is then.
+  virtual Result<ScrubReply> scrub(const ScrubRequest& request) = 0;
+  // Takes the device at this path, which was prepared, as one more spare. Errors: as Volume::add_spare().
+  virtual Result<Outcome> add_spare(const std::string& path) = 0;
+  // As Volume::retire_spare().
+  virtual Result<Outcome> retire_spare(SpareId id, const std::function<bool(BlockIndex)>& moved) = 0;
   virtual Result<Outcome> resume() = 0;
   virtual Result<StatusReport> status() = 0;
   // Ends the service in order; when it returns success, everything is flushed, the map is closed and its lock is free.

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <tuple>
 #include <utility>
 
 namespace remapfs {
@@ -11,7 +12,7 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr std::array<std::pair<Verb, std::string_view>, 10> kVerbs{{
+constexpr std::array<std::pair<Verb, std::string_view>, 13> kVerbs{{
     {Verb::status, "status"},
     {Verb::add, "add"},
     {Verb::remove, "remove"},
@@ -22,6 +23,9 @@ constexpr std::array<std::pair<Verb, std::string_view>, 10> kVerbs{{
     {Verb::unmount, "unmount"},
     {Verb::import_entries, "import"},
     {Verb::upgrade, "upgrade"},
+    {Verb::scrub, "scrub"},
+    {Verb::spare_add, "spare-add"},
+    {Verb::spare_retire, "spare-retire"},
 }};
 
 constexpr std::array kOutcomes{Outcome::done, Outcome::already, Outcome::still_bad};
@@ -114,6 +118,22 @@ Result<std::vector<ImportRun>> entries_of(const json& request) {
   return runs;
 }
 
+Result<ScrubRequest> scrub_of(const json& request) {
+  ScrubRequest scrub;
+  const std::string action = text_member(request, "action");
+  bool known = false;
+  for (int i = 0; i <= static_cast<int>(kLastScrubAction); ++i) {
+    if (action != to_string(static_cast<ScrubAction>(i))) continue;
+    scrub.action = static_cast<ScrubAction>(i);
+    known = true;
+  }
+  if (!known) return fail(Errc::invalid, "control request: a scrub needs \"action\"");
+  if (!request.contains("rate")) return scrub;
+  scrub.rate = count_member(request, "rate");
+  if (!scrub.rate) return fail(Errc::invalid, "control request: \"rate\" is not a number");
+  return scrub;
+}
+
 json encode(const ImportCounts& counts) {
   return {{"lost_blocks", counts.lost_blocks},
           {"lost_sectors", counts.lost_sectors},
@@ -155,7 +175,10 @@ bool takes_blocks(Verb verb) {
     case Verb::resume:
     case Verb::unmount:
     case Verb::import_entries:
-    case Verb::upgrade: return false;
+    case Verb::upgrade:
+    case Verb::scrub:
+    case Verb::spare_add:
+    case Verb::spare_retire: return false;
   }
   return false;
 }
@@ -186,6 +209,12 @@ std::string encode(const Request& request) {
     line["entries"] = std::move(entries);
   }
   if (request.verb == Verb::upgrade) line["program"] = request.program;
+  if (request.verb == Verb::spare_add) line["path"] = request.path;
+  if (request.verb == Verb::spare_retire) line["spare"] = request.spare;
+  if (request.verb == Verb::scrub) {
+    line["action"] = to_string(request.scrub.action);
+    if (request.scrub.rate) line["rate"] = *request.scrub.rate;
+  }
   return to_line(line);
 }
 
@@ -201,6 +230,7 @@ json encode(const Completion& completion) {
   json line{{"done", true}, {"failed", completion.failed}};
   put_result(line, completion.result);
   if (completion.imported) line["imported"] = encode(*completion.imported);
+  if (!completion.scrub.is_null()) line["scrub"] = completion.scrub;
   return line;
 }
 
@@ -227,11 +257,24 @@ Result<Request> decode_request(std::string_view line) {
     if (!entries) return fail(entries.error());
     request.entries = std::move(*entries);
   }
-  if (*verb == Verb::upgrade) {
-    request.program = text_member(*parsed, "program");
-    if (!request.program.starts_with('/')) {
-      return fail(Errc::invalid, "control request: the verb needs \"program\", an absolute path");
+  if (*verb == Verb::scrub) {
+    auto scrub = scrub_of(*parsed);
+    if (!scrub) return fail(scrub.error());
+    request.scrub = *scrub;
+  }
+  if (*verb == Verb::spare_retire) {
+    const auto spare = count_member(*parsed, "spare");
+    if (!spare || *spare == 0 || *spare > 255) {
+      return fail(Errc::invalid, "control request: the verb needs \"spare\", a number from 1 to 255");
     }
+    request.spare = static_cast<SpareId>(*spare);
+  }
+  for (const auto& [for_verb, name, path] :
+       {std::tuple{Verb::upgrade, "program", &request.program}, {Verb::spare_add, "path", &request.path}}) {
+    if (*verb != for_verb) continue;
+    *path = text_member(*parsed, name);
+    if (path->starts_with('/')) continue;
+    return fail(Errc::invalid, fmt::format("control request: the verb needs \"{}\", an absolute path", name));
   }
   return request;
 }
@@ -253,7 +296,10 @@ Result<ReplyLine> decode_reply(std::string_view line) {
   }
   if (parsed->contains("done")) {
     reply.completion =
-        Completion{std::move(*result), count_member(*parsed, "failed").value_or(0), import_counts_of(*parsed)};
+        Completion{std::move(*result), count_member(*parsed, "failed").value_or(0), import_counts_of(*parsed), {}};
+    if (const auto scrub = parsed->find("scrub"); scrub != parsed->end() && scrub->is_object()) {
+      reply.completion->scrub = std::move(*scrub);
+    }
     return reply;
   }
   return fail(garbled);

@@ -26,6 +26,12 @@
 //   and its last line says what it has done:
 //     {"protocol":1,"verb":"import","entries":[[10,12,255],[40,41,0]]}
 //     {"done":true,"failed":0,"outcome":"done","imported":{"lost_blocks":2,...}}
+//   scrub says what to do, and maybe a rate; its last line says how the scrub is, as in a status:
+//     {"protocol":1,"verb":"scrub","action":"start","rate":67108864}
+//     {"done":true,"failed":0,"outcome":"done","scrub":{"state":"running",...}}
+//   spare-add names a device that was prepared to be a spare; spare-retire a spare, and reports each block that moved:
+//     {"protocol":1,"verb":"spare-add","path":"/srv/more.spare"}
+//     {"protocol":1,"verb":"spare-retire","spare":1}
 //   upgrade names a program: {"protocol":1,"verb":"upgrade","program":"/usr/bin/remapfs"}.
 //   Block ranges are half open. A connection that ends without the last line was cut off: what became of the rest of
 //   the request is unknown and may be asked again, since every verb may be repeated.
@@ -52,7 +58,10 @@ enum class Verb : std::uint8_t {
   resume,
   unmount,
   import_entries,
-  upgrade
+  upgrade,
+  scrub,
+  spare_add,
+  spare_retire
 };
 [[nodiscard]] std::string_view to_string(Verb verb);  // as on the command line: "mark-lost"
 [[nodiscard]] std::optional<Verb> verb_of(std::string_view name);
@@ -64,6 +73,9 @@ struct Request {
   std::vector<BlockRange> blocks;    // for the verbs that take blocks; none empty
   std::vector<ImportRun> entries{};  // for an import; none empty
   std::string program{};             // for upgrade: its absolute path
+  ScrubRequest scrub{};              // for scrub
+  std::string path{};                // for spare-add: absolute
+  SpareId spare = 0;                 // for spare-retire
 };
 
 // What a verb did to one block: an outcome, or why it could not.
@@ -77,6 +89,7 @@ struct Completion {
   Result<Outcome> result = Outcome::done;
   std::uint64_t failed = 0;                // blocks whose report is an error
   std::optional<ImportCounts> imported{};  // by an import, also by one that failed
+  nlohmann::ordered_json scrub{};          // by a scrub: see scrub_report.hpp; null otherwise
 };
 
 [[nodiscard]] std::string_view to_string(Outcome outcome);  // "done", "already", "still-bad"

@@ -227,6 +227,19 @@ Completion ControlServer::Impl::answer(const Request& request, LineChannel& chan
     case Verb::unmount: return {target.unmount(), 0};
     case Verb::import_entries: return apply_import(target, request.entries);
     case Verb::upgrade: return {target.upgrade(request.program), 0};
+    case Verb::spare_add: return {target.add_spare(request.path), 0};
+    case Verb::spare_retire:
+      return {target.retire_spare(request.spare,
+                                  [&](BlockIndex block) {
+                                    return send(channel, encode(BlockReport{block})) && !stopping &&
+                                           !channel.peer_left();
+                                  }),
+              0};
+    case Verb::scrub: {
+      auto reply = target.scrub(request.scrub);
+      if (!reply) return {fail(reply.error()), 0};
+      return {reply->outcome, 0, {}, std::move(reply->scrub)};
+    }
     case Verb::add:
     case Verb::remove:
     case Verb::retest:

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "control/status_report.hpp"
 
+#include <algorithm>
 #include <chrono>
+
+#include "control/scrub_report.hpp"
 
 namespace remapfs {
 namespace {
@@ -15,10 +18,13 @@ Json or_null(const std::optional<T>& value) {
 
 Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
 
-Json devices_of(const VolumeInfo& info, const std::optional<DeviceGeometry>& geometry) {
+Json devices_of(const StatusReport& report) {
+  const VolumeInfo& info = report.info;
+  const std::optional<DeviceGeometry>& geometry = report.primary;
   Json devices = Json::array();
-  Json primary{{"id", 0},          {"role", "primary"},        {"path", info.primary_path}, {"uuid", nullptr},
-               {"slots", nullptr}, {"slots_retired", nullptr}, {"missing", false}};
+  Json primary{{"id", 0},          {"role", "primary"},     {"path", info.primary_path}, {"uuid", nullptr},
+               {"slots", nullptr}, {"slots_free", nullptr}, {"slots_retired", nullptr},  {"missing", false},
+               {"retiring", false}};
   if (geometry) {
     primary["logical_block"] = geometry->logical_block;
     primary["physical_block"] = geometry->physical_block;
@@ -26,13 +32,18 @@ Json devices_of(const VolumeInfo& info, const std::optional<DeviceGeometry>& geo
   }
   devices.push_back(std::move(primary));
   for (const SpareInfo& spare : info.spares) {
+    const auto& all = report.volume.spares;
+    const auto now = std::find_if(all.begin(), all.end(), [&](const SpareStatus& one) { return one.id == spare.id; });
+    const bool known = now != all.end();
     devices.push_back(Json{{"id", spare.id},
                            {"role", "spare"},
                            {"path", spare.path},
                            {"uuid", spare.uuid},
                            {"slots", spare.slots},
-                           {"slots_retired", spare.retired.size()},
-                           {"missing", spare.missing}});
+                           {"slots_free", known ? Json(now->free) : Json(nullptr)},
+                           {"slots_retired", known ? spare.slots - now->usable : spare.retired.size()},
+                           {"missing", spare.missing},
+                           {"retiring", known && now->retiring}});
   }
   return devices;
 }
@@ -63,6 +74,7 @@ Json to_json(const StatusReport& report) {
   status["commits"] =
       Json{{"count", volume.commits},
            {"longest_us", std::chrono::duration_cast<std::chrono::microseconds>(volume.longest_commit).count()}};
+  status["scrub"] = to_json(report.scrub, report.info);
   status["map"] = report.info.map_path;
   status["mountpoint"] = or_null(report.mountpoint);
   status["daemon_pid"] = or_null(report.daemon_pid);
@@ -72,7 +84,7 @@ Json to_json(const StatusReport& report) {
   status["degraded_mount"] = report.degraded;
   status["on_loss"] = report.mounted ? Json(report.waits_on_loss ? "wait" : "fail") : Json();
   status["table_growth_refused"] = volume.table_growth_refused;
-  status["devices"] = devices_of(report.info, report.primary);
+  status["devices"] = devices_of(report);
   status["transport"] = report.transport;
   status["hardening"] = report.hardening;
   return status;

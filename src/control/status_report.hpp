@@ -26,6 +26,7 @@ struct StatusReport {
   std::optional<DeviceGeometry> primary;                                // known while it is open
   std::string engine;                                                   // "blocking", ...; empty when unmounted
   nlohmann::ordered_json transport = nlohmann::ordered_json::object();  // figures the transport was granted, by name
+  ScrubStatus scrub;
   std::vector<std::string> hardening;  // what the process was granted against memory pressure
 };
 

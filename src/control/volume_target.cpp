@@ -50,7 +50,10 @@ Result<Outcome> VolumeTarget::apply(Verb verb, BlockIndex block) {
     case Verb::resume:
     case Verb::unmount:
     case Verb::import_entries:
-    case Verb::upgrade: break;
+    case Verb::upgrade:
+    case Verb::scrub:
+    case Verb::spare_add:
+    case Verb::spare_retire: break;
   }
   return fail(Errc::invalid, "control request: the verb takes no blocks");
 }
@@ -59,6 +62,27 @@ Result<void> VolumeTarget::import_entries(std::span<const ImportRun> runs, Impor
   const Visit visit(*this);
   if (visit.volume() == nullptr) return fail(being_unmounted());
   return visit.volume()->import_entries(runs, counts);
+}
+
+Result<ScrubReply> VolumeTarget::scrub(const ScrubRequest& request) {
+  const Visit visit(*this);
+  if (visit.volume() == nullptr) return fail(being_unmounted());
+  if (!service_.scrub) return fail(Errc::unsupported, "not mounted, nothing scrubs in the background");
+  return service_.scrub(request);
+}
+
+Result<Outcome> VolumeTarget::add_spare(const std::string& path) {
+  const Visit visit(*this);
+  if (visit.volume() == nullptr) return fail(being_unmounted());
+  if (!service_.add_spare) return fail(Errc::unsupported, "not mounted, nobody to take a spare");
+  return service_.add_spare(path);
+}
+
+Result<Outcome> VolumeTarget::retire_spare(SpareId id, const std::function<bool(BlockIndex)>& moved) {
+  const Visit visit(*this);
+  if (visit.volume() == nullptr) return fail(being_unmounted());
+  if (auto retired = visit.volume()->retire_spare(id, moved); !retired) return fail(std::move(retired).error());
+  return Outcome::done;
 }
 
 Result<Outcome> VolumeTarget::resume() {
@@ -74,6 +98,7 @@ Result<StatusReport> VolumeTarget::status() {
   report.info = visit.volume()->info();
   report.volume = visit.volume()->status();
   report.read_only = visit.volume()->read_only();
+  report.scrub = scrub_at_rest(report.info);
   if (service_.describe) service_.describe(report);
   return report;
 }

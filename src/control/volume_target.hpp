@@ -22,12 +22,18 @@ class VolumeTarget final : public ControlTarget {
     // End the service; called without any lock held. Empty: the verbs answer `unsupported`.
     std::function<Result<Outcome>()> unmount;
     std::function<Result<Outcome>(const std::string& program)> upgrade;
+    // Not called after detach().
+    std::function<Result<ScrubReply>(const ScrubRequest&)> scrub;
+    std::function<Result<Outcome>(const std::string& path)> add_spare;
   };
   // volume must live until detach() or the destructor.
   explicit VolumeTarget(Volume& volume, Service service = {});
 
   Result<Outcome> apply(Verb verb, BlockIndex block) override;
   Result<void> import_entries(std::span<const ImportRun> runs, ImportCounts& counts) override;
+  Result<ScrubReply> scrub(const ScrubRequest& request) override;
+  Result<Outcome> add_spare(const std::string& path) override;
+  Result<Outcome> retire_spare(SpareId id, const std::function<bool(BlockIndex)>& moved) override;
   Result<Outcome> resume() override;
   Result<StatusReport> status() override;
   Result<Outcome> unmount() override;

@@ -97,6 +97,12 @@ Result<VolumeInfo> MapReader::info() const {
   return with_database([](SQLite::Database&, const VolumeRecord& record) -> Result<VolumeInfo> { return record.info; });
 }
 
+Result<SpareId> MapReader::highest_spare() const {
+  return with_database([](SQLite::Database& database, const VolumeRecord&) -> Result<SpareId> {
+    return static_cast<SpareId>(database.execAndGet("SELECT max(id) FROM devices").getInt());
+  });
+}
+
 Result<MapSummary> MapReader::summary() const {
   return with_database([&](SQLite::Database& database, const VolumeRecord& record) -> Result<MapSummary> {
     const BlockGeometry geometry(record.info.block_size);
@@ -117,11 +123,18 @@ Result<MapSummary> MapReader::summary() const {
       const SectorMask on_disk = BlockGeometry::sectors_covered(0, inside);
       summary.lost_sectors += static_cast<std::uint64_t>(std::popcount(on_disk & ~column_u64(partial, 1)));
     }
+    SQLite::Statement used(database, "SELECT count(*) FROM remaps WHERE spare_id = ?");
     for (const SpareInfo& spare : record.info.spares) {
-      summary.slots_total += spare.slots - spare.retired.size();
+      used.bind(1, std::int64_t{spare.id});
+      used.executeStep();
+      const std::uint64_t usable = spare.slots - spare.retired.size();
+      const std::uint64_t taken = column_u64(used, 0);
+      used.reset();
+      summary.spares.push_back({spare.id, usable, usable - std::min(usable, taken), false});
+      summary.slots_total += usable;
+      summary.slots_free += summary.spares.back().free;
       summary.slots_retired += spare.retired.size();
     }
-    summary.slots_free = summary.slots_total - std::min(summary.slots_total, summary.remapped_blocks);
     return summary;
   });
 }

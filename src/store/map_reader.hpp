@@ -11,6 +11,7 @@
 #include "remapfs/error.hpp"
 #include "remapfs/map_store.hpp"
 #include "remapfs/units.hpp"
+#include "remapfs/volume.hpp"
 
 namespace SQLite {
 class Database;
@@ -46,6 +47,7 @@ struct MapSummary {
   std::uint64_t slots_total = 0;   // usable
   std::uint64_t slots_free = 0;
   std::uint64_t slots_retired = 0;
+  std::vector<SpareStatus> spares;
 };
 
 // Reads a map that may or may not be mounted, from any process, without ever holding up its writer.
@@ -61,6 +63,8 @@ class MapReader {
 
   Result<VolumeInfo> info() const;
   Result<MapSummary> summary() const;
+  // The highest number that a spare has ever had.
+  Result<SpareId> highest_spare() const;
   // Ascending by block. What visit() answers ends the iteration and is passed on.
   Result<void> for_each_row(const std::function<Result<void>(const ListedRow&)>& visit) const;
   Result<std::optional<ListedRow>> find_row(BlockIndex block) const;

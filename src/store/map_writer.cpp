@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/map_writer.hpp"
 
+#include <SQLiteCpp/VariadicBind.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
@@ -10,8 +11,10 @@
 #include <cerrno>
 #include <cstring>
 
+#include "core/utc.hpp"
 #include "store/row_codec.hpp"
 #include "store/schema.hpp"
+#include "store/scrub_codec.hpp"
 #include "store/sql.hpp"
 
 namespace remapfs::store {
@@ -65,10 +68,11 @@ struct MapWriter::Statements {
         trim_events(database, "DELETE FROM events WHERE id <= (SELECT max(id) FROM events) - ?"),
         set_sequence(database, "UPDATE devices SET sequence = ? WHERE id = ?"),
         set_totals(database, "UPDATE volume SET row_count = ?, row_digest = ?"),
-        set_clean(database, "UPDATE volume SET clean = ?") {}
+        set_clean(database, "UPDATE volume SET clean = ?"),
+        put_scrub(database, kPutScrubSql) {}
 
   SQLite::Statement begin, commit, rollback, find, find_owner, put, insert, erase, retire, add_event, trim_events,
-      set_sequence, set_totals, set_clean;
+      set_sequence, set_totals, set_clean, put_scrub;
 };
 
 void MapWriter::StatementsDeleter::operator()(Statements* statements) const { delete statements; }
@@ -164,6 +168,46 @@ Result<void> MapWriter::add_event(const Event& event) {
     statement.bind(2, event.kind);
     event.block ? statement.bind(3, to_sql(event.block->value())) : statement.bind(3);
     statement.bind(4, event.detail);
+  });
+}
+
+Result<void> MapWriter::put_scrub(const ScrubRecord& record) {
+  return run(statements_->put_scrub, [&](SQLite::Statement& statement) { bind_scrub(statement, record); });
+}
+
+// Changes of spares are rare: their statements are made when they are needed.
+Result<void> MapWriter::add_spare(const SpareInfo& spare, const std::string& identity, ByteCount size) {
+  return sql_guard(path_, [&]() -> Result<void> {
+    SQLite::Statement insert(*database_,
+                             "INSERT INTO devices (id, role, path, uuid, identity, size_bytes, slots, first_slot, "
+                             "state, sequence) VALUES (?, 'spare', ?, ?, ?, ?, ?, ?, 'active', 0)");
+    SQLite::bind(insert, std::int64_t{spare.id}, spare.path, spare.uuid, identity, to_sql(size.value()),
+                 to_sql(spare.slots), to_sql(spare.first_slot.value()));
+    insert.exec();
+    return {};
+  });
+}
+
+Result<void> MapWriter::retire_spare(SpareId id) {
+  return sql_guard(path_, [&]() -> Result<void> {
+    for (const char* text :
+         {"UPDATE devices SET state = 'retired' WHERE id = ?", "DELETE FROM retired_slots WHERE spare_id = ?"}) {
+      SQLite::Statement statement(*database_, text);
+      statement.bind(1, std::int64_t{id});
+      statement.exec();
+    }
+    return {};
+  });
+}
+
+Result<bool> MapWriter::is_used(SpareId id) { return has_row("SELECT 1 FROM remaps WHERE spare_id = ? LIMIT 1", id); }
+Result<bool> MapWriter::is_known(SpareId id) { return has_row("SELECT 1 FROM devices WHERE id = ?", id); }
+
+Result<bool> MapWriter::has_row(const char* text, SpareId id) {
+  return sql_guard(path_, [&]() -> Result<bool> {
+    SQLite::Statement select(*database_, text);
+    select.bind(1, std::int64_t{id});
+    return select.executeStep();
   });
 }
 

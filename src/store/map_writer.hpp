@@ -38,6 +38,14 @@ class MapWriter {
   // reason: 'slot' or 'tag', as in the schema. Retired already: 'tag' replaces 'slot', nothing else changes.
   Result<void> retire(SlotAddress slot, const char* reason);
   Result<void> add_event(const Event& event);
+  Result<void> put_scrub(const ScrubRecord& record);
+  // identity: of the device. The spare's sequence is 0.
+  Result<void> add_spare(const SpareInfo& spare, const std::string& identity, ByteCount size);
+  // Its retired slots are forgotten.
+  Result<void> retire_spare(SpareId id);
+  // Whether a row lives on the spare; whether there has ever been one of this number.
+  Result<bool> is_used(SpareId id);
+  Result<bool> is_known(SpareId id);
   Result<void> set_sequence(SpareId spare, Sequence sequence);
   Result<void> set_totals(std::uint64_t row_count, std::uint64_t row_digest);
   Result<void> set_clean(bool clean);
@@ -70,6 +78,7 @@ class MapWriter {
   Result<void> run(SQLite::Statement& statement, Bind&& bind);
   Result<std::optional<RemapRow>> find_by(SQLite::Statement& statement, std::int64_t first,
                                           std::optional<std::int64_t> second);
+  Result<bool> has_row(const char* text, SpareId id);
   Result<void> reserve_log();
   bool checkpoint();
 

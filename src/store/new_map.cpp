@@ -17,8 +17,10 @@
 #include <utility>
 
 #include "core/unique_fd.hpp"
+#include "core/utc.hpp"
 #include "store/row_codec.hpp"
 #include "store/schema.hpp"
+#include "store/scrub_codec.hpp"
 #include "store/sql.hpp"
 #include "store/volume_record.hpp"
 
@@ -109,6 +111,11 @@ void insert_rest(SQLite::Database& database, const NewMap& map, const std::strin
                  slot.at.empty() ? now : slot.at);
     retire.exec();
     retire.reset();
+  }
+  if (map.scrub.state != ScrubState::never) {
+    SQLite::Statement scrub(database, kPutScrubSql);
+    bind_scrub(scrub, map.scrub);
+    scrub.exec();
   }
   SQLite::Statement add(database, "INSERT INTO events (id, at, kind, block, detail) VALUES (?, ?, ?, ?, ?)");
   for (const ListedEvent& event : map.events) {

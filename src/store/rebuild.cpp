@@ -12,6 +12,7 @@
 #include "store/map_lock.hpp"
 #include "store/new_map.hpp"
 #include "store/row_codec.hpp"
+#include "store/scrub_codec.hpp"
 #include "store/spare_superblocks.hpp"
 #include "store/sql.hpp"
 #include "store/sqlite_map_store.hpp"
@@ -177,6 +178,12 @@ class Rebuilding {
       result_.lost.emplace_back("not every retired slot could be read: a slot that failed may be tried again");
     }
     for (auto& [where, slot] : retired) map.retired.push_back(std::move(slot));
+    const auto scrub = sql_guard(path(), [&] { return read_scrub(database_); });
+    if (scrub) {
+      map.scrub = *scrub;
+    } else {
+      result_.lost.emplace_back("how far the last scrub came could not be read");
+    }
     std::map<std::int64_t, ListedEvent> events;
     if (!read_both_ways(database_, "id, at, kind, block, detail FROM events", "id", [&](SQLite::Statement& select) {
           ListedEvent event = read_event(select);

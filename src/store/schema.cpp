@@ -66,6 +66,20 @@ CREATE TABLE retired_slots (
   PRIMARY KEY (spare_id, slot)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE scrub (
+  -- No row before the first scrub; then one: the scrub under way, or the last one.
+  id            INTEGER PRIMARY KEY CHECK (id = 1),
+  state         TEXT    NOT NULL CHECK (state IN ('running', 'paused', 'stopped', 'finished')),
+  next_block    INTEGER NOT NULL CHECK (next_block >= 0),     -- the first block that was not looked at yet
+  rate          INTEGER NOT NULL CHECK (rate >= 0),           -- most bytes a second; 0: no limit
+  moved_blocks  INTEGER NOT NULL CHECK (moved_blocks >= 0),   -- were weak, and went to a slot
+  weak_blocks   INTEGER NOT NULL CHECK (weak_blocks >= 0),    -- are weak, and could not be moved
+  lost_sectors  INTEGER NOT NULL CHECK (lost_sectors >= 0),   -- could not be read, and were not known to be lost
+  unread_blocks INTEGER NOT NULL CHECK (unread_blocks >= 0),  -- took too long: nothing is known of them
+  started_at    TEXT    NOT NULL,
+  updated_at    TEXT    NOT NULL   -- of a finished scrub, its end
+) STRICT;
+
 CREATE TABLE events (
   -- The history of the volume, newest last; only the newest 10000 are kept.
   id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 
 #include <cerrno>
-#include <ctime>
 #include <utility>
 
 namespace remapfs::store {
@@ -143,15 +142,6 @@ Error sql_error(const SQLite::Exception& exception, const std::string& path) {
 
 Result<std::unique_ptr<SQLite::Database>> open_database(const std::string& path, SqlAccess access) {
   return sql_guard(path, [&]() -> Result<DatabasePtr> { return open_by_access(path, access); });
-}
-
-std::string utc_now() {
-  const std::time_t now = std::time(nullptr);
-  std::tm parts{};
-  ::gmtime_r(&now, &parts);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-  return text;
 }
 
 }  // namespace remapfs::store

@@ -51,7 +51,4 @@ auto sql_guard(const std::string& path, Body&& body) -> std::invoke_result_t<Bod
   return static_cast<std::uint64_t>(statement.getColumn(column).getInt64());
 }
 
-// The time now, "2026-01-31T23:59:59Z".
-[[nodiscard]] std::string utc_now();
-
 }  // namespace remapfs::store

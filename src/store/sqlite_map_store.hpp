@@ -59,6 +59,8 @@ class SqliteMapStore final : public MapStore {
   Result<void> load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) override;
   Result<std::optional<RemapRow>> find_row(BlockIndex block) override;
   tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override;
+  Result<void> add_spare(const SpareInfo& spare, const std::string& identity, BlockDevice& device) override;
+  Result<void> retire_spare(SpareId id) override;
   Result<void> close() override;
 
  private:
@@ -127,6 +129,11 @@ class SqliteMapStore final : public MapStore {
   Result<void> finish_spare(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report);
   Result<void> write_watermark(Spare& spare, Sequence watermark);
   void note(const std::vector<std::string>& notes);
+
+  // spares.cpp
+  [[nodiscard]] Result<void> ready_to_change() const;
+  Result<void> durably(const std::function<Result<void>()>& change);
+  void know_rules();
 
   // Errors: store, when the map or its log was deleted, renamed or replaced: what went into it would be lost with it.
   [[nodiscard]] Result<void> in_place() const;

@@ -197,6 +197,9 @@ Result<void> SqliteMapStore::stage_rest(const MapTransaction& transaction, Plan&
       if (auto done = writer_->add_event(event); !done) return done;
     }
   }
+  if (transaction.scrub) {
+    if (auto done = writer_->put_scrub(*transaction.scrub); !done) return done;
+  }
   for (const SlotAddress slot : transaction.retired_slots) plan.retired.push_back(slot);
   plan.own_events = own_events_.size();
   return writer_->prepare();

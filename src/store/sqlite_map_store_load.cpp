@@ -21,9 +21,7 @@ Result<void> SqliteMapStore::load(const std::function<Result<void>(std::span<con
   const ReadAhead read_ahead(lock_.descriptor());
   if (auto done = require_spares(); !done) return done;
   if (auto done = check_small_tables(); !done) return done;
-  std::vector<Sequence> sequences;
-  for (const SpareRecord& spare : record_.spares) sequences.push_back(spare.sequence);
-  rules_.emplace(record_.info, std::move(sequences));
+  know_rules();
 
   std::map<SpareId, TagMending> mendings;
   {
@@ -73,7 +71,8 @@ tl::unexpected<Error> SqliteMapStore::damaged(const std::string& what) const {
 // Everything but the rows, which are read one by one, and their index.
 Result<void> SqliteMapStore::check_small_tables() {
   return sql_guard(lock_.path(), [&]() -> Result<void> {
-    for (const char* table : {"sqlite_schema", "volume", "devices", "retired_slots", "events", "sqlite_sequence"}) {
+    for (const char* table :
+         {"sqlite_schema", "volume", "devices", "retired_slots", "scrub", "events", "sqlite_sequence"}) {
       const std::string answer = look_->execAndGet(fmt::format("PRAGMA quick_check({})", table)).getString();
       if (answer != "ok") return damaged(fmt::format("the database is damaged ({})", answer));
     }

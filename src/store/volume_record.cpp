@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "store/schema.hpp"
+#include "store/scrub_codec.hpp"
 #include "store/sql.hpp"
 
 namespace remapfs::store {
@@ -149,6 +150,9 @@ Result<VolumeRecord> read_volume_record(SQLite::Database& database, const std::s
   if (!record) return record;
   return sql_guard(path, [&]() -> Result<VolumeRecord> {
     if (auto done = read_retired(database, *record); !done) return fail(std::move(done.error()));
+    auto scrub = read_scrub(database);
+    if (!scrub) return damaged(path, scrub.error().message);
+    record->info.scrub = std::move(*scrub);
     return std::move(record);
   });
 }

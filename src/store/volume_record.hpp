@@ -20,7 +20,7 @@ struct SpareRecord {
   Sequence sequence;
 };
 
-// The tables `volume`, `devices` and `retired_slots`.
+// The tables `volume`, `devices`, `retired_slots` and `scrub`.
 struct VolumeRecord {
   VolumeInfo info;
   std::uint64_t row_count = 0;
@@ -37,7 +37,8 @@ struct VolumeRecord {
 // Reads them, checking kind and version of the database first and then every value.
 // Errors: foreign, too_new, corrupt, store.
 Result<VolumeRecord> read_volume_record(SQLite::Database& database, const std::string& path);
-// The same without `retired_slots`, which takes the index of the rows as well: for a map that may be damaged.
+// The same without `retired_slots`, which takes the index of the rows as well, and `scrub`: for a map that may be
+// damaged.
 Result<VolumeRecord> read_volume_and_devices(SQLite::Database& database, const std::string& path);
 
 }  // namespace remapfs::store

@@ -103,10 +103,12 @@ Result<void> Volume::Impl::recover_part(const DirectAccess& access, DirectAccess
 bool Volume::waits_for_devices() const { return !impl_->member(0)->device().geometry().in_memory; }
 
 bool Volume::has_direct_access() const {
-  return std::all_of(impl_->members.begin(), impl_->members.end(), [](const std::unique_ptr<Member>& one) {
-    if (!one || one->missing()) return true;
-    return one->device().geometry().direct && one->device().native_handle() >= 0;
+  bool all = true;
+  impl_->for_each_member([&](const Member& one) {
+    if (one.missing()) return;
+    all = all && one.device().geometry().direct && one.device().native_handle() >= 0;
   });
+  return all;
 }
 
 }  // namespace remapfs

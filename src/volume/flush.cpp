@@ -44,27 +44,27 @@ Result<Outcome> Volume::Impl::resume() {
     // reopen() wants no transfer in flight.
     auto hold = gate.exclude(whole_disk(), Deadline(options.request_budget));
     if (!hold) return fail(Errc::busy, "resume: requests are still waiting for a device, try again");
-    for (const auto& member : members) {
-      if (!member || member->missing()) continue;
-      if (member->breaker_open()) {
+    for_each_member([&](Member& member) {
+      if (member.missing()) return;
+      if (member.breaker_open()) {
         was_bad = true;
-        Probe probe = probe_reads(*member, {}, scratch.aside());
+        Probe probe = probe_reads(member, {}, scratch.aside());
         if (probe != Probe::works) {
-          if (auto reopened = member->device().reopen(); !reopened) {
+          if (auto reopened = member.device().reopen(); !reopened) {
             answer = fail(reopened.error().code, fmt::format("resume: {}: still does not answer: {}",
-                                                             member->device().name(), describe(reopened.error())));
-            continue;
+                                                             member.device().name(), describe(reopened.error())));
+            return;
           }
-          probe = probe_reads(*member, {}, scratch.aside());
+          probe = probe_reads(member, {}, scratch.aside());
         }
         if (probe == Probe::broken) {
           answer = fail(Errc::media, fmt::format("resume: {}: still fails everywhere: replace the device or its cable",
-                                                 member->device().name()));
-          continue;
+                                                 member.device().name()));
+          return;
         }
       }
-      if (member->trust_again()) was_bad = true;
-    }
+      if (member.trust_again()) was_bad = true;
+    });
     generation.fetch_add(1, std::memory_order_release);
   }
   {

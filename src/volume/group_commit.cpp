@@ -38,6 +38,7 @@ void GroupCommit::lead(const std::vector<Waiting*>& group) {
     append(all.changes, one->transaction.changes);
     append(all.retired_slots, one->transaction.retired_slots);
     append(all.events, one->transaction.events);
+    if (one->transaction.scrub) all.scrub = one->transaction.scrub;
   }
   const auto is_unknown = [](const auto& result) {
     return !result && result.error().error.code == Errc::commit_unknown;
@@ -88,6 +89,18 @@ void GroupCommit::between_commits(const std::function<void()>& what) {
     busy_ = false;
   }
   turn_.notify_all();
+}
+
+Result<void> GroupCommit::change_spares(const std::function<Result<void>(MapStore&)>& change) {
+  Result<void> changed = fail(Errc::failed);
+  between_commits([&] {
+    if (broken()) return;
+    changed = change(store_);
+    if (changed || changed.error().code != Errc::commit_unknown) return;
+    const MutexLock lock(mutex_);
+    broken_ = true;
+  });
+  return changed;
 }
 
 Result<std::optional<RemapRow>> GroupCommit::find_row(BlockIndex block) {

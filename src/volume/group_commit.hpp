@@ -30,6 +30,10 @@ class GroupCommit {
   // Runs what must not meet a commit.
   void between_commits(const std::function<void()>& what);
 
+  // Runs a change of the store's spares, which no commit meets. Errors: failed (the map is written no more), and its
+  // own; after commit_unknown the map is written no more.
+  Result<void> change_spares(const std::function<Result<void>(MapStore&)>& change);
+
   // No commit is under way and none will be accepted any more.
   Result<void> close();
 

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <fmt/format.h>
+
 #include <array>
 #include <atomic>
 #include <condition_variable>
@@ -92,10 +94,21 @@ struct Volume::Impl {
   // From here on the devices are as they were to the process before, if there was one.
   void go_on_from_memory();
   [[nodiscard]] VolumeStatus status() const;
-  [[nodiscard]] Member* member(SpareId id) const { return members[id].get(); }
+  // For those inside the gate, or with a hold: as long as they are, no member goes away.
+  [[nodiscard]] Member* member(SpareId id) const { return members[id].load(std::memory_order_acquire); }
+  // For everybody; null: there is none of this number.
+  [[nodiscard]] std::shared_ptr<Member> share(SpareId id) const;
+  void put_member(std::shared_ptr<Member> one);
+  template <class Visit>
+  void for_each_member(Visit&& visit, SpareId first = 0) const {
+    const unsigned last = highest_member.load(std::memory_order_acquire);
+    for (unsigned id = first; id <= last; ++id) {
+      if (const auto one = share(static_cast<SpareId>(id))) visit(*one);
+    }
+  }
   template <class Visit>
   void for_each_spare(Visit&& visit) const {
-    for (const SpareInfo& spare : store->info().spares) visit(*member(spare.id));
+    for_each_member(std::forward<Visit>(visit), 1);
   }
   [[nodiscard]] BlockRange whole_disk() const { return {BlockIndex(0), BlockIndex(block_count)}; }
   // Bytes of the block inside the disk.
@@ -142,6 +155,14 @@ struct Volume::Impl {
   // failed: the access that was tried, in the range.
   Result<void> slow_read(ByteRange range, std::byte* out, const Deadline& deadline,
                          const std::optional<FailedAccess>& failed);
+  // Reads wanted sectors of a held block, all of them valid, into its buffer; what cannot be read is staged as lost.
+  // Errors: lost, deadline, and those of confirm_media().
+  Result<SectorReading> read_valid(const HeldBlock& held, SectorMask wanted, std::span<std::byte> buffer,
+                                   std::span<std::byte> aside, const Deadline& deadline, Batch& batch);
+  // Moves a block that was read with `reading` and is weak, where its device works and there is a slot; else says of a
+  // block without an entry that it is weak. True when it moves.
+  bool move_weak(const HeldBlock& held, const SectorReading& reading, std::span<std::byte> buffer,
+                 std::span<std::byte> aside, const Deadline& deadline, Batch& batch);
   // data == nullptr writes zeros.
   Result<void> slow_write(ByteRange range, const std::byte* data, const Deadline& deadline,
                           const std::optional<FailedAccess>& failed);
@@ -246,6 +267,24 @@ struct Volume::Impl {
   Result<Outcome> with_block(BlockIndex block, Step&& step);
   Result<void> copy_back(const HeldBlock& held, const ScratchPool::Scratch& scratch, const Deadline& deadline);
 
+  // --- scrub (scrub.cpp) ---
+  Result<BlockIndex> scrub(BlockIndex from, std::uint64_t most_blocks, ScrubFindings& findings);
+  [[nodiscard]] BlockRange weak_blocks_in(BlockRange blocks) const;
+  Result<void> scrub_carefully(BlockRange blocks, bool failed, ScrubFindings& findings);
+  Result<ScrubFindings> scrub_block(BlockIndex block);
+  Result<void> record_scrub(const ScrubRecord& record, std::optional<Event> event);
+
+  // --- spares that come and go (spares.cpp) ---
+  Result<void> add_spare(NewSpare spare);
+  Result<void> fits_beside(const DeviceGeometry& device, const std::string& name) const;
+  Result<void> retire_spare(SpareId id, const std::function<bool(BlockIndex)>& moved);
+  Result<void> empty_spare(const Member& spare, const std::function<bool(BlockIndex)>& moved);
+  [[nodiscard]] std::vector<BlockIndex> blocks_on(SpareId id, BlockRange blocks) const;
+  Result<void> leave_spare(BlockRange blocks, SpareId id);
+  Result<void> drop_spare(const Member& spare);
+  [[nodiscard]] std::uint64_t free_slots_beside(SpareId id) const;
+  std::optional<Event> low_on_slots();
+
   // --- import (import.cpp) ---
   struct PlannedImport {
     BlockIndex block;
@@ -266,8 +305,13 @@ struct Volume::Impl {
   const BlockGeometry geometry;
   const ByteCount size;
   const std::uint64_t block_count;
-  std::array<std::unique_ptr<Member>, 256> members;  // [0] is the primary
-  std::uint32_t io_alignment = 512;                  // of offsets and lengths that go down unchanged
+  std::array<std::atomic<Member*>, VolumeMemory::kMostDevices> members{};  // [0] is the primary
+  mutable Mutex members_mutex;                                             // innermost
+  std::array<std::shared_ptr<Member>, VolumeMemory::kMostDevices> owned GUARDED_BY(members_mutex);
+  std::atomic<unsigned> highest_member{0};
+  VolumeInfo known_info GUARDED_BY(members_mutex);
+  std::atomic<bool> spare_is_low{false};  // and that was said
+  std::uint32_t io_alignment = 512;       // of offsets and lengths that go down unchanged
   std::uint32_t memory_alignment = 512;
   bool odd_end_fits = true;  // an access may end at the end of the disk, whichever member it goes to
 
@@ -295,6 +339,8 @@ struct Volume::Impl {
 
 // --- templates ---
 
+// A volume is low on slots below this part of them: a tenth.
+inline constexpr std::uint64_t kLowShare = 10;
 inline constexpr std::chrono::milliseconds kLongestHold{200};
 inline constexpr std::uint64_t kMostBlocksHeld = 64;
 
@@ -356,6 +402,22 @@ Result<void> Volume::Impl::for_each_held_block(ByteRange range, const Deadline& 
   }
   if (first_error) return fail(std::move(*first_error));
   return {};
+}
+
+// Takes the block and hands it to step(held, scratch, deadline, batch); settles what step staged.
+template <class Step>
+Result<Outcome> Volume::Impl::with_block(BlockIndex block, Step&& step) {
+  if (auto checked = check_block(block); !checked) return fail(std::move(checked).error());
+  const Deadline deadline(options.request_budget);
+  const auto scratch = scratches->take();
+  auto hold = gate.exclude({block, block + 1}, deadline);
+  if (!hold) return fail(Errc::busy, fmt::format("block {}: in use for too long, try again", block.value()));
+  auto held = look_up(block);
+  if (!held) return fail(std::move(held).error());
+  Batch batch;
+  Result<Outcome> outcome = step(*held, scratch, deadline, batch);
+  if (auto settled = settle(batch, scratch.aside()); !settled) return fail(std::move(settled).error());
+  return outcome;
 }
 
 // While a breaker is open and on-loss=wait, requests wait here, with nothing in hand, and start over. So do those that

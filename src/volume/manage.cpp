@@ -18,22 +18,6 @@ Result<void> Volume::Impl::check_block(BlockIndex block) const {
   return {};
 }
 
-// Takes the block and hands it to step(held, scratch, deadline, batch); settles what step staged.
-template <class Step>
-Result<Outcome> Volume::Impl::with_block(BlockIndex block, Step&& step) {
-  if (auto checked = check_block(block); !checked) return fail(std::move(checked).error());
-  const Deadline deadline(options.request_budget);
-  const auto scratch = scratches->take();
-  auto hold = gate.exclude({block, block + 1}, deadline);
-  if (!hold) return fail(Errc::busy, fmt::format("block {}: in use for too long, try again", block.value()));
-  auto held = look_up(block);
-  if (!held) return fail(std::move(held).error());
-  Batch batch;
-  Result<Outcome> outcome = step(*held, scratch, deadline, batch);
-  if (auto settled = settle(batch, scratch.aside()); !settled) return fail(std::move(settled).error());
-  return outcome;
-}
-
 Result<Outcome> Volume::Impl::add(BlockIndex block) {
   return with_block(
       block,
@@ -45,19 +29,13 @@ Result<Outcome> Volume::Impl::add(BlockIndex block) {
         if (held.has_slot()) return Outcome::already;
 
         const auto buffer = scratch.main().first(geometry.block_size());
-        const SectorReading reading = read_sectors(held.place, held.valid, buffer, deadline);
-        if (reading.fatal) {
-          return fail(confirm_media(*held.member, *reading.fatal, false, held.on_device(), scratch.aside()).error());
-        }
-        if (reading.bad != 0) {
-          auto media = confirm_media(*held.member, *reading.media, false, held.on_device(), scratch.aside());
-          if (!media) return fail(std::move(media).error());
-          stage_lost(held, reading.bad, Cause::read_error, batch);
+        const auto reading = read_valid(held, held.valid, buffer, scratch.aside(), deadline, batch);
+        if (!reading && reading.error().code == Errc::lost) {
           return fail(Errc::lost, fmt::format("block {}: cannot be read, recorded as lost", block.value()));
         }
-        if (reading.deadline_passed) return fail(Errc::deadline);
+        if (!reading) return fail(reading.error());
         auto staged =
-            stage_relocation(held, reading.good, buffer, scratch.aside(), deadline, Cause::operator_add, batch);
+            stage_relocation(held, reading->good, buffer, scratch.aside(), deadline, Cause::operator_add, batch);
         if (!staged) return fail(std::move(staged).error());
         return Outcome::done;
       });

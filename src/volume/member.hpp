@@ -32,6 +32,11 @@ class Member {
   ByteOffset first_slot;
   std::unique_ptr<SlotAllocator> slots;
 
+  // A spare that is being emptied is given no new blocks. begin: false if it is already.
+  [[nodiscard]] bool retiring() const { return retiring_.load(std::memory_order_acquire); }
+  bool begin_retiring() { return !retiring_.exchange(true, std::memory_order_acq_rel); }
+  void end_retiring() { retiring_.store(false, std::memory_order_release); }
+
   // --- The breaker: open means that the device is gone or fails everywhere. ---
   [[nodiscard]] bool breaker_open() const { return device_->memory().breaker_open.load(std::memory_order_acquire); }
   // True if this call opened it.
@@ -62,6 +67,7 @@ class Member {
  private:
   SpareId id_;
   std::unique_ptr<MemberDevice> device_;
+  std::atomic<bool> retiring_{false};
   std::atomic<bool> sync_failure_announced_{false};
   std::atomic<std::uint32_t> next_latest_{0};
   std::array<std::atomic<std::uint64_t>, kKnownPlaces> known_places_{};  // offset + 1; 0 is none

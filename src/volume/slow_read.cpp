@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <bit>
 #include <cstring>
+#include <tuple>
 
 #include "volume/impl.hpp"
 
@@ -21,33 +21,45 @@ Result<void> Volume::Impl::slow_read(ByteRange range, std::byte* out, const Dead
         const SectorMask wanted = part.touched();
         if ((wanted & ~held.valid) != 0) return fail(Errc::lost);
 
-        const SectorReading reading = read_sectors(held.place, wanted, buffer, deadline);
-        if (reading.fatal) return confirm_media(*held.member, *reading.fatal, false, held.on_device(), aside);
-        const SectorMask bad = reading.bad & held.valid;
-        if (bad != 0) {
-          if (auto media = confirm_media(*held.member, *reading.media, false, held.on_device(), aside); !media)
-            return media;
-          if (!options.read_only) {
-            stage_lost(held, bad, held.has_slot() ? Cause::slot_error : Cause::read_error, batch);
-          }
-          return fail(Errc::lost);
-        }
-        if (reading.deadline_passed) return fail(Errc::deadline);
+        const auto reading = read_valid(held, wanted, buffer, aside, deadline, batch);
+        if (!reading) return fail(reading.error());
         std::memcpy(out + at, buffer.data() + part.begin, part.size());
 
+        // The caller has its data whatever becomes of the block now.
         const bool blame = failed && one_block && failed->hit(held);
-        if ((reading.retried || blame) && !options.read_only) {
-          const Error error = reading.media.value_or(Error{Errc::media, 0, {}});
-          // The caller has its data whatever becomes of the block now.
-          if (confirm_media(*held.member, error, false, held.on_device(), aside)) {
-            const SectorMask good = reading.good & held.valid;
-            if (!stage_relocation(held, good, buffer, aside, deadline, Cause::weak_read, batch))
-              stage_weak(held, batch);
-          }
+        if ((reading->retried || blame) && !options.read_only) {
+          std::ignore = move_weak(held, *reading, buffer, aside, deadline, batch);
         }
         return {};
       },
       /*settle_matters=*/false);
+}
+
+Result<SectorReading> Volume::Impl::read_valid(const HeldBlock& held, SectorMask wanted, std::span<std::byte> buffer,
+                                               std::span<std::byte> aside, const Deadline& deadline, Batch& batch) {
+  SectorReading reading = read_sectors(held.place, wanted, buffer, deadline);
+  if (reading.fatal) return fail(confirm_media(*held.member, *reading.fatal, false, held.on_device(), aside).error());
+  const SectorMask bad = reading.bad & held.valid;
+  if (bad != 0) {
+    if (auto media = confirm_media(*held.member, *reading.media, false, held.on_device(), aside); !media)
+      return fail(std::move(media).error());
+    if (!options.read_only) {
+      stage_lost(held, bad, held.has_slot() ? Cause::slot_error : Cause::read_error, batch);
+    }
+    return fail(Errc::lost);
+  }
+  if (reading.deadline_passed) return fail(Errc::deadline);
+  return reading;
+}
+
+bool Volume::Impl::move_weak(const HeldBlock& held, const SectorReading& reading, std::span<std::byte> buffer,
+                             std::span<std::byte> aside, const Deadline& deadline, Batch& batch) {
+  const Error error = reading.media.value_or(Error{Errc::media, 0, {}});
+  if (!confirm_media(*held.member, error, false, held.on_device(), aside)) return false;
+  const SectorMask good = reading.good & held.valid;
+  if (stage_relocation(held, good, buffer, aside, deadline, Cause::weak_read, batch)) return true;
+  stage_weak(held, batch);
+  return false;
 }
 
 }  // namespace remapfs

@@ -46,9 +46,11 @@ Result<SlotAddress> Volume::Impl::write_slot(std::span<const std::byte> content,
   // A device whose sync failed may have lost what was acknowledged: nothing is built on it.
   if (commit_failed || member(0)->sync_failed()) return fail(Errc::failed);
   Errc reason = Errc::no_space;
-  for (const SpareInfo& info : store->info().spares) {
-    Member& spare = *member(info.id);
-    if (spare.missing()) continue;
+  const unsigned last = highest_member.load(std::memory_order_acquire);
+  for (unsigned id = 1; id <= last; ++id) {
+    Member* const one = member(static_cast<SpareId>(id));
+    if (one == nullptr || one->missing() || one->retiring()) continue;
+    Member& spare = *one;
     if (spare.sync_failed()) {
       reason = Errc::failed;
       continue;
@@ -56,7 +58,7 @@ Result<SlotAddress> Volume::Impl::write_slot(std::span<const std::byte> content,
     while (!spare.breaker_open()) {
       const auto slot = spare.slots->try_allocate();
       if (!slot) break;
-      const SlotAddress where{info.id, *slot};
+      const SlotAddress where{spare.id(), *slot};
       const ByteOffset at = slot_offset(where);
       const auto written = spare.device().write_all(at, content);
       if (written) {
@@ -109,7 +111,7 @@ void Volume::Impl::stage_new_slot(const HeldBlock& held, SlotAddress where, Sect
   Batch::Entry entry;
   entry.slot_content = content;
   entry.change.block = held.block;
-  const bool by_error = cause != Cause::operator_add && cause != Cause::rewritten;
+  const bool by_error = cause != Cause::operator_add && cause != Cause::rewritten && cause != Cause::spare_retired;
   entry.change.row = {held.block, EntryState::remapped, where, valid, valid, Sequence(), cause, by_error ? 1U : 0U};
   if (held.has_slot()) {
     entry.change.vacated = held.mapping->where;
@@ -120,6 +122,7 @@ void Volume::Impl::stage_new_slot(const HeldBlock& held, SlotAddress where, Sect
   if (const auto lost = invalid_sectors(held.block, valid); lost != 0) detail += fmt::format(", {} sectors lost", lost);
   batch.events.push_back({"relocated", held.block, std::move(detail)});
   batch.entries.push_back(entry);
+  if (auto low = low_on_slots()) batch.events.push_back(std::move(*low));
 }
 
 bool Volume::Impl::was_ruined(const HeldBlock& held) {

@@ -34,25 +34,28 @@ Volume::Impl::Impl(VolumeParts parts, VolumeOptions volume_options)
       block_count(geometry.blocks_in(size)),
       own_memory(options.memory == nullptr ? std::make_unique<VolumeMemory>() : nullptr),
       remembered(options.memory == nullptr ? *own_memory : *options.memory) {
-  members[0] = std::make_unique<Member>(SpareId{0}, std::move(parts.primary));
+  put_member(std::make_shared<Member>(SpareId{0}, std::move(parts.primary)));
   for (const SpareInfo& spare : store->info().spares) {
-    members[spare.id] = std::make_unique<Member>(spare.id, std::move(parts.spares[spare.id]));
-    members[spare.id]->first_slot = spare.first_slot;
+    auto one = std::make_shared<Member>(spare.id, std::move(parts.spares[spare.id]));
+    one->first_slot = spare.first_slot;
+    put_member(std::move(one));
   }
 }
 
 Result<void> Volume::Impl::load() {
-  for (const auto& one : members) {
-    if (!one || one->missing()) continue;
-    const DeviceGeometry& device = one->device().geometry();
+  std::optional<Error> too_coarse;
+  for_each_member([&](const Member& one) {
+    if (one.missing()) return;
+    const DeviceGeometry& device = one.device().geometry();
     if (device.logical_block > geometry.block_size()) {
-      return fail(Errc::invalid,
-                  fmt::format("{}: its logical block of {} bytes is larger than the volume's block of {}",
-                              one->device().name(), device.logical_block, geometry.block_size()));
+      too_coarse = Error{Errc::invalid, 0,
+                         fmt::format("{}: its logical block of {} bytes is larger than the volume's block of {}",
+                                     one.device().name(), device.logical_block, geometry.block_size())};
     }
     io_alignment = std::max(io_alignment, device.logical_block);
     memory_alignment = std::max(memory_alignment, device.memory_alignment);
-  }
+  });
+  if (too_coarse) return fail(std::move(*too_coarse));
   odd_end_fits = std::all_of(store->info().spares.begin(), store->info().spares.end(), [&](const SpareInfo& info) {
     const Member& spare = *member(info.id);
     return spare.missing() || is_aligned(size.value(), spare.device().geometry().logical_block);
@@ -86,23 +89,25 @@ Result<void> Volume::Impl::load() {
   for (const SpareInfo& spare : store->info().spares) {
     for (const SlotIndex slot : spare.retired) member(spare.id)->slots->retire(slot);
   }
-  for (const auto& one : members) {
-    if (!one || one->missing()) continue;
-    seed_good_places(*one);
+  for_each_member([&](Member& one) {
+    if (one.missing()) return;
+    seed_good_places(one);
     // Acknowledged by the user before, who did not come to flush it: lost with the device, it is for this one to tell.
-    if (!store->info().clean) one->device().note_write();
-  }
+    if (!store->info().clean) one.device().note_write();
+  });
+  const MutexLock lock(members_mutex);
+  known_info = store->info();
   return {};
 }
 
 // Only after load(): what it makes durable on a device is durable whatever an earlier sync said, and a volume whose
 // sync has failed is still there to be read.
 void Volume::Impl::go_on_from_memory() {
-  for (const auto& one : members) {
-    if (!one || one->missing()) continue;
-    auto synced = one->device().remember_in(remembered.devices[one->id()]);
-    if (!synced) static_cast<void>(after_sync(*one, synced));
-  }
+  for_each_member([&](Member& one) {
+    if (one.missing()) return;
+    auto synced = one.device().remember_in(remembered.devices[one.id()]);
+    if (!synced) static_cast<void>(after_sync(one, synced));
+  });
 }
 
 Result<void> Volume::Impl::accept_rows(std::span<const RemapRow> rows) {
@@ -176,24 +181,29 @@ VolumeStatus Volume::Impl::status() const {
     now.reasons.push_back(std::move(reason));
   };
   if (commit_failed.load()) because(VolumeState::failed, "a commit of the map failed: remount to go on");
-  for (const auto& one : members) {
-    if (!one) continue;
-    if (one->missing()) {
-      because(VolumeState::degraded, fmt::format("spare {} is missing", one->id()));
-      continue;
+  for_each_member([&](const Member& one) {
+    if (one.missing()) {
+      because(VolumeState::degraded, fmt::format("spare {} is missing", one.id()));
+      return;
     }
-    if (one->sync_failed()) because(VolumeState::failed, fmt::format("a sync of {} failed", one->device().name()));
-    if (one->breaker_open()) {
-      because(VolumeState::suspended, fmt::format("{} does not work: see `remapfs resume`", one->device().name()));
+    if (one.sync_failed()) because(VolumeState::failed, fmt::format("a sync of {} failed", one.device().name()));
+    if (one.breaker_open()) {
+      because(VolumeState::suspended, fmt::format("{} does not work: see `remapfs resume`", one.device().name()));
     }
-  }
-  for_each_spare([&](Member& spare) {
-    now.slots_total += spare.slots->usable();
-    if (!spare.missing()) now.slots_free += spare.slots->free();
+  });
+  for_each_spare([&](const Member& spare) {
+    now.spares.push_back(
+        {spare.id(), spare.slots->usable(), spare.missing() ? 0 : spare.slots->free(), spare.retiring()});
+    if (spare.retiring()) return;
+    now.slots_total += now.spares.back().usable;
+    now.slots_free += now.spares.back().free;
   });
   if (now.slots_free == 0) because(VolumeState::degraded, "no free slot is left");
   if (now.lost_sectors != 0) because(VolumeState::degraded, fmt::format("{} sectors are lost", now.lost_sectors));
   if (now.weak_blocks != 0) because(VolumeState::degraded, fmt::format("{} blocks are weak", now.weak_blocks));
+  if (now.slots_free != 0 && now.slots_free <= now.slots_total / kLowShare) {
+    now.reasons.push_back(fmt::format("only {} of {} slots are free: add a spare", now.slots_free, now.slots_total));
+  }
   if (now.table_growth_refused) now.reasons.push_back("memory for the remap table was refused: lookups are slower");
   return now;
 }
@@ -230,7 +240,10 @@ Result<void> Volume::close() {
 
 ByteCount Volume::size() const { return impl_->size; }
 const BlockGeometry& Volume::block_geometry() const { return impl_->geometry; }
-const VolumeInfo& Volume::info() const { return impl_->store->info(); }
+VolumeInfo Volume::info() const {
+  const MutexLock lock(impl_->members_mutex);
+  return impl_->known_info;
+}
 bool Volume::read_only() const { return impl_->options.read_only; }
 VolumeStatus Volume::status() const { return impl_->status(); }
 bool Volume::can_punch() const { return impl_->member(0)->device().geometry().punches_cheaply; }

@@ -8,6 +8,7 @@
 
 #include "store/sqlite_map_store.hpp"
 #include "support/create_spec.hpp"
+#include "support/forwarding_store.hpp"
 #include "support/volume_rig.hpp"
 
 namespace remapfs::testing {
@@ -22,21 +23,12 @@ std::vector<std::byte> contents(const FakeDisk& disk) {
 }
 
 // A store that can be left as a process leaves it that is killed.
-class LeftOpen final : public MapStore {
+class LeftOpen final : public ForwardingStore {
  public:
-  LeftOpen(std::unique_ptr<MapStore> store, const bool& leave) : store_(std::move(store)), leave_(leave) {}
-  [[nodiscard]] const VolumeInfo& info() const override { return store_->info(); }
-  Result<void> load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) override {
-    return store_->load(visit);
-  }
-  Result<std::optional<RemapRow>> find_row(BlockIndex block) override { return store_->find_row(block); }
-  tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override {
-    return store_->commit(transaction);
-  }
-  Result<void> close() override { return leave_ ? Result<void>() : store_->close(); }
+  LeftOpen(std::unique_ptr<MapStore> store, const bool& leave) : ForwardingStore(std::move(store)), leave_(leave) {}
+  Result<void> close() override { return leave_ ? Result<void>() : inner().close(); }
 
  private:
-  std::unique_ptr<MapStore> store_;
   const bool& leave_;
 };
 

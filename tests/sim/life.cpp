@@ -427,7 +427,7 @@ class Life {
 
   void verb(Random& random) {
     const BlockIndex block(random_block(random));
-    const std::uint64_t dice = random.below(12);
+    const std::uint64_t dice = random.below(14);
     if (dice < 4) {
       add(block);
     } else if (dice < 8) {
@@ -436,6 +436,10 @@ class Life {
       block.value() % 2 == 0 ? mark_lost(block) : import_from(block);
     } else if (dice < 10) {
       trace_request("clear-lost of block", block.value(), 1, plant_.volume->clear_lost(block));
+    } else if (dice >= 12) {
+      ScrubFindings found;
+      const std::uint64_t blocks = 1 + random.below(64);
+      trace_request("scrub from block", block.value(), blocks, plant_.volume->scrub(block, blocks, found));
     } else {
       trace_request("retest of block", block.value(), 1, plant_.volume->retest(block));
     }

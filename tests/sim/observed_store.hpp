@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "remapfs/map_store.hpp"
+#include "support/forwarding_store.hpp"
 
 namespace remapfs::sim {
 
@@ -32,33 +33,30 @@ struct Observed {
 };
 
 // A store that tells what it does.
-class ObservedStore final : public MapStore {
+class ObservedStore final : public testing::ForwardingStore {
  public:
-  ObservedStore(std::unique_ptr<MapStore> store, Observed& observed) : store_(std::move(store)), observed_(observed) {}
+  ObservedStore(std::unique_ptr<MapStore> store, Observed& observed)
+      : ForwardingStore(std::move(store)), observed_(observed) {}
 
-  [[nodiscard]] const VolumeInfo& info() const override { return store_->info(); }
   Result<void> load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) override {
     Rows loaded;
-    auto done = store_->load([&](std::span<const RemapRow> rows) {
+    auto done = inner().load([&](std::span<const RemapRow> rows) {
       for (const RemapRow& row : rows) loaded[row.block.value()] = row;
       return visit(rows);
     });
     if (done) observed_ = {std::move(loaded), std::nullopt};
     return done;
   }
-  Result<std::optional<RemapRow>> find_row(BlockIndex block) override { return store_->find_row(block); }
   tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override {
     observed_.open = transaction;
-    auto report = store_->commit(transaction);
+    auto report = inner().commit(transaction);
     if (!report) return report;
     Observed::apply(transaction, observed_.rows);
     observed_.open.reset();
     return report;
   }
-  Result<void> close() override { return store_->close(); }
 
  private:
-  std::unique_ptr<MapStore> store_;
   Observed& observed_;
 };
 

@@ -92,6 +92,7 @@ std::vector<MapTransaction> transactions() {
   all[2].changes = {erase(3, 2), erase(9, {})};
   all[3].changes = {put(4, 2)};
   all[4].events = {{"note", {}, "nothing else"}};
+  all[4].scrub = ScrubRecord{ScrubState::running, BlockIndex(7), 0, {}, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"};
   return all;
 }
 

@@ -20,6 +20,9 @@ struct MemoryMap {
   std::map<std::uint64_t, RemapRow> rows;
   std::set<SlotAddress> retired;
   std::vector<Event> events;
+  ScrubRecord scrub;
+  std::vector<SpareInfo> joined;  // since the store was opened
+  std::set<SpareId> gone;
 
   // What a commit does, if it is one that a volume may ask for.
   void apply(const MapTransaction& transaction) {
@@ -45,6 +48,7 @@ struct MemoryMap {
     }
     retired.insert(transaction.retired_slots.begin(), transaction.retired_slots.end());
     events.insert(events.end(), transaction.events.begin(), transaction.events.end());
+    if (transaction.scrub) scrub = *transaction.scrub;
   }
 
   // No slot has two owners or is used although it was retired.
@@ -65,6 +69,11 @@ class MemoryMapStore final : public MapStore {
   using Spares = std::map<SpareId, BlockDevice*>;
 
   MemoryMapStore(MemoryMap& map, Spares spares) : map_(map), spares_(std::move(spares)) {
+    map_.info.scrub = map_.scrub;
+    map_.info.spares.insert(map_.info.spares.end(), map_.joined.begin(), map_.joined.end());
+    std::erase_if(map_.info.spares, [&](const SpareInfo& spare) { return map_.gone.contains(spare.id); });
+    map_.joined.clear();
+    map_.gone.clear();
     for (SpareInfo& spare : map_.info.spares) {
       spare.retired.clear();
       for (const SlotAddress slot : map_.retired) {
@@ -106,6 +115,27 @@ class MemoryMapStore final : public MapStore {
     return CommitReport{};
   }
 
+  // info() stays as it is, as that of the real one does for those who have read it: the next store knows.
+  Result<void> add_spare(const SpareInfo& spare, const std::string& /*identity*/, BlockDevice& device) override {
+    if (auto refused = next_failure()) return fail(*refused);
+    REMAPFS_INVARIANT(!spares_.contains(spare.id));
+    spares_[spare.id] = &device;
+    map_.joined.push_back(spare);
+    map_.events.push_back({"spare-added", std::nullopt, ""});
+    return {};
+  }
+  Result<void> retire_spare(SpareId id) override {
+    if (auto refused = next_failure()) return fail(*refused);
+    for (const auto& [block, row] : map_.rows) {
+      REMAPFS_INVARIANT(row.state != EntryState::remapped || row.where.spare != id);
+    }
+    REMAPFS_INVARIANT(spares_.erase(id) == 1);
+    map_.gone.insert(id);
+    std::erase_if(map_.retired, [&](const SlotAddress& slot) { return slot.spare == id; });
+    map_.events.push_back({"spare-retired", std::nullopt, ""});
+    return {};
+  }
+
   Result<void> close() override {
     closed_ = true;
     map_.info.clean = true;
@@ -119,6 +149,13 @@ class MemoryMapStore final : public MapStore {
   std::function<void(const MapTransaction&)> before_commit;
 
  private:
+  std::optional<Error> next_failure() {
+    REMAPFS_INVARIANT(!closed_);
+    if (failures.empty()) return std::nullopt;
+    const Error error = failures.front().error;
+    failures.pop_front();
+    return error;
+  }
   std::optional<CommitFailure> sync_spares_of(const MapTransaction& transaction) {
     std::set<SpareId> touched;
     for (const MapChange& change : transaction.changes) {

@@ -10,22 +10,21 @@
 
 #include "store/sqlite_map_store.hpp"
 #include "support/create_spec.hpp"
+#include "support/forwarding_store.hpp"
 #include "support/temp_dir.hpp"
 #include "support/volume_rig.hpp"
 
 namespace remapfs::testing {
 
 // The real store, held against a mirror in memory: what it loads must be what was committed.
-class MirroredStore final : public MapStore {
+class MirroredStore final : public ForwardingStore {
  public:
   MirroredStore(std::unique_ptr<store::SqliteMapStore> real, MemoryMap& mirror, const bool& abandoned)
-      : real_(std::move(real)), mirror_(mirror), abandoned_(abandoned) {}
-
-  [[nodiscard]] const VolumeInfo& info() const override { return real_->info(); }
+      : ForwardingStore(std::move(real)), mirror_(mirror), abandoned_(abandoned) {}
 
   Result<void> load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) override {
     auto expected = mirror_.rows.begin();
-    auto loaded = real_->load([&](std::span<const RemapRow> rows) -> Result<void> {
+    auto loaded = inner().load([&](std::span<const RemapRow> rows) -> Result<void> {
       for (const RemapRow& row : rows) {
         if (expected == mirror_.rows.end() || !same(row, expected->second)) {
           ADD_FAILURE() << "block " << row.block.value() << " was not committed like that";
@@ -42,7 +41,7 @@ class MirroredStore final : public MapStore {
   }
 
   Result<std::optional<RemapRow>> find_row(BlockIndex block) override {
-    auto row = real_->find_row(block);
+    auto row = inner().find_row(block);
     if (row) {
       const auto expected = mirror_.rows.find(block.value());
       EXPECT_EQ(row->has_value(), expected != mirror_.rows.end()) << "block " << block.value();
@@ -54,13 +53,13 @@ class MirroredStore final : public MapStore {
   }
 
   tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override {
-    auto report = real_->commit(transaction);
+    auto report = inner().commit(transaction);
     if (report) mirror_.apply(transaction);
     return report;
   }
 
   // A process that is killed closes nothing.
-  Result<void> close() override { return abandoned_ ? Result<void>() : real_->close(); }
+  Result<void> close() override { return abandoned_ ? Result<void>() : inner().close(); }
 
  private:
   // The sequence is the store's own business.
@@ -70,7 +69,6 @@ class MirroredStore final : public MapStore {
            a.error_count == b.error_count;
   }
 
-  std::unique_ptr<store::SqliteMapStore> real_;
   MemoryMap& mirror_;
   const bool& abandoned_;
 };

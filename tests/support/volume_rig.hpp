@@ -136,6 +136,17 @@ class VolumeRig {
     mount();
   }
 
+  // A disk that was made ready to be spare `id`.
+  NewSpare ready_spare(SpareId id, std::uint64_t slots = 256, DeviceGeometry geometry = {}) {
+    geometry.memory_alignment = 512;
+    const ByteCount size(kFirstSlot + slots * options_.block_size + 4096);
+    spares.push_back(std::make_unique<FakeDisk>(size, geometry, "more"));
+    NewSpare spare;
+    spare.info = {id, "more", "uuid", slots, ByteOffset(kFirstSlot), {}, false};
+    spare.device = std::make_unique<MemberDevice>(std::make_unique<BorrowedDevice>(*spares.back()));
+    return spare;
+  }
+
   [[nodiscard]] FakeDisk& spare() { return *spares.front(); }
   [[nodiscard]] BlockGeometry geometry() const { return BlockGeometry(options_.block_size); }
 

@@ -24,6 +24,13 @@ class FakeTarget final : public ControlTarget {
   Result<void> import_entries(std::span<const ImportRun> runs, ImportCounts& counts) override {
     return on_import ? on_import(runs, counts) : Result<void>();
   }
+  Result<ScrubReply> scrub(const ScrubRequest& request) override { return on_scrub ? on_scrub(request) : ScrubReply{}; }
+  Result<Outcome> add_spare(const std::string& path) override {
+    return on_add_spare ? on_add_spare(path) : Outcome::done;
+  }
+  Result<Outcome> retire_spare(SpareId id, const std::function<bool(BlockIndex)>& moved) override {
+    return on_retire_spare ? on_retire_spare(id, moved) : Outcome::done;
+  }
   Result<Outcome> resume() override { return on_resume ? on_resume() : Outcome::done; }
   Result<StatusReport> status() override { return on_status ? on_status() : StatusReport{}; }
   Result<Outcome> unmount() override { return on_unmount ? on_unmount() : Outcome::done; }
@@ -45,6 +52,9 @@ class FakeTarget final : public ControlTarget {
   std::uint64_t blocks = 1000;
   std::function<Result<Outcome>(Verb, BlockIndex)> on_apply;
   std::function<Result<void>(std::span<const ImportRun>, ImportCounts&)> on_import;
+  std::function<Result<ScrubReply>(const ScrubRequest&)> on_scrub;
+  std::function<Result<Outcome>(const std::string&)> on_add_spare;
+  std::function<Result<Outcome>(SpareId, const std::function<bool(BlockIndex)>&)> on_retire_spare;
   std::function<Result<Outcome>()> on_resume;
   std::function<Result<StatusReport>()> on_status;
   std::function<Result<Outcome>()> on_unmount;

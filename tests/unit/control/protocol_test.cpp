@@ -32,6 +32,31 @@ TEST(Protocol, WhatAnImportHasDoneSurvivesTheWire) {
   }
 }
 
+TEST(Protocol, ScrubSurvivesTheWire) {
+  for (const ScrubAction action :
+       {ScrubAction::start, ScrubAction::pause, ScrubAction::resume, ScrubAction::stop, ScrubAction::status}) {
+    for (const std::optional<std::uint64_t> rate : {std::optional<std::uint64_t>(), {0}, {~std::uint64_t{0}}}) {
+      Request request;
+      request.verb = Verb::scrub;
+      request.scrub = {action, rate};
+      const auto back = decode_request(encode(request));
+      ASSERT_TRUE(back);
+      EXPECT_EQ(back->scrub.action, action);
+      EXPECT_EQ(back->scrub.rate, rate);
+    }
+  }
+  Completion completion;
+  completion.scrub = {{"state", "running"}};
+  const auto line = decode_reply(to_line(encode(completion)));
+  ASSERT_TRUE(line && line->completion);
+  EXPECT_EQ(line->completion->scrub["state"], "running");
+  EXPECT_TRUE(decode_reply(to_line(encode(Completion{})))->completion->scrub.is_null());
+  for (const char* rest : {"", R"(,"action":"fly")", R"(,"action":7)", R"(,"action":"start","rate":-1)",
+                           R"(,"action":"start","rate":"fast")"}) {
+    EXPECT_FALSE(decode_request(std::string(R"({"protocol":1,"verb":"scrub")") + rest + "}")) << rest;
+  }
+}
+
 TEST(Protocol, ImportsOfTooMuchOrOfNothingAreRefused) {
   for (const char* entries :
        {"", ",\"entries\":[]", ",\"entries\":5", ",\"entries\":[[1,2]]", ",\"entries\":[[1,2,-1]]",

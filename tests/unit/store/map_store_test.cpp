@@ -30,6 +30,27 @@ TEST_F(MapStore, NewVolumeLoadsEmptyAndClean) {
   EXPECT_EQ(store().info().spares[0].first_slot, layout().first_slot);
 }
 
+TEST_F(MapStore, ScrubIsKeptAndReplacedByTheNextOne) {
+  create();
+  open();
+  EXPECT_EQ(store().info().scrub, ScrubRecord{});
+  ScrubRecord record{ScrubState::running, BlockIndex(70),         1 << 20,
+                     {1, 2, 3, 4},        "2026-01-31T23:59:59Z", "2026-02-01T00:00:00Z"};
+  for (const ScrubState state : {ScrubState::running, ScrubState::paused, ScrubState::stopped, ScrubState::finished}) {
+    record.state = state;
+    record.next = record.next + 1;
+    MapTransaction transaction;
+    transaction.scrub = record;
+    commit(transaction);
+    state == ScrubState::paused ? kill() : close();
+    ASSERT_NO_FATAL_FAILURE(open());
+    EXPECT_EQ(store().info().scrub, record);
+  }
+  close();
+  EXPECT_EQ(MapReader::open(map_path())->info()->scrub, record);
+  EXPECT_TRUE(findings().empty());
+}
+
 class EveryBlockSize : public StoreTest,
                        public ::testing::WithParamInterface<std::pair<std::uint64_t, std::uint32_t>> {};
 

@@ -91,6 +91,16 @@ TEST_F(RepairMap, DamagedHistoryIsLeftOutAndSaidToBe) {
   expect_rows_as_before();
 }
 
+TEST_F(RepairMap, ScrubIsKeptWhenTheFileIsMadeAnew) {
+  create_with_rows();
+  sql("INSERT INTO scrub VALUES (1, 'paused', 17, 0, 1, 2, 3, 4, '2026-01-01T00:00:00Z', '2026-01-02T00:00:00Z')");
+  damage_root_of("sqlite_autoindex_remaps_1");
+  EXPECT_TRUE(repair().lost.empty());
+  open({.read_only = true});
+  EXPECT_EQ(store().info().scrub.next, BlockIndex(17));
+  EXPECT_EQ(store().info().scrub.found, (ScrubFindings{1, 2, 3, 4}));
+}
+
 TEST_F(RepairMap, RemappedRowsThatAreGoneComeBackFromTheSpare) {
   create_with_rows();
   sql("DELETE FROM remaps WHERE block IN (7, 8); UPDATE remaps SET slot = 650 WHERE block = 9");

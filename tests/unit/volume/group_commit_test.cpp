@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "support/forwarding_store.hpp"
 #include "support/memory_map.hpp"
 
 namespace remapfs::testing {
@@ -47,26 +48,17 @@ TEST(GroupCommit, ThreadsThatComeDuringACommitShareTheNext) {
 
 // A store that refuses any transaction with block 3.
 TEST(GroupCommit, ImpossibleTransactionFailsAlone) {
-  class Picky final : public MapStore {
+  class Picky final : public ForwardingStore {
    public:
-    explicit Picky(MemoryMap& map) : inner_(map, {}) {}
-    [[nodiscard]] const VolumeInfo& info() const override { return inner_.info(); }
-    Result<void> load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) override {
-      return inner_.load(visit);
-    }
-    Result<std::optional<RemapRow>> find_row(BlockIndex block) override { return inner_.find_row(block); }
+    explicit Picky(MemoryMap& map) : ForwardingStore(std::make_unique<MemoryMapStore>(map, MemoryMapStore::Spares{})) {}
     tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override {
       while (waiting > 0) std::this_thread::yield();
       for (const MapChange& change : transaction.changes) {
         if (change.block == BlockIndex(3)) return tl::unexpected<CommitFailure>({Error{Errc::invalid, 0, {}}, {}, {}});
       }
-      return inner_.commit(transaction);
+      return inner().commit(transaction);
     }
-    Result<void> close() override { return inner_.close(); }
     std::atomic<int> waiting{8};
-
-   private:
-    MemoryMapStore inner_;
   };
   MemoryMap map;
   Picky store(map);

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/spare_device.hpp"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <tuple>
+#include <utility>
+
+#include "cli/map_view.hpp"
+#include "cli/output.hpp"
+#include "core/unique_fd.hpp"
+#include "io/device_identity.hpp"
+#include "io/member_check.hpp"
+#include "io/posix_device.hpp"
+#include "store/new_spare.hpp"
+#include "store/spare_superblocks.hpp"
+
+namespace remapfs::cli {
+namespace {
+
+Result<void> sync_directory_of(const std::string& path) {
+  const std::string directory = path.substr(0, path.rfind('/') + 1);
+  const UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd && ::fsync(fd.get()) == 0) return {};
+  return fail(Errc::device_other,
+              fmt::format("cannot sync the directory, {} ({}), check its disk", directory, std::strerror(errno)),
+              errno);
+}
+
+Error cannot_make(const std::string& path, int error) {
+  const Errc code = error == ENOSPC || error == EDQUOT || error == EFBIG ? Errc::no_space
+                    : error == EACCES || error == EPERM                  ? Errc::permission
+                                                                         : Errc::device_other;
+  return {code, error,
+          fmt::format("cannot make the spare, {} ({}), use another place or size", path, std::strerror(error))};
+}
+
+tl::unexpected<CreationFailure> could_not(Error error) {
+  return tl::unexpected(CreationFailure{std::move(error), false});
+}
+
+// Of one that was there before.
+Result<void> check_existing(const SpareWish& wish, BlockDevice& spare) {
+  const ByteCount size = spare.geometry().size;
+  if (wish.size && *wish.size != size) {
+    return fail(Errc::exists,
+                fmt::format("spare exists already, {} ({} bytes), leave out {} to use it whole", wish.path,
+                            size.value(), wish.size_option),
+                EEXIST);
+  }
+  if (wish.force) return {};
+  const auto copies = store::read_superblocks(spare);
+  for (const store::Copy copy : store::kCopies) {
+    if (!copies[copy] && copies[copy].error().code != Errc::too_new) continue;
+    return fail(Errc::exists,
+                fmt::format("spare belongs to another volume, {}{}, run remapfs destroy on that or use --force",
+                            wish.path, copies[copy] ? " (" + copies[copy]->volume.to_string() + ")" : std::string()));
+  }
+  return check_no_signature(wish.path);
+}
+
+SpareInfo spare_of(const store::Superblock& superblock, const std::string& path) {
+  SpareInfo info;
+  info.id = superblock.id;
+  info.path = path;
+  info.uuid = superblock.spare.to_string();
+  info.slots = superblock.layout.slots;
+  info.first_slot = superblock.layout.first_slot;
+  return info;
+}
+
+}  // namespace
+
+Result<void> NewSpareFile::make(const std::string& path, ByteCount size) {
+  const UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file) return fail(cannot_make(path, errno));
+  path_ = path;
+  const int error = ::posix_fallocate(file.get(), 0, static_cast<off_t>(size.value()));
+  if (error != 0) return fail(cannot_make(path, error));
+  if (::fsync(file.get()) != 0) return fail(cannot_make(path, errno));
+  return sync_directory_of(path);
+}
+
+NewSpareFile::~NewSpareFile() {
+  if (path_.empty()) return;
+  ::unlink(path_.c_str());
+  std::ignore = sync_directory_of(path_);
+}
+
+Result<std::unique_ptr<BlockDevice>> open_alone(const std::string& path, const World& world) {
+  if (auto unused = check_unused(path, world.views); !unused) return fail(unused.error());
+  DeviceOptions how;
+  how.views = world.views;
+  return open_device(path, how);
+}
+
+tl::expected<SpareDevice, CreationFailure> open_spare_device(const SpareWish& wish, const World& world) {
+  SpareDevice spare;
+  struct stat info {};
+  const bool there = ::lstat(wish.path.c_str(), &info) == 0;
+  const auto too_small = [&](std::uint64_t size) {
+    return could_not(
+        {Errc::invalid, 0, fmt::format("spare is too small, {} ({}), use a larger one", wish.path, human_size(size))});
+  };
+  if (!there) {
+    if (!wish.size) {
+      return tl::unexpected(CreationFailure{
+          {Errc::invalid, 0, fmt::format("spare is not there, {}, use {} to make it", wish.path, wish.size_option)},
+          true});
+    }
+    if (store::slots_for(*wish.size, wish.block_size) == 0) return too_small(wish.size->value());
+    if (auto made = spare.file.make(wish.path, *wish.size); !made) return could_not(made.error());
+  }
+  for (const std::string& other : wish.apart) {
+    if (auto apart = check_no_overlap(other, wish.path, world.views); !apart) return could_not(apart.error());
+  }
+  auto device = open_alone(wish.path, world);
+  if (!device) return could_not(device.error());
+  spare.device = std::move(*device);
+  const DeviceGeometry& geometry = spare.device->geometry();
+  if (wish.block_size < geometry.logical_block) {
+    return could_not({Errc::invalid, 0,
+                      fmt::format("block size {} is below the spare's own, {}, use --block-size {}", wish.block_size,
+                                  wish.path, geometry.logical_block)});
+  }
+  if (store::slots_for(geometry.size, wish.block_size) == 0) return too_small(geometry.size.value());
+  if (there) {
+    if (auto fit = check_existing(wish, *spare.device); !fit) return could_not(fit.error());
+  }
+  return spare;
+}
+
+Result<SpareInfo> prepare_spare(const std::string& map_path, const VolumeInfo& volume, SpareDevice& spare) {
+  const auto highest = highest_spare(map_path);
+  if (!highest) return fail(highest.error());
+  if (*highest == 255) {
+    return fail(Errc::invalid, fmt::format("the volume has had 255 spares, {}, make a new volume", map_path));
+  }
+  const auto superblock = store::design_spare(volume, static_cast<SpareId>(*highest + 1), *spare.device);
+  if (!superblock) return fail(superblock.error());
+  if (auto made = store::initialise_spare(*spare.device, *superblock, spare.file.made()); !made) {
+    return fail(made.error());
+  }
+  return spare_of(*superblock, spare.device->name());
+}
+
+Result<NewSpare> open_prepared_spare(const std::string& path, const VolumeInfo& volume, const KernelViews& views) {
+  DeviceOptions how;
+  how.views = views;
+  auto device = open_device(path, how);
+  if (!device) return fail(device.error());
+  const auto copies = store::read_superblocks(**device);
+  const auto& superblock = copies[store::Copy::a];
+  if (!copies.agree() || superblock->volume.to_string() != volume.uuid) {
+    return fail(Errc::foreign,
+                fmt::format("not made ready to be a spare of this volume, {}, use remapfs spare add", path));
+  }
+  const auto identity = identify_device((*device)->native_handle(), views);
+  if (!identity) return fail(identity.error());
+  NewSpare spare{spare_of(*superblock, path), to_line(*identity), {}};
+  spare.device = std::make_unique<MemberDevice>(std::move(*device));
+  return spare;
+}
+
+}  // namespace remapfs::cli

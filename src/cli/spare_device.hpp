@@ -1,0 +1,70 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/world.hpp"
+#include "io/sysfs.hpp"
+#include "remapfs/block_device.hpp"
+#include "remapfs/error.hpp"
+#include "remapfs/volume.hpp"
+
+namespace remapfs::cli {
+
+struct CreationFailure {
+  Error error;
+  bool usage = false;  // the arguments do not fit together
+};
+
+// A spare file that was made, and is removed again unless it is kept.
+class NewSpareFile {
+ public:
+  NewSpareFile() = default;
+  NewSpareFile(NewSpareFile&& other) noexcept : path_(std::move(other.path_)) { other.path_.clear(); }
+  NewSpareFile& operator=(NewSpareFile&&) = delete;
+  ~NewSpareFile();
+
+  // All of it allocated: a spare that runs out of space when a sector dies would be no spare. Errors: no_space,
+  // permission, device_other.
+  Result<void> make(const std::string& path, ByteCount size);
+  void keep() { path_.clear(); }
+  [[nodiscard]] bool made() const { return !path_.empty(); }
+
+ private:
+  std::string path_;
+};
+
+// What is to become a spare.
+struct SpareWish {
+  std::string path;                // absolute
+  std::optional<ByteCount> size;   // make it, a file of this size
+  std::string size_option;         // how the command line calls that
+  std::uint64_t block_size = 0;    // of the volume
+  bool force = false;              // overwrite one that carries a file system or belongs to another volume
+  std::vector<std::string> apart;  // members with which it must share no byte
+};
+
+struct SpareDevice {
+  NewSpareFile file;  // outlives the device opened on it
+  std::unique_ptr<BlockDevice> device;
+};
+
+// Opens it alone, or makes it. Nothing is written to one that is there.
+tl::expected<SpareDevice, CreationFailure> open_spare_device(const SpareWish& wish, const World& world);
+
+// Opens a member that nobody else uses. Errors: those of check_unused() and open_device().
+Result<std::unique_ptr<BlockDevice>> open_alone(const std::string& path, const World& world);
+
+// Makes an opened device a spare of this volume that nobody knows yet, durably; what it held is lost. Its number is the
+// lowest that the volume has never used. Errors: invalid (the volume has had 255 spares), those of
+// store::design_spare() and store::initialise_spare().
+Result<SpareInfo> prepare_spare(const std::string& map_path, const VolumeInfo& volume, SpareDevice& spare);
+
+// Opens a device that was prepared to be a spare of this volume. Errors: foreign (it was not), device errors.
+Result<NewSpare> open_prepared_spare(const std::string& path, const VolumeInfo& volume, const KernelViews& views);
+
+}  // namespace remapfs::cli

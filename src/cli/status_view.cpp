@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/status_view.hpp"
+
+#include "cli/map_view.hpp"
+#include "cli/reach.hpp"
+
+namespace remapfs::cli {
+
+using Json = nlohmann::ordered_json;
+
+Result<Json> status_of(const Target& target, const World& world) {
+  auto daemon = find_daemon(target, world);
+  if (!daemon) return fail(daemon.error());
+  if (*daemon) return (*daemon)->status();
+  const auto report = status_from_map(target.map_path);
+  if (!report) return fail(report.error());
+  return to_json(*report);
+}
+
+std::string text_of(const Json& value) {
+  if (value.is_null()) return "";
+  return value.is_string() ? value.get<std::string>() : value.dump();
+}
+
+std::string note_of_device(const Json& device) {
+  if (device["missing"].get<bool>()) return "missing";
+  return device["retiring"].get<bool>() ? "being retired" : "";
+}
+
+}  // namespace remapfs::cli

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "cli/target.hpp"
+#include "cli/world.hpp"
+#include "remapfs/error.hpp"
+
+namespace remapfs::cli {
+
+// What `status -J` shows of a target: by its daemon when it is mounted, else by its map. Errors: those of find_daemon()
+// and of reading the map.
+[[nodiscard]] Result<nlohmann::ordered_json> status_of(const Target& target, const World& world);
+
+// A value of it for people: text as it is, null as nothing.
+[[nodiscard]] std::string text_of(const nlohmann::ordered_json& value);
+// What there is to say of one of its devices: "missing", "being retired", or nothing.
+[[nodiscard]] std::string note_of_device(const nlohmann::ordered_json& device);
+
+}  // namespace remapfs::cli

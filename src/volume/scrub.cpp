@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <algorithm>
+#include <bit>
+
+#include "volume/impl.hpp"
+
+// Reading a disk before anybody needs it. What is well is read as requests read it, many blocks at once; a block that
+// asks for care, or lies where an access failed, is held and read alone.
+
+namespace remapfs {
+
+Result<BlockIndex> Volume::Impl::scrub(BlockIndex from, std::uint64_t most_blocks, ScrubFindings& findings) {
+  if (options.read_only) return fail(Errc::read_only, "the volume is mounted read-only");
+  const BlockIndex end(std::min(block_count, from.value() + std::min(most_blocks, block_count)));
+  BlockIndex next = from;
+  while (next < end) {
+    // Blocks that are known to be weak, and a last block that is off the devices' grid, are for the slow road.
+    BlockRange careful = weak_blocks_in({next, std::min(end, next + (kMaxRequestSize >> geometry.shift()))});
+    const ByteRange piece{geometry.begin_of(next),
+                          std::min(geometry.begin_of(careful.begin), ByteOffset(size.value()))};
+    bool failed = false;
+    if (!piece.empty() && !end_aligned(piece.end)) {
+      careful = {next, careful.begin};
+    } else if (!piece.empty()) {
+      member(0)->device().drop_cache(piece);
+      const auto scratch = scratches->take();
+      const auto trouble = fast_read(piece, scratch.main().data(), Deadline(options.request_budget));
+      if (trouble && trouble->fatal && trouble->fatal->code != Errc::deadline) return fail(*trouble->fatal);
+      if (trouble) careful = geometry.blocks_touching(trouble->range);
+      failed = trouble && trouble->failed;
+    }
+    if (auto looked = scrub_carefully(careful, failed, findings); !looked) return fail(std::move(looked).error());
+    next = careful.end;
+  }
+  return next;
+}
+
+// The first run of blocks that the table knows to be weak; empty, and at the end, where there is none.
+BlockRange Volume::Impl::weak_blocks_in(BlockRange blocks) const {
+  if (weak_blocks.load(std::memory_order_relaxed) == 0) return {blocks.end, blocks.end};
+  const auto is_weak = [&](BlockIndex block) {
+    const auto mapping = table->find(block);
+    return mapping && mapping->state == EntryState::weak;
+  };
+  BlockIndex begin = blocks.begin;
+  while (begin < blocks.end && !is_weak(begin)) ++begin;
+  BlockIndex end = begin;
+  while (end < blocks.end && is_weak(end)) ++end;
+  return {begin, end};
+}
+
+// failed: an access to all of them failed. Which block it was shows when that one fails again, which may take some
+// tries.
+Result<void> Volume::Impl::scrub_carefully(BlockRange blocks, bool failed, ScrubFindings& findings) {
+  ScrubFindings found;
+  for (int tries = 0; tries < (failed ? kTriesPerSector : 1) && found == ScrubFindings{}; ++tries) {
+    for (BlockIndex block = blocks.begin; block < blocks.end; ++block) {
+      auto looked = scrub_block(block);
+      if (!looked) {
+        findings += found;
+        return fail(std::move(looked).error());
+      }
+      found += *looked;
+    }
+  }
+  findings += found;
+  return {};
+}
+
+Result<ScrubFindings> Volume::Impl::scrub_block(BlockIndex block) {
+  ScrubFindings found;
+  const auto looked =
+      with_block(block,
+                 [&](const HeldBlock& held, const ScratchPool::Scratch& scratch, const Deadline& deadline,
+                     Batch& batch) -> Result<Outcome> {
+                   if (held.valid == 0) return Outcome::already;
+                   held.member->device().drop_cache(held.on_device());
+                   const auto buffer = scratch.main().first(geometry.block_size());
+                   const auto reading = read_valid(held, held.valid, buffer, scratch.aside(), deadline, batch);
+                   if (!reading && reading.error().code == Errc::lost) {
+                     const SectorMask left = batch.entries.back().change.row.valid_mask;
+                     found.lost_sectors = static_cast<std::uint64_t>(std::popcount(held.valid & ~left));
+                     return Outcome::still_bad;
+                   }
+                   if (!reading) return fail(reading.error());
+                   const bool known_weak = held.mapping && held.mapping->state == EntryState::weak;
+                   if (!reading->retried && !known_weak) return Outcome::done;
+                   ++(move_weak(held, *reading, buffer, scratch.aside(), deadline, batch) ? found.moved_blocks
+                                                                                          : found.weak_blocks);
+                   return Outcome::done;
+                 });
+  if (looked) return found;
+  const Errc code = looked.error().code;
+  if (code != Errc::busy && code != Errc::deadline) return fail(looked.error());
+  return ScrubFindings{.unread_blocks = 1};
+}
+
+Result<void> Volume::Impl::record_scrub(const ScrubRecord& record, std::optional<Event> event) {
+  MapTransaction transaction;
+  transaction.scrub = record;
+  if (event) {
+    tell(*event);
+    transaction.events.push_back(std::move(*event));
+  }
+  auto committed = commits.commit(std::move(transaction));
+  if (committed) return {};
+  return fail(committed.error().error);
+}
+
+Result<BlockIndex> Volume::scrub(BlockIndex from, std::uint64_t most_blocks, ScrubFindings& findings) {
+  return impl_->scrub(from, most_blocks, findings);
+}
+Result<void> Volume::record_scrub(const ScrubRecord& record, std::optional<Event> event) {
+  return impl_->record_scrub(record, std::move(event));
+}
+
+}  // namespace remapfs

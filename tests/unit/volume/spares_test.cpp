@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "support/volume_rig.hpp"
+
+// Spares that join and leave a volume in use (promises I1, I4 and I8).
+
+namespace remapfs::testing {
+namespace {
+
+class Spares : public ::testing::Test {
+ protected:
+  Spares() { rig.primary->poke(ByteOffset(0), pattern(0, 4U << 20U, 0)); }
+
+  static bool never_mind(BlockIndex /*block*/) { return true; }
+  void expect_contents() {
+    for (std::uint64_t at = 0; at < 4U << 20U; at += 65536)
+      EXPECT_EQ(*rig.read(at, 65536), pattern(at, 65536, 0)) << at;
+  }
+  std::uint64_t on_spare(SpareId id) const {
+    std::uint64_t count = 0;
+    for (const auto& [block, row] : rig.map.rows) count += row.state == EntryState::remapped && row.where.spare == id;
+    return count;
+  }
+
+  VolumeRig rig{RigOptions{.slots = 8}};
+};
+
+TEST_F(Spares, FullVolumeGoesOnWithOneMore) {
+  for (std::uint64_t block = 0; block < 8; ++block) ASSERT_TRUE(rig.volume->add(BlockIndex(block)));
+  EXPECT_EQ(rig.volume->add(BlockIndex(8)).error().code, Errc::no_space);
+  EXPECT_EQ(rig.volume->status().state, VolumeState::degraded);
+  ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2)));
+  EXPECT_EQ(rig.volume->status().state, VolumeState::healthy);
+  EXPECT_EQ(rig.volume->status().slots_total, 264U);
+  EXPECT_EQ(rig.volume->info().spares.size(), 2U);
+  rig.primary->add_bad_sectors(64, 8);
+  EXPECT_TRUE(rig.write(8 * 4096, pattern(8 * 4096, 4096, 0)));
+  EXPECT_EQ(rig.row(8)->where.spare, 2U);
+  expect_contents();
+  rig.remount();
+  expect_contents();
+  EXPECT_EQ(rig.volume->status().slots_total, 264U);
+}
+
+TEST_F(Spares, FlushSyncsTheNewOneToo) {
+  ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2)));
+  for (std::uint64_t block = 0; block < 9; ++block) ASSERT_TRUE(rig.volume->add(BlockIndex(block)));
+  ASSERT_TRUE(rig.write(8 * 4096, pattern(8 * 4096, 4096, 5)));
+  EXPECT_NE(rig.spares[1]->unsynced_sectors(), 0U);
+  ASSERT_TRUE(rig.volume->flush());
+  EXPECT_EQ(rig.spares[1]->unsynced_sectors(), 0U);
+  rig.spares[1]->fail_syncs(1);
+  EXPECT_EQ(rig.volume->flush().error().code, Errc::failed);
+  EXPECT_EQ(rig.volume->status().state, VolumeState::failed);
+}
+
+TEST_F(Spares, MapThatCannotBeWrittenLeavesItOut) {
+  rig.store->failures.push_back({Error{Errc::store, ENOSPC, {}}, {}, {}});
+  EXPECT_EQ(rig.volume->add_spare(rig.ready_spare(2)).error().code, Errc::store);
+  EXPECT_EQ(rig.volume->status().slots_total, 8U);
+  EXPECT_EQ(rig.volume->info().spares.size(), 1U);
+}
+
+TEST_F(Spares, DeviceWithACoarserGridIsForAnUnmountedVolume) {
+  DeviceGeometry coarse;
+  coarse.logical_block = 4096;
+  EXPECT_EQ(rig.volume->add_spare(rig.ready_spare(2, 256, coarse)).error().code, Errc::unsupported);
+  EXPECT_EQ(rig.volume->status().slots_total, 8U);
+}
+
+TEST_F(Spares, RetiredSpareGivesItsBlocksToTheOthers) {
+  for (std::uint64_t block = 0; block < 8; ++block) ASSERT_TRUE(rig.volume->add(BlockIndex(block * 100)));
+  ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2)));
+  std::vector<BlockIndex> moved;
+  ASSERT_TRUE(rig.volume->retire_spare(1, [&](BlockIndex block) {
+    moved.push_back(block);
+    return true;
+  }));
+  EXPECT_EQ(moved.size(), 8U);
+  EXPECT_EQ(on_spare(1), 0U);
+  EXPECT_EQ(on_spare(2), 8U);
+  EXPECT_EQ(rig.row(100)->cause, Cause::spare_retired);
+  EXPECT_EQ(rig.row(100)->error_count, 0U);
+  EXPECT_EQ(rig.volume->status().slots_total, 256U);
+  EXPECT_EQ(rig.volume->info().spares.size(), 1U);
+  rig.spares[0]->set_outage(Outage::gone);  // pulled out
+  expect_contents();
+  EXPECT_TRUE(rig.volume->flush());
+  EXPECT_EQ(*rig.volume->resume(), Outcome::already);
+  EXPECT_TRUE(rig.volume->add(BlockIndex(9)));
+  EXPECT_EQ(rig.volume->retire_spare(1, never_mind).error().code, Errc::not_found);
+}
+
+TEST_F(Spares, LostSectorsStayLostAndNewOnesAreFoundOnTheWay) {
+  ASSERT_TRUE(rig.volume->add(BlockIndex(10)));
+  ASSERT_TRUE(rig.volume->add(BlockIndex(11)));
+  ASSERT_TRUE(rig.volume->add(BlockIndex(12)));
+  ASSERT_TRUE(rig.volume->mark_lost(BlockIndex(10)));
+  rig.spare().add_bad_sectors(VolumeRig::kFirstSlot / 512 + rig.row(11)->where.slot.value() * 8 + 3, 1);
+  ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2)));
+  ASSERT_TRUE(rig.volume->retire_spare(1, never_mind));
+  EXPECT_EQ(on_spare(2), 3U);
+  EXPECT_EQ(rig.row(10)->valid_mask, 0U);
+  EXPECT_EQ(rig.row(11)->valid_mask, 0xF7U);
+  EXPECT_EQ(rig.read(10 * 4096, 512).error().code, Errc::lost);
+  EXPECT_EQ(rig.read(11 * 4096 + 3 * 512, 512).error().code, Errc::lost);
+  EXPECT_EQ(*rig.read(11 * 4096, 3 * 512), pattern(11 * 4096, 3 * 512, 0));
+  EXPECT_EQ(*rig.read(12 * 4096, 4096), pattern(12 * 4096, 4096, 0));
+  // What its new slot never held cannot come back from there.
+  EXPECT_EQ(*rig.volume->retest(BlockIndex(10)), Outcome::still_bad);
+}
+
+TEST_F(Spares, WithoutRoomElsewhereItStays) {
+  for (std::uint64_t block = 0; block < 8; ++block) ASSERT_TRUE(rig.volume->add(BlockIndex(block)));
+  EXPECT_EQ(rig.volume->retire_spare(1, never_mind).error().code, Errc::no_space);
+  ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2, 7)));
+  EXPECT_EQ(rig.volume->retire_spare(1, never_mind).error().code, Errc::no_space);
+  EXPECT_EQ(on_spare(1), 8U);
+  EXPECT_TRUE(rig.volume->add(BlockIndex(20)));
+  expect_contents();
+}
+
+TEST_F(Spares, OneThatWasInterruptedServesOnAndCanBeRetiredAgain) {
+  rig.unmount();
+  rig.map.info.spares[0].slots = 200;
+  rig.spares[0] =
+      std::make_unique<FakeDisk>(ByteCount(VolumeRig::kFirstSlot + 200 * 4096 + 4096), DeviceGeometry{}, "spare");
+  rig.mount();
+  for (std::uint64_t block = 0; block < 150; ++block) ASSERT_TRUE(rig.volume->add(BlockIndex(block)));
+  ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2)));
+  EXPECT_EQ(rig.volume->retire_spare(1, [](BlockIndex) { return false; }).error().code, Errc::interrupted);
+  EXPECT_GT(on_spare(1), 0U);
+  EXPECT_GT(on_spare(2), 0U);
+  EXPECT_FALSE(rig.volume->status().spares[0].retiring);
+  expect_contents();
+  ASSERT_TRUE(rig.volume->add(BlockIndex(300)));
+  EXPECT_EQ(rig.row(300)->where.spare, 1U) << "in use again";
+  ASSERT_TRUE(rig.volume->retire_spare(1, never_mind));
+  EXPECT_EQ(on_spare(1), 0U);
+  expect_contents();
+}
+
+TEST_F(Spares, MapThatCannotBeWrittenKeepsIt) {
+  for (std::uint64_t block = 0; block < 8; ++block) ASSERT_TRUE(rig.volume->add(BlockIndex(block)));
+  ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2)));
+  rig.store->failures.push_back({Error{Errc::store, ENOSPC, {}}, {}, {}});
+  EXPECT_EQ(rig.volume->retire_spare(1, never_mind).error().code, Errc::store);
+  EXPECT_EQ(on_spare(1), 8U);
+  EXPECT_EQ(rig.volume->status().slots_free, 256U);
+  expect_contents();
+}
+
+TEST_F(Spares, WhatIsNoSpareIsRefused) {
+  EXPECT_EQ(rig.volume->retire_spare(0, never_mind).error().code, Errc::not_found);
+  EXPECT_EQ(rig.volume->retire_spare(9, never_mind).error().code, Errc::not_found);
+  rig.unmount();
+  VolumeOptions options;
+  options.read_only = true;
+  rig.mount(std::move(options));
+  EXPECT_EQ(rig.volume->retire_spare(1, never_mind).error().code, Errc::read_only);
+  EXPECT_EQ(rig.volume->add_spare(rig.ready_spare(2)).error().code, Errc::read_only);
+}
+
+TEST_F(Spares, LowSpaceIsToldOnce) {
+  rig.unmount();
+  rig.mount();
+  ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2, 92)));
+  const auto told = [&] {
+    std::uint64_t count = 0;
+    for (const Event& event : rig.map.events) count += event.kind == "spare-low";
+    return count;
+  };
+  for (std::uint64_t block = 0; block < 89; ++block) ASSERT_TRUE(rig.volume->add(BlockIndex(block)));
+  EXPECT_EQ(told(), 0U);
+  EXPECT_TRUE(rig.volume->status().reasons.empty());
+  for (std::uint64_t block = 89; block < 95; ++block) ASSERT_TRUE(rig.volume->add(BlockIndex(block)));
+  EXPECT_EQ(told(), 1U);
+  EXPECT_EQ(rig.volume->status().state, VolumeState::healthy);
+  ASSERT_EQ(rig.volume->status().reasons.size(), 1U);
+  EXPECT_EQ(rig.volume->status().reasons[0], "only 5 of 100 slots are free: add a spare");
+}
+
+}  // namespace
+}  // namespace remapfs::testing
