@@ -244,6 +244,7 @@ Result<void> Service::start_control() {
     return ScrubReply{*outcome, to_json(scrubber_->status(), assembled_.volume->info())};
   };
   service.add_spare = [this](const std::string& path) -> Result<Outcome> {
+    if (auto apart = check_stands_apart(path, mount_->mount_point(), world_.views); !apart) return fail(apart.error());
     auto spare = open_prepared_spare(path, assembled_.volume->info(), world_.views);
     if (!spare) return fail(spare.error());
     if (auto added = assembled_.volume->add_spare(std::move(*spare)); !added) return fail(added.error());

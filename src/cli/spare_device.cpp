@@ -8,11 +8,14 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <tuple>
 #include <utility>
 
 #include "cli/map_view.hpp"
 #include "cli/output.hpp"
+#include "cli/stands_on.hpp"
 #include "core/unique_fd.hpp"
 #include "io/device_identity.hpp"
 #include "io/member_check.hpp"
@@ -147,6 +150,13 @@ Result<SpareInfo> prepare_spare(const std::string& map_path, const VolumeInfo& v
     return fail(made.error());
   }
   return spare_of(*superblock, spare.device->name());
+}
+
+Result<void> check_stands_apart(const std::string& path, const std::string& mount_point, const KernelViews& views) {
+  std::error_code unresolved;
+  const std::string real = std::filesystem::weakly_canonical(path, unresolved).string();
+  if (!stands_on_disk(unresolved ? path : real, mount_point, views)) return {};
+  return fail(Errc::invalid, fmt::format("the spare would be on the volume's own disk, {}, use another place", path));
 }
 
 Result<NewSpare> open_prepared_spare(const std::string& path, const VolumeInfo& volume, const KernelViews& views) {

@@ -18,7 +18,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "cli/mount_entry.hpp"
+#include "cli/stands_on.hpp"
 #include "cli/world.hpp"
 
 extern char** environ;
@@ -27,50 +27,7 @@ namespace remapfs::cli {
 namespace {
 
 constexpr int kTrialPatienceMs = 10'000;
-constexpr int kMostLayers = 16;
 constexpr const char* kThisProgram = "/proc/self/exe";
-
-bool is_below(const std::string& path, const std::string& folder) {
-  return folder == "/" || path == folder || path.starts_with(folder + "/");
-}
-
-bool path_stands_on(const std::string& path, const std::vector<std::string>& disks, const KernelViews& views,
-                    int layers);
-
-bool device_stands_on(const SysfsBlockDevice& device, const std::vector<std::string>& disks, const KernelViews& views,
-                      int layers) {
-  if (layers == 0) return true;  // too deep to say: then it counts as one
-  if (const auto backing = device.disk().loop_backing()) {
-    if (std::find(disks.begin(), disks.end(), backing->path) != disks.end()) return true;
-    if (path_stands_on(backing->path, disks, views, layers - 1)) return true;
-  }
-  const auto below = device.disk().slaves();
-  return std::any_of(below.begin(), below.end(),
-                     [&](const SysfsBlockDevice& one) { return device_stands_on(one, disks, views, layers - 1); });
-}
-
-bool path_stands_on(const std::string& path, const std::vector<std::string>& disks, const KernelViews& views,
-                    int layers) {
-  const MountEntry* holder = nullptr;
-  const auto mounts = all_mounts(views);
-  for (const MountEntry& mount : mounts) {
-    // Of two at the same place the later one is on top.
-    if (is_below(path, mount.mount_point) &&
-        (holder == nullptr || mount.mount_point.size() >= holder->mount_point.size())) {
-      holder = &mount;
-    }
-  }
-  if (holder == nullptr) return false;
-  // By the device that was mounted: btrfs has numbers of its own, which no device has.
-  struct stat source {};
-  std::optional<SysfsBlockDevice> device;
-  if (holder->source.starts_with('/') && ::stat(holder->source.c_str(), &source) == 0 && S_ISBLK(source.st_mode)) {
-    device = SysfsBlockDevice::find(source.st_rdev, views);
-  } else if (const auto number = parse_device_number(holder->device)) {
-    device = SysfsBlockDevice::find(*number, views);
-  }
-  return device && device_stands_on(*device, disks, views, layers);
-}
 
 // posix_spawn() with these descriptors open in the child, under the same numbers.
 Result<pid_t> spawn(const std::string& program, std::vector<std::string> words, const std::vector<int>& descriptors) {
@@ -99,11 +56,6 @@ Result<pid_t> spawn(const std::string& program, std::vector<std::string> words, 
 }
 
 }  // namespace
-
-bool stands_on_disk(const std::string& path, const std::string& mount_point, const KernelViews& views) {
-  const MountEntry mount{mount_point, {}, {}, {}, 0};
-  return path_stands_on(path, mount.possible_disk_paths(), views, kMostLayers);
-}
 
 Result<void> check_successor(const std::string& program, const SharedHandover& handover, const MountRecord& record,
                              const KernelViews& views) {

@@ -26,10 +26,6 @@ inline constexpr const char* kRoleKeep = "keep";    // keeps the descriptors whi
 inline constexpr std::size_t kMostMountDescriptors = 1 + 2 * std::size_t{kMaxWorkers};
 inline constexpr std::size_t kMostGoOnDescriptors = kMostMountDescriptors + 2;
 
-// Whether a file, by its absolute path, is stored on a file system that stands on this disk, over any number of loop
-// devices, partitions and the like. Such a file cannot be read while the disk waits for whoever reads it.
-[[nodiscard]] bool stands_on_disk(const std::string& path, const std::string& mount_point, const KernelViews& views);
-
 // Asks the program itself whether it could go on with the mount. Errors: invalid (not a program, or it cannot),
 // unsupported (it lies above the mount), timeout; with a message. Threads: any.
 [[nodiscard]] Result<void> check_successor(const std::string& program, const SharedHandover& handover,

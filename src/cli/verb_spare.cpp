@@ -134,6 +134,10 @@ int add_one(const SpareArguments& arguments, std::optional<ByteCount> size, cons
   const HeldSignals signals;
   const auto daemon = find_daemon(target, world);
   if (!daemon) return report_error(world, daemon.error());
+  if (*daemon) {
+    auto apart = check_stands_apart(*path, (*daemon)->mount_point(), world.views);
+    if (!apart) return report_error(world, apart.error());
+  }
   auto spare = open_spare_device(wish, world);
   if (!spare) return report_error(world, spare.error().error, spare.error().usage ? kExitUsage : kExitCouldNot);
   const auto prepared = prepare_spare(target.map_path, *info, *spare);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <fmt/format.h>
-
+#include "store/new_spare.hpp"
 #include "store/spare_superblocks.hpp"
 #include "support/random.hpp"
 #include "unit/store/store_fixture.hpp"
@@ -14,26 +13,29 @@ class TwoSpares : public StoreTest {
   TwoSpares() {
     create();
     second_ = testing::FakeDisk::with_logical_block(ByteCount(6 * kMiB), 4096);
-    Superblock superblock = superblock_on_disk(Copy::a);
-    superblock.id = 2;
-    superblock.spare.bytes[0] ^= std::byte{0xFF};
-    superblock.layout = SpareLayout::of(ByteCount(6 * kMiB), 4096);
-    EXPECT_TRUE(write_superblocks(*second_, superblock)->all());
-    EXPECT_TRUE(second_->sync().has_value());
-    sql(fmt::format(
-        "INSERT INTO devices (id, role, path, uuid, identity, size_bytes, slots, first_slot, state, sequence) "
-        "VALUES (2, 'spare', '/second', '{}', '', {}, {}, {}, 'active', 0)",
-        superblock.spare.to_string(), superblock.layout.device_size.value(), superblock.layout.slots,
-        superblock.layout.first_slot.value()));
+    open();
+    const SpareInfo joining = make_ready(*second_, 2);
+    EXPECT_TRUE(store().add_spare(joining, "a disk", *second_).has_value());
+    close();
     open_both();
   }
-  Result<void> try_open_both() {
+  // Makes the device a spare of the open volume that the map does not know yet.
+  SpareInfo make_ready(testing::FakeDisk& device, SpareId id) {
+    const auto superblock = design_spare(store().info(), id, device);
+    EXPECT_TRUE(superblock.has_value());
+    EXPECT_TRUE(initialise_spare(device, *superblock, false).has_value());
+    return {id, "/more", superblock->spare.to_string(), superblock->layout.slots, superblock->layout.first_slot,
+            {}, false};
+  }
+  Result<void> try_open_both() { return reopen({{1, &spare()}, {2, second_.get()}}); }
+  Result<void> reopen(const std::map<SpareId, BlockDevice*>& spares, const OpenOptions& options = {}) {
     rows_.clear();
     store_.reset();
-    auto store = SqliteMapStore::open(map_path(), {});
+    auto store = SqliteMapStore::open(map_path(), options);
     if (!store) return fail(std::move(store.error()));
-    if (auto done = (*store)->attach_spare(1, spare()); !done) return done;
-    if (auto done = (*store)->attach_spare(2, *second_); !done) return done;
+    for (const auto& [id, device] : spares) {
+      if (auto done = (*store)->attach_spare(id, *device); !done) return done;
+    }
     auto loaded = (*store)->load([&](std::span<const RemapRow> rows) -> Result<void> {
       for (const RemapRow& row : rows) rows_.emplace(row.block, row);
       return {};
@@ -62,10 +64,94 @@ TEST_F(TwoSpares, OnlyTouchedSparesAreSyncedAndTakeASequence) {
   commit({{put_on(2, 1, 5)}, {}, {}});
   EXPECT_EQ(spare().counters().syncs, 0U);
   EXPECT_EQ(second_->counters().syncs, 2U);
-  EXPECT_EQ(superblock_on_disk(Copy::a).watermark, Sequence(1));
+  EXPECT_EQ(superblock_on_disk(Copy::a).watermark, Sequence(2));
   EXPECT_EQ((*store().find_row(BlockIndex(1)))->sequence, Sequence(2));
   commit({{put_on(1, 2, 5)}, {}, {}});
-  EXPECT_EQ((*store().find_row(BlockIndex(2)))->sequence, Sequence(2));
+  EXPECT_EQ((*store().find_row(BlockIndex(2)))->sequence, Sequence(3));
+}
+
+TEST_F(TwoSpares, OneThatJoinsServesAtOnceAndAfterAKill) {
+  testing::FakeDisk third(ByteCount(4 * kMiB), {}, "third");
+  const SpareInfo joining = make_ready(third, 3);
+  ASSERT_OK(store().add_spare(joining, "another disk", third));
+  commit({{put_on(3, 1, 5), put_on(1, 2, 5)}, {}, {}});
+  kill();
+  ASSERT_OK(reopen({{1, &spare()}, {2, second_.get()}, {3, &third}}));
+  EXPECT_EQ(rows().size(), 2U);
+  EXPECT_EQ(store().info().spares.size(), 3U);
+  EXPECT_EQ(store().info().spares[2].path, "/more");
+  close();
+  const auto checked = check_map(map_path(), {{1, &spare()}, {2, second_.get()}, {3, &third}});
+  ASSERT_TRUE(checked.has_value());
+  EXPECT_TRUE(checked->empty()) << checked->front().text;
+}
+
+TEST_F(TwoSpares, WhatIsNotReadyDoesNotJoin) {
+  testing::FakeDisk third(ByteCount(4 * kMiB), {}, "third");
+  const SpareInfo good = make_ready(third, 3);
+  const auto refused = [&](const SpareInfo& wrong) {
+    const auto added = store().add_spare(wrong, "", third);
+    return !added && (added.error().code == Errc::invalid || added.error().code == Errc::foreign ||
+                      added.error().code == Errc::corrupt);
+  };
+  SpareInfo wrong = good;
+  wrong.id = 2;
+  EXPECT_TRUE(refused(wrong)) << "a number that is taken";
+  wrong.id = 4;
+  EXPECT_TRUE(refused(wrong)) << "another number than its superblock's";
+  wrong = good;
+  wrong.slots -= 1;
+  EXPECT_TRUE(refused(wrong));
+  wrong = good;
+  wrong.uuid = "not a uuid";
+  EXPECT_TRUE(refused(wrong));
+  Superblock used = *read_superblocks(third)[Copy::a];
+  used.watermark = Sequence(1);
+  EXPECT_TRUE(write_superblocks(third, used)->all());
+  EXPECT_TRUE(refused(good)) << "in use";
+  used.watermark = Sequence(0);
+  used.volume.bytes[0] ^= std::byte{1};
+  EXPECT_TRUE(write_superblocks(third, used)->all());
+  EXPECT_TRUE(refused(good)) << "of another volume";
+  wipe_superblocks(third, used.layout);
+  EXPECT_TRUE(refused(good)) << "nothing of ours";
+  EXPECT_EQ(store().info().spares.size(), 2U);
+  commit({{put_on(2, 1, 5)}, {}, {}});
+  kill();
+  open_both();
+}
+
+TEST_F(TwoSpares, OneThatIsRetiredLeavesForGood) {
+  commit({{put_on(1, 1, 5), put_on(2, 2, 5)}, {{1, SlotIndex(9)}}, {}});
+  EXPECT_EQ(store().retire_spare(1).error().code, Errc::invalid) << "a block lives there";
+  commit({{move_over(1, {1, SlotIndex(5)}, {2, SlotIndex(6)})}, {}, {}});
+  ASSERT_OK(store().retire_spare(1));
+  EXPECT_FALSE(read_superblocks(spare())[Copy::a].has_value());
+  EXPECT_FALSE(read_superblocks(spare())[Copy::b].has_value());
+  ASSERT_EQ(store().info().spares.size(), 1U);
+  commit({{put_on(2, 3, 7)}, {}, {}});
+  EXPECT_EQ(store().retire_spare(1).error().code, Errc::invalid);
+  EXPECT_EQ(store().retire_spare(2).error().code, Errc::invalid) << "the only one";
+  kill();
+  ASSERT_OK(reopen({{2, second_.get()}}));
+  EXPECT_EQ(rows().size(), 3U);
+  // Its number is not used again.
+  testing::FakeDisk again(ByteCount(4 * kMiB), {}, "again");
+  EXPECT_EQ(store().add_spare(make_ready(again, 1), "", again).error().code, Errc::invalid);
+  ASSERT_OK(store().add_spare(make_ready(again, 3), "", again));
+  commit({{put_on(3, 4, 0)}, {}, {}});
+  close();
+  const auto checked = check_map(map_path(), {{2, second_.get()}, {3, &again}});
+  ASSERT_TRUE(checked.has_value());
+  EXPECT_TRUE(checked->empty()) << checked->front().text;
+}
+
+TEST_F(TwoSpares, NeitherJoinsNorLeavesAMapThatIsOnlyRead) {
+  close();
+  ASSERT_OK(reopen({{1, &spare()}, {2, second_.get()}}, {.read_only = true}));
+  testing::FakeDisk third(ByteCount(4 * kMiB), {}, "third");
+  EXPECT_EQ(store().add_spare(make_ready(third, 3), "", third).error().code, Errc::read_only);
+  EXPECT_EQ(store().retire_spare(2).error().code, Errc::read_only);
 }
 
 TEST_F(TwoSpares, SameSlotNumberOnBothIsNoConflict) {
