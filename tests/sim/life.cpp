@@ -225,6 +225,10 @@ class Life {
   void fail_map(Random& random) {
     plant_.files->fail_nth(SimFiles::What::change, random.between(1, 12));
     map_failed_ = disturbed_ = true;
+    if (random.one_in(2)) return;
+    // Soon after it nobody may know what became of a change: whoever asks for its blocks now finds out with the remount.
+    for (int i = 0; i < 3 && !world_.ended(); ++i) requests(random);
+    if (!world_.ended()) remount();
   }
 
   void vanish(Random& random) {
