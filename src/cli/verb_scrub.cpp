@@ -47,7 +47,7 @@ std::string found_in_words(const Json& scrub) {
                      text_of(scrub["unread_blocks"]));
 }
 
-void print_for_people(const Json& scrub, std::ostream& out) {
+void print_scrub(const Json& scrub, std::ostream& out) {
   const auto line = [&](std::string_view name, const std::string& value) {
     out << fmt::format("{:<10} {}\n", fmt::format("{}:", name), value);
   };
@@ -72,7 +72,7 @@ void print(const ScrubArguments& arguments, const Json& scrub, std::ostream& out
     out << Json{{"json_format_version", 1}, {"scrub", scrub}}.dump(2, ' ', false, Json::error_handler_t::replace)
         << '\n';
   } else {
-    print_for_people(scrub, out);
+    print_scrub(scrub, out);
   }
 }
 

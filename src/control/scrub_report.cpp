@@ -3,14 +3,11 @@
 
 #include <algorithm>
 
+#include "control/json_values.hpp"
+
 namespace remapfs {
-namespace {
 
 using Json = nlohmann::ordered_json;
-
-Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
-
-}  // namespace
 
 Json to_json(const ScrubStatus& scrub, const VolumeInfo& info) {
   const ScrubRecord& record = scrub.record;

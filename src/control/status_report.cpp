@@ -4,19 +4,14 @@
 #include <algorithm>
 #include <chrono>
 
+#include "control/json_values.hpp"
 #include "control/scrub_report.hpp"
 
 namespace remapfs {
-namespace {
 
 using Json = nlohmann::ordered_json;
 
-template <class T>
-Json or_null(const std::optional<T>& value) {
-  return value ? Json(*value) : Json(nullptr);
-}
-
-Json text_or_null(const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); }
+namespace {
 
 Json devices_of(const StatusReport& report) {
   const VolumeInfo& info = report.info;

@@ -194,7 +194,7 @@ Result<std::size_t> Volume::read(ByteOffset offset, std::span<std::byte> buffer)
 Result<void> Volume::write(ByteOffset offset, std::span<const std::byte> data) {
   auto& counters = impl_->my_counters();
   counters.writes.fetch_add(1, std::memory_order_relaxed);
-  const auto checked = [&]() -> Result<void> {
+  auto checked = [&]() -> Result<void> {
     if (impl_->options.read_only) return fail(Errc::read_only);
     if (offset.value() > impl_->size.value() || data.size() > impl_->size.value() - offset.value()) {
       return fail(Errc::past_end);

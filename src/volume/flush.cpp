@@ -17,7 +17,7 @@ Result<void> Volume::Impl::flush_member(Member& member) {
   if (member.missing()) return {};
   if (member.breaker_open()) return fail(Errc::suspended);
   bool lost = false;
-  const auto flushed = member.device().flush(lost);
+  auto flushed = member.device().flush(lost);
   if (!lost) return after_sync(member, flushed);
   tell({"writes-lost", std::nullopt,
         fmt::format("{} vanished with acknowledged writes that no flush covered", member.device().name())});

@@ -95,7 +95,7 @@ Result<Outcome> Volume::Impl::remove(BlockIndex block) {
           if (auto copied = copy_back(held, scratch, deadline); !copied) return fail(std::move(copied).error());
           entry.change.vacated = held.mapping->where;
         }
-        batch.entries.push_back(std::move(entry));
+        batch.entries.push_back(entry);
         batch.events.push_back({"removed", block, held.has_slot() ? "copied back to the primary and verified" : ""});
         return Outcome::done;
       });

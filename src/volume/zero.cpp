@@ -54,7 +54,7 @@ Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch, const Deadlin
           // The block of the unaligned head alone; what follows it comes next.
           first->range.end = std::min(first->range.end, whole.begin);
         } else if (!whole.empty()) {
-          const auto done = punch ? primary.device().punch_hole(whole) : primary.device().zero_range(whole);
+          auto done = punch ? primary.device().punch_hole(whole) : primary.device().zero_range(whole);
           if (done) {
             primary.device().note_write();
             at = whole.end;

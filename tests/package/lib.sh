@@ -28,14 +28,16 @@ only() {
 }
 
 # build_packages deb|rpm DIR: into DIR. What the compiler made is kept between runs, and shared between the kinds of
-# package and the places where they are built; REMAPFS_TEST_SOAK=1 compiles everything each time.
+# package and the places where they are built, and many files are compiled as one; REMAPFS_TEST_SOAK=1 compiles everything
+# each time, and as it is published.
 build_packages() {
-  local cached=()
+  local cached=() how=()
+  if [ "$soak" != 1 ]; then how=(--unity); fi
   if [ "$soak" != 1 ] && [ -d /usr/lib/ccache ]; then
     cached=(PATH="/usr/lib/ccache:$PATH" CCACHE_DIR="$(ccache --get-config cache_dir)" CCACHE_BASEDIR="$2/work" CCACHE_NOHASHDIR=1
       CCACHE_SLOPPINESS=locale)
   fi
-  env "${cached[@]}" "$source_dir/packaging/build" "$1" --output "$2"
+  env "${cached[@]}" "$source_dir/packaging/build" "$1" --output "$2" "${how[@]}"
 }
 
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")

@@ -172,20 +172,20 @@ TEST(RequestsThatFail, WhatWasReadToBeWrittenAlongIsSavedFromMemory) {
   for (const Case& now : {Case{4096, 512, 512}, Case{512, 100, 50}}) {
     SCOPED_TRACE(now.logical_block);
     VolumeRig rig({.logical_block = now.logical_block});
-    constexpr std::uint64_t kBlock = 40960;
-    auto expected = pattern(kBlock, 4096, 1);
-    ASSERT_TRUE(rig.write(kBlock, expected));
+    constexpr std::uint64_t kPlace = 40960;
+    auto expected = pattern(kPlace, 4096, 1);
+    ASSERT_TRUE(rig.write(kPlace, expected));
     const std::uint64_t sectors = now.logical_block / kSectorSize;
-    rig.primary->add_bad_sectors(kBlock / kSectorSize, sectors, FaultRule::On::write);
+    rig.primary->add_bad_sectors(kPlace / kSectorSize, sectors, FaultRule::On::write);
     rig.primary->set_before([&](const FakeOperation& operation) {
-      if (operation.kind != FakeOperation::Kind::write || operation.range.begin != ByteOffset(kBlock)) return;
+      if (operation.kind != FakeOperation::Kind::write || operation.range.begin != ByteOffset(kPlace)) return;
       rig.primary->set_before(nullptr);
-      rig.primary->add_bad_sectors(kBlock / kSectorSize, sectors, FaultRule::On::read);
+      rig.primary->add_bad_sectors(kPlace / kSectorSize, sectors, FaultRule::On::read);
     });
     const auto fresh = pattern(0, now.length, 2);
-    ASSERT_TRUE(rig.write(kBlock + now.skip, fresh));
+    ASSERT_TRUE(rig.write(kPlace + now.skip, fresh));
     std::copy(fresh.begin(), fresh.end(), expected.begin() + static_cast<std::ptrdiff_t>(now.skip));
-    const auto got = rig.read(kBlock, 4096);
+    const auto got = rig.read(kPlace, 4096);
     ASSERT_TRUE(got) << describe(got.error());
     EXPECT_EQ(*got, expected);
     EXPECT_EQ(rig.volume->status().lost_sectors, 0U);
