@@ -81,7 +81,9 @@ Result<Outcome> VolumeTarget::add_spare(const std::string& path) {
 Result<Outcome> VolumeTarget::retire_spare(SpareId id, const std::function<bool(BlockIndex)>& moved) {
   const Visit visit(*this);
   if (visit.volume() == nullptr) return fail(being_unmounted());
-  if (auto retired = visit.volume()->retire_spare(id, moved); !retired) return fail(std::move(retired).error());
+  // It may take hours: whoever detaches does not wait for the end of it.
+  const auto go_on = [&](BlockIndex block) { return !detached() && moved(block); };
+  if (auto retired = visit.volume()->retire_spare(id, go_on); !retired) return fail(std::move(retired).error());
   return Outcome::done;
 }
 
@@ -111,6 +113,11 @@ Result<Outcome> VolumeTarget::unmount() {
 Result<Outcome> VolumeTarget::upgrade(const std::string& program) {
   if (!service_.upgrade) return fail(Errc::unsupported, "not mounted, nothing to upgrade");
   return service_.upgrade(program);
+}
+
+bool VolumeTarget::detached() {
+  const MutexLock lock(mutex_);
+  return volume_ == nullptr;
 }
 
 void VolumeTarget::detach() {

@@ -45,6 +45,7 @@ class VolumeTarget final : public ControlTarget {
 
  private:
   class Visit;  // one call into the volume
+  [[nodiscard]] bool detached();
 
   // A reader-writer lock would not do: glibc's lets a stream of readers starve detach() for ever.
   Mutex mutex_;

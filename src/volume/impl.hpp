@@ -278,6 +278,7 @@ struct Volume::Impl {
   Result<void> add_spare(NewSpare spare);
   Result<void> fits_beside(const DeviceGeometry& device, const std::string& name) const;
   Result<void> retire_spare(SpareId id, const std::function<bool(BlockIndex)>& moved);
+  [[nodiscard]] static Result<void> check_trusted(const Member& spare);
   Result<void> empty_spare(const Member& spare, const std::function<bool(BlockIndex)>& moved);
   [[nodiscard]] std::vector<BlockIndex> blocks_on(SpareId id, BlockRange blocks) const;
   Result<void> leave_spare(BlockRange blocks, SpareId id);

@@ -76,6 +76,7 @@ Result<void> Volume::Impl::retire_spare(SpareId id, const std::function<bool(Blo
   if (spare->missing()) {
     return fail(Errc::device_gone, fmt::format("spare {} is missing, its blocks cannot be read, bring it back", id));
   }
+  if (auto trusted = check_trusted(*spare); !trusted) return trusted;
   const std::uint64_t used = spare->slots->usable() - spare->slots->free();
   if (const std::uint64_t room = free_slots_beside(id); room < used) {
     return fail(
@@ -87,6 +88,15 @@ Result<void> Volume::Impl::retire_spare(SpareId id, const std::function<bool(Blo
   if (retired) retired = drop_spare(*spare);
   if (!retired) spare->end_retiring();
   return retired;
+}
+
+// What such a device has lost is for the next flush to tell, which asks those that are members then.
+Result<void> Volume::Impl::check_trusted(const Member& spare) {
+  const DeviceMemory& memory = spare.device().memory();
+  if (!spare.sync_failed() && !memory.lost_writes && !memory.telling_loss) return {};
+  return fail(Errc::failed, fmt::format("spare {} has lost writes or could not be synced, run remapfs resume and flush "
+                                        "first",
+                                        spare.id()));
 }
 
 Result<void> Volume::Impl::empty_spare(const Member& spare, const std::function<bool(BlockIndex)>& moved) {
@@ -145,6 +155,7 @@ Result<void> Volume::Impl::drop_spare(const Member& spare) {
   const SpareId id = spare.id();
   auto hold = gate.exclude(whole_disk(), Deadline(options.request_budget));
   if (!hold) return fail(Errc::busy, "requests are still waiting for a device, try again");
+  if (auto trusted = check_trusted(spare); !trusted) return trusted;
   auto dropped = commits.change_spares([&](MapStore& map) { return map.retire_spare(id); });
   if (!dropped) return dropped;
   {

@@ -153,6 +153,27 @@ TEST_F(Spares, MapThatCannotBeWrittenKeepsIt) {
   expect_contents();
 }
 
+TEST_F(Spares, OneThatHasLostWritesTellsThemBeforeItMayLeave) {
+  ASSERT_TRUE(rig.volume->add(BlockIndex(0)));
+  ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2)));
+  ASSERT_TRUE(rig.write(0, pattern(0, 4096, 5)));
+  rig.spare().set_outage(Outage::gone);
+  EXPECT_FALSE(rig.read(0, 4096));
+  rig.spare().crash_all_lost();
+  rig.spare().set_outage(Outage::none);
+  ASSERT_TRUE(rig.volume->resume());
+  EXPECT_EQ(rig.volume->retire_spare(1, never_mind).error().code, Errc::failed);
+  EXPECT_FALSE(rig.volume->flush()) << "the writers learn of it";
+  EXPECT_TRUE(rig.volume->flush());
+  EXPECT_TRUE(rig.volume->retire_spare(1, never_mind));
+
+  ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(3)));
+  ASSERT_TRUE(rig.write(0, pattern(0, 4096, 6)));
+  rig.spares[1]->fail_syncs(1);
+  EXPECT_FALSE(rig.volume->flush());
+  EXPECT_EQ(rig.volume->retire_spare(2, never_mind).error().code, Errc::failed);
+}
+
 TEST_F(Spares, WhatIsNoSpareIsRefused) {
   EXPECT_EQ(rig.volume->retire_spare(0, never_mind).error().code, Errc::not_found);
   EXPECT_EQ(rig.volume->retire_spare(9, never_mind).error().code, Errc::not_found);
