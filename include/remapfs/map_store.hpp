@@ -168,9 +168,11 @@ class MapStore {
   // then on its slots may be used; device outlives this object, or the spare's retirement. info() is as before.
   // Errors: invalid (not such a spare, or there is one of its number), store, device errors; commit_unknown.
   virtual Result<void> add_spare(const SpareInfo& spare, const std::string& identity, BlockDevice& device) = 0;
-  // A spare on which no block lives leaves the volume for good, with its superblocks. Errors: invalid, store;
-  // commit_unknown.
+  // A spare on which no block lives leaves the volume for good. Errors: invalid, store; commit_unknown.
   virtual Result<void> retire_spare(SpareId id) = 0;
+  // Takes from a device that has left what says that it is a spare, as far as the device lets it.
+  // Threads: any, beside everything else.
+  virtual void wipe_spare(BlockDevice& device) const = 0;
 
   // Ends in order: checkpoints, records that the close was clean, lets go of the map. Errors: store.
   virtual Result<void> close() = 0;

@@ -77,7 +77,7 @@ inline constexpr ScrubAction kLastScrubAction = ScrubAction::status;
 
 struct ScrubRequest {
   ScrubAction action = ScrubAction::status;
-  std::optional<std::uint64_t> rate;  // for start and resume: most bytes a second, 0: no limit; nothing: as before
+  std::optional<std::uint64_t> rate;  // most bytes a second, 0: no limit; nothing: none for a new scrub, else as before
 };
 
 }  // namespace remapfs

@@ -39,6 +39,9 @@ struct NewSpare {
   SpareInfo info;
   std::string identity;  // of the device, as the map is to have it
   std::unique_ptr<MemberDevice> device;
+  // Nobody makes requests of this volume before it is opened again: the device may need a coarser grid than they have
+  // now.
+  bool alone = false;
 };
 
 struct VolumeOptions {
@@ -228,7 +231,9 @@ class Volume {
   // findings: what was found is added, also before an error. Errors: read_only; suspended or device_gone (a device does
   // not work), store, failed: it can be tried again from `from`.
   // Cost: reads of up to kMaxRequestSize; one block at a time where something is wrong.
-  Result<BlockIndex> scrub(BlockIndex from, std::uint64_t most_blocks, ScrubFindings& findings);
+  // go_on: asked between blocks where something is wrong; false ends it there.
+  Result<BlockIndex> scrub(BlockIndex from, std::uint64_t most_blocks, ScrubFindings& findings,
+                           const std::function<bool()>& go_on = {});
   // How far a scrub has come, durably, with an event if there is one to tell.
   Result<void> record_scrub(const ScrubRecord& record, std::optional<Event> event = std::nullopt);
 

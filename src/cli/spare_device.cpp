@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -56,8 +57,16 @@ Result<void> check_existing(const SpareWish& wish, BlockDevice& spare) {
                             size.value(), wish.size_option),
                 EEXIST);
   }
-  if (wish.force) return {};
   const auto copies = store::read_superblocks(spare);
+  bool made_ready_before = false;
+  for (const store::Copy copy : store::kCopies) {
+    if (!copies[copy] || copies[copy]->volume.to_string() != wish.volume) continue;
+    made_ready_before = true;
+    const std::string uuid = copies[copy]->spare.to_string();
+    if (std::find(wish.members.begin(), wish.members.end(), uuid) == wish.members.end()) continue;
+    return fail(Errc::exists, fmt::format("is a spare of this volume already, {}, name another device", wish.path));
+  }
+  if (wish.force || made_ready_before) return {};
   for (const store::Copy copy : store::kCopies) {
     if (!copies[copy] && copies[copy].error().code != Errc::too_new) continue;
     return fail(Errc::exists,
@@ -127,9 +136,11 @@ tl::expected<SpareDevice, CreationFailure> open_spare_device(const SpareWish& wi
   spare.device = std::move(*device);
   const DeviceGeometry& geometry = spare.device->geometry();
   if (wish.block_size < geometry.logical_block) {
-    return could_not({Errc::invalid, 0,
-                      fmt::format("block size {} is below the spare's own, {}, use --block-size {}", wish.block_size,
-                                  wish.path, geometry.logical_block)});
+    return could_not(
+        {Errc::invalid, 0,
+         fmt::format("block size {} is below the spare's own of {}, {}, use a larger one for the volume or "
+                     "another spare",
+                     wish.block_size, geometry.logical_block, wish.path)});
   }
   if (store::slots_for(geometry.size, wish.block_size) == 0) return too_small(geometry.size.value());
   if (there) {

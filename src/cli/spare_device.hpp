@@ -46,6 +46,10 @@ struct SpareWish {
   std::uint64_t block_size = 0;    // of the volume
   bool force = false;              // overwrite one that carries a file system or belongs to another volume
   std::vector<std::string> apart;  // members with which it must share no byte
+  // Of a volume that is there: its uuid, and those of its spares, none of which is ever overwritten. One that was made
+  // ready for it and never joined is.
+  std::string volume;
+  std::vector<std::string> members;
 };
 
 struct SpareDevice {

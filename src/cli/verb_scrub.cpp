@@ -35,6 +35,7 @@ struct ScrubArguments {
 };
 
 constexpr std::chrono::milliseconds kLookPause{250};
+constexpr int kLooksInTrouble = 20;
 
 std::string share_done(const Json& scrub) {
   const auto total = scrub["bytes_total"].get<double>();
@@ -192,18 +193,24 @@ int scrub_here(const ScrubArguments& arguments, const std::string& map_path, con
     const auto outcome = scrubber.apply(request);
     if (!outcome) return report_error(world, outcome.error());
     bool interrupted = false;
+    std::string trouble;
     if (arguments.action.empty()) {
       Watch watch(look(), arguments.json, world);
-      while (!interrupted && watch.show(look())) {
+      for (int in_trouble = 0; !interrupted && in_trouble < kLooksInTrouble && watch.show(look());) {
         std::ignore = scrubber.wait(kLookPause);
         interrupted = signals.take();
+        trouble = scrubber.status().trouble;
+        in_trouble = trouble.empty() ? 0 : in_trouble + 1;
       }
-      if (interrupted) std::ignore = scrubber.apply({ScrubAction::pause, std::nullopt});
+      // Nobody can ask this process to resume a device.
+      if (look()["state"] == "running") std::ignore = scrubber.apply({ScrubAction::pause, std::nullopt});
     }
-    exit_code = interrupted
-                    ? report_error(world, fmt::format("interrupted, {} is done, scrub again to go on from there",
-                                                      share_done(look())))
-                    : conclude(arguments, look(), world);
+    exit_code =
+        !interrupted && !trouble.empty()
+            ? report_error(world, fmt::format("the scrub could not go on, {}, mend that and scrub again", trouble))
+        : interrupted ? report_error(world, fmt::format("interrupted, {} is done, scrub again to go on from there",
+                                                        share_done(look())))
+                      : conclude(arguments, look(), world);
   }
   if (auto closed = assembled->volume->close(); !closed) return report_error(world, closed.error());
   return exit_code;

@@ -86,6 +86,7 @@ Result<void> join(const Target& target, const std::optional<Daemon>& daemon, con
     return with_volume(target.map_path, world, [&](Volume& volume) -> Result<void> {
       auto spare = open_prepared_spare(path, volume.info(), world.views);
       if (!spare) return fail(spare.error());
+      spare->alone = true;
       return volume.add_spare(std::move(*spare));
     });
   }
@@ -100,21 +101,26 @@ Result<void> join(const Target& target, const std::optional<Daemon>& daemon, con
   return {};
 }
 
-// A spare that did not join is nobody's. It may have joined after all, when the daemon was lost.
-void forget_unless_joined(const Target& target, const SpareInfo& prepared, SpareDevice& spare, const World& world) {
-  const auto info = read_map_info(target.map_path);
-  const auto joined = [&](const SpareInfo& one) { return one.uuid == prepared.uuid; };
-  if (!info || std::any_of(info->spares.begin(), info->spares.end(), joined)) {
-    spare.file.keep();
-    return;
-  }
-  if (spare.file.made()) return;  // goes away as a whole
+// The volume has said no, or was never asked. Anything else leaves open whether it has taken the spare.
+bool is_refusal(const Error& error) {
+  return error.code != Errc::timeout && error.code != Errc::device_other && error.code != Errc::commit_unknown &&
+         error.code != Errc::interrupted;
+}
+
+// A spare that was refused is nobody's: it goes away as a file that was made, and is wiped otherwise.
+void forget(const Target& target, const SpareInfo& prepared, SpareDevice& spare, World& world) {
   DeviceOptions how;
   how.views = world.views;
   const auto device = open_device(prepared.path, how);
-  if (device) {
-    store::wipe_superblocks(**device, store::SpareLayout::of((*device)->geometry().size, info->block_size));
+  // Somebody has it after all: so has the map, or will have.
+  const auto info = read_map_info(target.map_path);
+  const auto joined = [&](const SpareInfo& one) { return one.uuid == prepared.uuid; };
+  if (!device || !info || std::any_of(info->spares.begin(), info->spares.end(), joined)) {
+    spare.file.keep();
+    return;
   }
+  if (spare.file.made()) return;
+  store::wipe_superblocks(**device, store::SpareLayout::of((*device)->geometry().size, info->block_size));
 }
 
 int add_one(const SpareArguments& arguments, std::optional<ByteCount> size, const Target& target, World& world) {
@@ -128,6 +134,8 @@ int add_one(const SpareArguments& arguments, std::optional<ByteCount> size, cons
   wish.size_option = "--size";
   wish.block_size = info->block_size;
   wish.force = arguments.force;
+  wish.volume = info->uuid;
+  for (const SpareInfo& spare : info->spares) wish.members.push_back(spare.uuid);
   wish.apart.push_back(info->primary_path);
   for (const SpareInfo& spare : info->spares) wish.apart.push_back(spare.path);
 
@@ -145,7 +153,13 @@ int add_one(const SpareArguments& arguments, std::optional<ByteCount> size, cons
   // The volume opens it for itself, alone.
   spare->device.reset();
   if (auto joined = join(target, *daemon, *path, world); !joined) {
-    forget_unless_joined(target, *prepared, *spare, world);
+    if (is_refusal(joined.error())) {
+      forget(target, *prepared, *spare, world);
+    } else {
+      spare->file.keep();
+      report_note(world, fmt::format("whether the spare was taken is not known, {}, see remapfs spare {} list", *path,
+                                     arguments.target));
+    }
     return report_error(world, joined.error());
   }
   spare->file.keep();

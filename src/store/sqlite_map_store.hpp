@@ -61,6 +61,7 @@ class SqliteMapStore final : public MapStore {
   tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override;
   Result<void> add_spare(const SpareInfo& spare, const std::string& identity, BlockDevice& device) override;
   Result<void> retire_spare(SpareId id) override;
+  void wipe_spare(BlockDevice& device) const override;
   Result<void> close() override;
 
  private:

@@ -83,6 +83,10 @@ Result<void> SqliteMapStore::add_spare(const SpareInfo& spare, const std::string
   return {};
 }
 
+void SqliteMapStore::wipe_spare(BlockDevice& device) const {
+  wipe_superblocks(device, SpareLayout::of(device.geometry().size, record_.info.block_size));
+}
+
 Result<void> SqliteMapStore::retire_spare(SpareId id) {
   if (auto ready = ready_to_change(); !ready) return ready;
   const auto found = spares_.find(id);
@@ -98,7 +102,6 @@ Result<void> SqliteMapStore::retire_spare(SpareId id) {
   });
   if (!retired) return retired;
   const std::size_t position = found->second.position;
-  wipe_superblocks(found->second.tags.device(), record_.spares[position].expected.layout);
   spares_.erase(found);
   for (auto& [other, spare] : spares_) {
     if (spare.position > position) --spare.position;

@@ -268,9 +268,11 @@ struct Volume::Impl {
   Result<void> copy_back(const HeldBlock& held, const ScratchPool::Scratch& scratch, const Deadline& deadline);
 
   // --- scrub (scrub.cpp) ---
-  Result<BlockIndex> scrub(BlockIndex from, std::uint64_t most_blocks, ScrubFindings& findings);
+  Result<BlockIndex> scrub(BlockIndex from, std::uint64_t most_blocks, ScrubFindings& findings,
+                           const std::function<bool()>& go_on);
   [[nodiscard]] BlockRange weak_blocks_in(BlockRange blocks) const;
-  Result<void> scrub_carefully(BlockRange blocks, bool failed, ScrubFindings& findings);
+  Result<BlockIndex> scrub_carefully(BlockRange blocks, bool failed, ScrubFindings& findings,
+                                     const std::function<bool()>& go_on);
   Result<ScrubFindings> scrub_block(BlockIndex block);
   Result<void> record_scrub(const ScrubRecord& record, std::optional<Event> event);
 
@@ -321,7 +323,9 @@ struct Volume::Impl {
   BlockGate gate;
 
   std::uint64_t loading_room = 0;          // reservations of the table that load() has not used yet
-  std::atomic<bool> commit_failed{false};  // a commit's outcome is unknown
+  std::atomic<bool> commit_failed{false};  // a commit's outcome is unknown, and its blocks are poisoned
+  // The map is written no more.
+  [[nodiscard]] bool map_failed() const { return commit_failed.load() || commits.broken(); }
   Mutex resume_mutex;
   std::condition_variable_any resumed;
   bool closing GUARDED_BY(resume_mutex) = false;

@@ -9,7 +9,8 @@
 
 namespace remapfs {
 
-Result<BlockIndex> Volume::Impl::scrub(BlockIndex from, std::uint64_t most_blocks, ScrubFindings& findings) {
+Result<BlockIndex> Volume::Impl::scrub(BlockIndex from, std::uint64_t most_blocks, ScrubFindings& findings,
+                                       const std::function<bool()>& go_on) {
   if (options.read_only) return fail(Errc::read_only, "the volume is mounted read-only");
   const BlockIndex end(std::min(block_count, from.value() + std::min(most_blocks, block_count)));
   BlockIndex next = from;
@@ -29,7 +30,8 @@ Result<BlockIndex> Volume::Impl::scrub(BlockIndex from, std::uint64_t most_block
       if (trouble) careful = geometry.blocks_touching(trouble->range);
       failed = trouble && trouble->failed;
     }
-    if (auto looked = scrub_carefully(careful, failed, findings); !looked) return fail(std::move(looked).error());
+    const auto reached = scrub_carefully(careful, failed, findings, go_on);
+    if (!reached || *reached < careful.end) return reached;
     next = careful.end;
   }
   return next;
@@ -49,12 +51,18 @@ BlockRange Volume::Impl::weak_blocks_in(BlockRange blocks) const {
   return {begin, end};
 }
 
-// failed: an access to all of them failed. Which block it was shows when that one fails again, which may take some
-// tries.
-Result<void> Volume::Impl::scrub_carefully(BlockRange blocks, bool failed, ScrubFindings& findings) {
+// The first block that was not looked at. failed: an access to all of them failed. Which block it was shows when that
+// one fails again, which may take some tries.
+Result<BlockIndex> Volume::Impl::scrub_carefully(BlockRange blocks, bool failed, ScrubFindings& findings,
+                                                 const std::function<bool()>& go_on) {
   ScrubFindings found;
   for (int tries = 0; tries < (failed ? kTriesPerSector : 1) && found == ScrubFindings{}; ++tries) {
     for (BlockIndex block = blocks.begin; block < blocks.end; ++block) {
+      // On a disk that fails slowly each block may take as long as a request may.
+      if (go_on && !go_on()) {
+        findings += found;
+        return tries == 0 ? block : blocks.end;
+      }
       auto looked = scrub_block(block);
       if (!looked) {
         findings += found;
@@ -64,7 +72,7 @@ Result<void> Volume::Impl::scrub_carefully(BlockRange blocks, bool failed, Scrub
     }
   }
   findings += found;
-  return {};
+  return blocks.end;
 }
 
 Result<ScrubFindings> Volume::Impl::scrub_block(BlockIndex block) {
@@ -91,24 +99,25 @@ Result<ScrubFindings> Volume::Impl::scrub_block(BlockIndex block) {
                  });
   if (looked) return found;
   const Errc code = looked.error().code;
-  if (code != Errc::busy && code != Errc::deadline) return fail(looked.error());
+  // A block that answers nothing until remount is one of many, unless the map itself has failed.
+  const bool of_this_block = code == Errc::busy || code == Errc::deadline || (code == Errc::failed && !map_failed());
+  if (!of_this_block) return fail(looked.error());
   return ScrubFindings{.unread_blocks = 1};
 }
 
 Result<void> Volume::Impl::record_scrub(const ScrubRecord& record, std::optional<Event> event) {
   MapTransaction transaction;
   transaction.scrub = record;
-  if (event) {
-    tell(*event);
-    transaction.events.push_back(std::move(*event));
-  }
-  auto committed = commits.commit(std::move(transaction));
-  if (committed) return {};
-  return fail(committed.error().error);
+  if (event) transaction.events.push_back(*event);
+  const auto committed = commits.commit(std::move(transaction));
+  if (!committed) return fail(committed.error().error);
+  if (event) tell(*event);
+  return {};
 }
 
-Result<BlockIndex> Volume::scrub(BlockIndex from, std::uint64_t most_blocks, ScrubFindings& findings) {
-  return impl_->scrub(from, most_blocks, findings);
+Result<BlockIndex> Volume::scrub(BlockIndex from, std::uint64_t most_blocks, ScrubFindings& findings,
+                                 const std::function<bool()>& go_on) {
+  return impl_->scrub(from, most_blocks, findings, go_on);
 }
 Result<void> Volume::record_scrub(const ScrubRecord& record, std::optional<Event> event) {
   return impl_->record_scrub(record, std::move(event));

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <system_error>
 #include <utility>
 
@@ -18,6 +19,8 @@ namespace {
 constexpr std::chrono::seconds kDevicePause{1};
 // The meter forgets two thirds of what was this long ago.
 constexpr double kMeterSeconds = 5;
+// As SQLite has numbers.
+constexpr std::uint64_t kHighestRate = std::numeric_limits<std::int64_t>::max();
 
 bool waits_for_a_device(const Error& error) { return error.code == Errc::suspended || error.code == Errc::device_gone; }
 
@@ -57,7 +60,7 @@ Scrubber::~Scrubber() {
   {
     const MutexLock lock(mutex_);
     leaving_ = true;
-    unsaved = runs();
+    unsaved = runs() || unsaved_;
   }
   changed_.notify_all();
   // Nobody else is here any more: the thread is ours to wait for.
@@ -81,8 +84,10 @@ Result<Outcome> Scrubber::apply(const ScrubRequest& request) {
 
 Result<Outcome> Scrubber::begin(const ScrubRequest& request, bool anew) {
   if (volume_.read_only()) return fail(Errc::read_only, "the volume is read-only, a scrub, mount it for writing");
+  if (request.rate && *request.rate > kHighestRate) {
+    return fail(Errc::invalid, fmt::format("not a rate, {}, use at most {}", *request.rate, kHighestRate));
+  }
   Outcome outcome = Outcome::done;
-  std::optional<Event> event;
   {
     const MutexLock lock(mutex_);
     if (auto thread = need_thread(); !thread) return fail(std::move(thread.error()));
@@ -91,7 +96,7 @@ Result<Outcome> Scrubber::begin(const ScrubRequest& request, bool anew) {
     } else if (anew || record_.state != ScrubState::paused) {
       record_ = ScrubRecord{ScrubState::running, BlockIndex(0), 0, {}, utc_now(), {}};
       ++run_;
-      event = Event{"scrub-started", std::nullopt, fmt::format("{} blocks", total_)};
+      unsaved_event_ = Event{"scrub-started", std::nullopt, fmt::format("{} blocks", total_)};
     } else {
       record_.state = ScrubState::running;
     }
@@ -101,7 +106,7 @@ Result<Outcome> Scrubber::begin(const ScrubRequest& request, bool anew) {
   }
   changed_.notify_all();
   if (outcome == Outcome::already && !request.rate) return outcome;
-  if (auto saved = save(std::move(event)); !saved) return fail(std::move(saved.error()));
+  if (auto saved = save(); !saved) return fail(std::move(saved.error()));
   return outcome;
 }
 
@@ -146,25 +151,29 @@ Result<void> Scrubber::need_thread() {
 
 void Scrubber::work() {
   while (const auto step = await_step()) {
-    Done done = carry_out(*step);
-    auto event = take_in(*step, done);
-    bool due = event.has_value();
-    {
-      const MutexLock lock(mutex_);
-      due = due || Clock::now() - saved_at_ >= save_after_;
+    Clock::duration pause = kDevicePause;
+    if (step->due) {
+      Done done = carry_out(*step);
+      take_in(*step, done);
+      pause = done.pause;
     }
-    // What could not be saved now is tried again with the next step; the map's own state says what is wrong.
-    if (due) static_cast<void>(save(std::move(event)));
+    // What cannot be saved is tried again; the map's own state says what is wrong.
+    if (must_save()) static_cast<void>(save());
     changed_.notify_all();
-    rest(*step, done.pause);
+    rest(*step, pause);
   }
 }
 
 std::optional<Scrubber::Step> Scrubber::await_step() {
   MutexLock lock(mutex_);
-  while (!leaving_ && !runs()) changed_.wait(lock);
+  while (!leaving_ && !runs() && !unsaved_) changed_.wait(lock);
   if (leaving_) return std::nullopt;
-  return Step{run_, record_.next, record_.rate};
+  return Step{run_, record_.next, record_.rate, runs()};
+}
+
+bool Scrubber::must_save() const {
+  const MutexLock lock(mutex_);
+  return unsaved_ || (runs() && Clock::now() - saved_at_ >= save_after_);
 }
 
 Scrubber::Done Scrubber::carry_out(const Step& step) {
@@ -173,51 +182,70 @@ Scrubber::Done Scrubber::carry_out(const Step& step) {
   requests_seen_ = requests;
   Done done{step.from, {}, {}, {}};
   const auto begin = Clock::now();
-  if (step.from.value() < total_) done.next = volume_.scrub(step.from, pace.blocks(), done.found);
+  const auto go_on = [&] {
+    const MutexLock lock(mutex_);
+    return !leaving_ && runs() && run_ == step.run;
+  };
+  if (step.from.value() < total_) done.next = volume_.scrub(step.from, pace.blocks(), done.found, go_on);
   done.took = Clock::now() - begin;
   done.pause =
       done.next ? pace.pause_after(bytes_of({step.from, *done.next}), done.took) : Clock::duration(kDevicePause);
   return done;
 }
 
-std::optional<Event> Scrubber::take_in(const Step& step, Done& done) {
+void Scrubber::take_in(const Step& step, Done& done) {
   const MutexLock lock(mutex_);
-  if (step.run != run_) return std::nullopt;  // of a scrub that has been replaced
+  if (step.run != run_) return;  // of a scrub that has been replaced
   record_.found += done.found;
+  // It was held or stopped meanwhile, and that was saved without this step.
+  if (!runs()) unsaved_ = true;
   if (!done.next) {
-    if (!runs()) return std::nullopt;
+    if (!runs()) return;
     trouble_ = describe(done.next.error());
-    if (waits_for_a_device(done.next.error())) return std::nullopt;
-    record_.state = ScrubState::paused;
-    return Event{"scrub-paused", std::nullopt, trouble_};
+    if (waits_for_a_device(done.next.error())) return;
+    end_with(ScrubState::paused, {"scrub-paused", std::nullopt, trouble_});
+    return;
   }
   trouble_.clear();
   record_.next = *done.next;
   meter_.add(bytes_of({step.from, *done.next}).value(), done.took + done.pause);
-  if (record_.next.value() < total_ || !runs()) return std::nullopt;
-  record_.state = ScrubState::finished;
+  if (record_.next.value() < total_ || !runs()) return;
+  end_with(ScrubState::finished, {"scrub-finished", std::nullopt, in_words(record_.found)});
   done.pause = {};
-  return Event{"scrub-finished", std::nullopt, in_words(record_.found)};
+}
+
+void Scrubber::end_with(ScrubState state, Event event) {
+  record_.state = state;
+  unsaved_ = true;
+  unsaved_event_ = std::move(event);
 }
 
 void Scrubber::rest(const Step& step, Clock::duration pause) {
   const auto until = Clock::now() + pause;
   MutexLock lock(mutex_);
-  while (!leaving_ && runs() && run_ == step.run && record_.rate == step.rate) {
+  while (!leaving_ && runs() == step.due && run_ == step.run && record_.rate == step.rate && (runs() || unsaved_)) {
     if (changed_.wait_until(lock, until) == std::cv_status::timeout) return;
   }
 }
 
-Result<void> Scrubber::save(std::optional<Event> event) {
+Result<void> Scrubber::save() {
   const MutexLock in_turn(saving_);
   ScrubRecord record;
+  std::optional<Event> event;
   {
     const MutexLock lock(mutex_);
     record_.updated_at = utc_now();
     saved_at_ = Clock::now();
     record = record_;
+    unsaved_ = false;
+    event = std::exchange(unsaved_event_, std::nullopt);
   }
-  return volume_.record_scrub(record, std::move(event));
+  auto saved = volume_.record_scrub(record, event);
+  if (saved) return saved;
+  const MutexLock lock(mutex_);
+  unsaved_ = true;
+  if (!unsaved_event_) unsaved_event_ = std::move(event);
+  return saved;
 }
 
 std::uint64_t Scrubber::requests_so_far() const {

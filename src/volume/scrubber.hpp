@@ -33,7 +33,7 @@ class Scrubber {
   // start: from the beginning; `already` when one runs, which then takes on the rate that is asked for. resume: of a
   // paused scrub; as start when there is none to resume. pause, stop: `already` when none runs; a paused one can be
   // stopped. Durable when it returns.
-  // Errors: no_memory (no thread can be had), and those of Volume::record_scrub().
+  // Errors: no_memory (no thread can be had), invalid (the rate), and those of Volume::record_scrub().
   Result<Outcome> apply(const ScrubRequest& request);
   [[nodiscard]] ScrubStatus status() const;
   // Waits until none runs, or for so long. True when none runs.
@@ -52,6 +52,7 @@ class Scrubber {
     std::uint64_t run = 0;
     BlockIndex from;
     std::uint64_t rate = 0;
+    bool due = false;  // false: there is only something to be saved
   };
   struct Done {
     Result<BlockIndex> next;
@@ -67,10 +68,11 @@ class Scrubber {
   void work();
   std::optional<Step> await_step();
   [[nodiscard]] Done carry_out(const Step& step);
-  // The event of a scrub that ended with this step.
-  std::optional<Event> take_in(const Step& step, Done& done);
+  void take_in(const Step& step, Done& done);
+  void end_with(ScrubState state, Event event) REQUIRES(mutex_);
+  [[nodiscard]] bool must_save() const;
   void rest(const Step& step, Clock::duration pause);
-  Result<void> save(std::optional<Event> event = std::nullopt) EXCLUDES(mutex_);
+  Result<void> save() EXCLUDES(mutex_);
   [[nodiscard]] std::uint64_t requests_so_far() const;
   [[nodiscard]] ByteCount bytes_of(BlockRange blocks) const;
 
@@ -87,6 +89,8 @@ class Scrubber {
   std::string trouble_ GUARDED_BY(mutex_);
   Meter meter_ GUARDED_BY(mutex_);
   Clock::time_point saved_at_ GUARDED_BY(mutex_);
+  bool unsaved_ GUARDED_BY(mutex_) = false;  // the map lacks something that will not be saved by itself
+  std::optional<Event> unsaved_event_ GUARDED_BY(mutex_);
   bool leaving_ GUARDED_BY(mutex_) = false;
   std::thread thread_ GUARDED_BY(mutex_);
 };

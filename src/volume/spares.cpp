@@ -38,17 +38,21 @@ Result<void> Volume::Impl::fits_beside(const DeviceGeometry& device, const std::
 
 Result<void> Volume::Impl::add_spare(NewSpare spare) {
   if (options.read_only) return fail(Errc::read_only, "the volume is read-only, a new spare, mount it for writing");
-  if (auto fits = fits_beside(spare.device->geometry(), spare.info.path); !fits) return fits;
+  if (!spare.alone) {
+    if (auto fits = fits_beside(spare.device->geometry(), spare.info.path); !fits) return fits;
+  }
   auto slots = SlotAllocator::create(spare.info.slots);
   if (!slots) return fail(std::move(slots).error());
   auto member = std::make_shared<Member>(spare.info.id, std::move(spare.device));
   member->first_slot = spare.info.first_slot;
   member->slots = std::move(*slots);
-  if (auto fresh = member->device().remember_in(remembered.devices[spare.info.id]); !fresh) return fresh;
   seed_good_places(*member);
   auto added =
       commits.change_spares([&](MapStore& map) { return map.add_spare(spare.info, spare.identity, member->device()); });
   if (!added) return added;
+  // The number is ours now: until the map had said so, what is remembered under it may have been another one's.
+  auto synced = member->device().remember_in(remembered.devices[spare.info.id]);
+  if (!synced) static_cast<void>(after_sync(*member, synced));
   put_member(member);
   {
     const MutexLock lock(members_mutex);
@@ -86,8 +90,13 @@ Result<void> Volume::Impl::retire_spare(SpareId id, const std::function<bool(Blo
   if (!spare->begin_retiring()) return fail(Errc::busy, fmt::format("spare {} is being retired already", id));
   auto retired = empty_spare(*spare, moved);
   if (retired) retired = drop_spare(*spare);
-  if (!retired) spare->end_retiring();
-  return retired;
+  if (!retired) {
+    spare->end_retiring();
+    return retired;
+  }
+  // With nothing held: a device that is on its way out may take its time.
+  store->wipe_spare(spare->device());
+  return {};
 }
 
 // What such a device has lost is for the next flush to tell, which asks those that are members then.

@@ -44,7 +44,7 @@ ByteOffset Volume::Impl::slot_offset(SlotAddress where) const {
 Result<SlotAddress> Volume::Impl::write_slot(std::span<const std::byte> content, std::span<std::byte> aside,
                                              Batch& batch) {
   // A device whose sync failed may have lost what was acknowledged: nothing is built on it.
-  if (commit_failed || member(0)->sync_failed()) return fail(Errc::failed);
+  if (map_failed() || member(0)->sync_failed()) return fail(Errc::failed);
   Errc reason = Errc::no_space;
   const unsigned last = highest_member.load(std::memory_order_acquire);
   for (unsigned id = 1; id <= last; ++id) {

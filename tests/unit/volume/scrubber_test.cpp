@@ -191,6 +191,55 @@ TEST_F(Scrubbing, MapThatCannotBeWrittenPausesIt) {
   EXPECT_FALSE(scrubber.status().trouble.empty());
 }
 
+TEST_F(Scrubbing, EndThatCannotBeSavedIsSavedLater) {
+  Scrubber scrubber(*rig.volume, true);
+  std::atomic<bool> full = true;
+  rig.store->before_commit = [&](const MapTransaction& transaction) {
+    if (full && transaction.scrub && transaction.scrub->state == ScrubState::finished) {
+      rig.store->failures.push_back({Error{Errc::store, ENOSPC, {}}, {}, {}});
+    }
+  };
+  ASSERT_TRUE(scrubber.apply(kStart));
+  ASSERT_TRUE(scrubber.wait(kLong));
+  std::this_thread::sleep_for(100ms);
+  EXPECT_EQ(rig.map.scrub.state, ScrubState::running);
+  full = false;
+  for (int i = 0; i < 1000 && rig.map.scrub.state != ScrubState::finished; ++i) std::this_thread::sleep_for(10ms);
+  EXPECT_EQ(rig.map.scrub.state, ScrubState::finished);
+  EXPECT_EQ(events("scrub-finished"), 1U);
+}
+
+TEST_F(Scrubbing, MapOfUnknownOutcomeIsAFailedVolume) {
+  Scrubber scrubber(*rig.volume, true);
+  rig.store->failures.push_back({Error{Errc::commit_unknown, EIO, {}}, {}, {}});
+  EXPECT_FALSE(scrubber.apply(kStart));
+  EXPECT_EQ(rig.volume->status().state, VolumeState::failed);
+  EXPECT_EQ(rig.volume->add(BlockIndex(3)).error().code, Errc::failed);
+}
+
+TEST_F(Scrubbing, RateThatTheMapCannotHoldIsRefused) {
+  Scrubber scrubber(*rig.volume, true);
+  EXPECT_EQ(scrubber.apply({ScrubAction::start, std::uint64_t{1} << 63U}).error().code, Errc::invalid);
+  EXPECT_EQ(scrubber.status().record.state, ScrubState::never);
+}
+
+TEST_F(Scrubbing, EndsBetweenTwoBlocksOnADiskThatFailsSlowly) {
+  rig.primary->add_bad_sectors(8, 1);
+  std::atomic<std::uint64_t> reads = 0;
+  rig.primary->set_before([&](const FakeOperation& op) {
+    if (op.kind == FakeOperation::Kind::read && ++reads > 1) std::this_thread::sleep_for(50ms);
+  });
+  const auto begin = std::chrono::steady_clock::now();
+  {
+    Scrubber scrubber(*rig.volume, true);
+    ASSERT_TRUE(scrubber.apply(kStart));
+    while (reads < 6) std::this_thread::sleep_for(1ms);
+  }
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s) << "256 blocks would take 13 s";
+  EXPECT_GT(rig.map.scrub.next, BlockIndex(0));
+  EXPECT_LT(rig.map.scrub.next, BlockIndex(256));
+}
+
 TEST_F(Scrubbing, ReadOnlyVolumeIsRefused) {
   rig.unmount();
   VolumeOptions options;

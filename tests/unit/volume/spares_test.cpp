@@ -64,11 +64,38 @@ TEST_F(Spares, MapThatCannotBeWrittenLeavesItOut) {
   EXPECT_EQ(rig.volume->info().spares.size(), 1U);
 }
 
+TEST_F(Spares, AnotherOfTheSameNumberLeavesTheFirstOneAlone) {
+  ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2)));
+  for (std::uint64_t block = 0; block < 9; ++block) ASSERT_TRUE(rig.volume->add(BlockIndex(block)));
+  ASSERT_TRUE(rig.write(8 * 4096, pattern(8 * 4096, 4096, 5)));
+  rig.store->failures.push_back({Error{Errc::invalid, 0, "there has been one"}, {}, {}});
+  NewSpare second = rig.ready_spare(2);
+  rig.spares.back()->fail_syncs(FakeDisk::kAlways);
+  EXPECT_EQ(rig.volume->add_spare(std::move(second)).error().code, Errc::invalid);
+  EXPECT_EQ(rig.spares.back()->counters().syncs, 0U);
+  // What the first one remembers is its own: writes that no sync covered, and vanish with it, are told.
+  rig.spares[1]->set_outage(Outage::gone);
+  EXPECT_FALSE(rig.read(8 * 4096, 4096));
+  rig.spares[1]->crash_all_lost();
+  rig.spares[1]->set_outage(Outage::none);
+  ASSERT_TRUE(rig.volume->resume());
+  EXPECT_FALSE(rig.volume->flush());
+}
+
 TEST_F(Spares, DeviceWithACoarserGridIsForAnUnmountedVolume) {
   DeviceGeometry coarse;
   coarse.logical_block = 4096;
   EXPECT_EQ(rig.volume->add_spare(rig.ready_spare(2, 256, coarse)).error().code, Errc::unsupported);
   EXPECT_EQ(rig.volume->status().slots_total, 8U);
+  NewSpare spare = rig.ready_spare(3, 256, coarse);
+  spare.alone = true;
+  ASSERT_TRUE(rig.volume->add_spare(std::move(spare)));
+  rig.spares.erase(rig.spares.begin() + 1);
+  rig.map.joined[0].id = 2;  // the rig counts them
+  rig.remount();
+  for (std::uint64_t block = 0; block < 9; ++block) ASSERT_TRUE(rig.volume->add(BlockIndex(block)));
+  ASSERT_TRUE(rig.write(8 * 4096 + 512, pattern(8 * 4096 + 512, 512, 0)));
+  expect_contents();
 }
 
 TEST_F(Spares, RetiredSpareGivesItsBlocksToTheOthers) {
