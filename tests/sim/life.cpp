@@ -226,8 +226,12 @@ class Life {
     plant_.files->fail_nth(SimFiles::What::change, random.between(1, 12));
     map_failed_ = disturbed_ = true;
     if (random.one_in(2)) return;
-    // Soon after it nobody may know what became of a change: whoever asks for its blocks now finds out with the remount.
-    for (int i = 0; i < 3 && !world_.ended(); ++i) requests(random);
+    // Blocks move while that happens, and are written: where they are then nobody may guess, before or after a remount.
+    for (int i = 0; i < 4 && !world_.ended(); ++i) {
+      const BlockIndex block(random_block(random));
+      add(block);
+      if (!world_.ended()) write_block(random, block);
+    }
     if (!world_.ended()) remount();
   }
 
@@ -370,6 +374,15 @@ class Life {
     }
     change(offset, length, sectors,
            [&](ByteRange range) { return plant_.volume->write(range.begin, sectors.subspan(offset - begin, length)); });
+  }
+
+  void write_block(Random& random, BlockIndex block) {
+    const std::uint64_t offset = block.value() * shape_.block_size;
+    Memory memory(random, std::min(shape_.block_size, shape_.disk_bytes - offset));
+    const std::span<std::byte> sectors = memory.bytes();
+    random.fill(sectors);
+    change(offset, sectors.size(), sectors,
+           [&](ByteRange range) { return plant_.volume->write(range.begin, sectors); });
   }
 
   void zero(Random& random) {
