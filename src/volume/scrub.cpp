@@ -30,7 +30,7 @@ Result<BlockIndex> Volume::Impl::scrub(BlockIndex from, std::uint64_t most_block
       if (trouble) careful = geometry.blocks_touching(trouble->range);
       failed = trouble && trouble->failed;
     }
-    const auto reached = scrub_carefully(careful, failed, findings, go_on);
+    auto reached = scrub_carefully(careful, failed, findings, go_on);
     if (!reached || *reached < careful.end) return reached;
     next = careful.end;
   }
