@@ -19,6 +19,7 @@
 #include "cli/assemble.hpp"
 #include "cli/descriptor_passing.hpp"
 #include "cli/end_requests.hpp"
+#include "cli/event_log.hpp"
 #include "cli/log.hpp"
 #include "cli/output.hpp"
 #include "cli/service_figures.hpp"
@@ -40,8 +41,6 @@
 namespace remapfs::cli {
 namespace {
 
-constexpr const char* kMountEvent = "mount";
-constexpr const char* kUnmountEvent = "unmount";
 constexpr const char* kRestartEvent = "restart";
 constexpr const char* kUpgradeEvent = "upgrade";
 // A connection whose last mount is gone ends at once, unless it is in use where we cannot see it.
@@ -74,7 +73,6 @@ class Service {
   void tell_the_start();
   void describe_status(StatusReport& report) const;
   [[nodiscard]] nlohmann::ordered_json survival() const;
-  void log_event(const Event& event) const;
   void record(std::string kind, std::string detail);
   Result<void> try_unmount();
   void handle_signals();
@@ -127,7 +125,7 @@ Result<void> Service::start() {
   how.read_only = spec_.settings.read_only;
   how.degraded = spec_.settings.degraded;
   how.on_loss = spec_.settings.on_loss;
-  how.on_event = [this](const Event& event) { log_event(event); };
+  how.on_event = log_event;
   how.before_devices = [this](const VolumeInfo& info) {
     if (inherited_) return;  // udev was told when the mount was made
     if (const auto told = udev_.before_devices(info); !told) log_warning(describe(told.error()));
@@ -319,14 +317,6 @@ void Service::describe_status(StatusReport& report) const {
 
 nlohmann::ordered_json Service::survival() const {
   return survival_figures(handover(), fuse::can_resend(mount_->record().init_request), survivable_);
-}
-
-void Service::log_event(const Event& event) const {
-  const std::string line = event.block ? fmt::format("{}: block {}: {}", event.kind, event.block->value(), event.detail)
-                                       : fmt::format("{}: {}", event.kind, event.detail);
-  const bool usual = event.kind == kMountEvent || event.kind == kUnmountEvent || event.kind == "scrub-started" ||
-                     event.kind == "scrub-finished";
-  usual ? log_info(line) : log_warning(line);
 }
 
 // A line in the volume's history; that it cannot be written is no reason to stop.

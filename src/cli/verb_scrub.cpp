@@ -42,12 +42,6 @@ std::string share_done(const Json& scrub) {
   return fmt::format("{:.0f} %", total > 0 ? scrub["bytes_done"].get<double>() / total * 100 : 0);
 }
 
-std::string found_in_words(const Json& scrub) {
-  return fmt::format("{} weak blocks moved, {} not moved; {} sectors lost; {} blocks not read",
-                     text_of(scrub["moved_blocks"]), text_of(scrub["weak_blocks"]), text_of(scrub["lost_sectors"]),
-                     text_of(scrub["unread_blocks"]));
-}
-
 void print_scrub(const Json& scrub, std::ostream& out) {
   const auto line = [&](std::string_view name, const std::string& value) {
     out << fmt::format("{:<10} {}\n", fmt::format("{}:", name), value);
@@ -64,7 +58,7 @@ void print_scrub(const Json& scrub, std::ostream& out) {
   if (!scrub["seconds_left"].is_null()) done += fmt::format(", {} left", duration_text(scrub["seconds_left"]));
   line("Done", done);
   if (!scrub["rate_limit"].is_null()) line("Limit", human_size(scrub["rate_limit"]) + "/s");
-  line("Found", found_in_words(scrub));
+  line("Found", in_words({scrub["moved_blocks"], scrub["weak_blocks"], scrub["lost_sectors"], scrub["unread_blocks"]}));
   if (!scrub["trouble"].is_null()) line("Trouble", one_line(text_of(scrub["trouble"])));
 }
 

@@ -322,10 +322,10 @@ struct Volume::Impl {
   std::unique_ptr<ScratchPool> scratches;
   BlockGate gate;
 
-  std::uint64_t loading_room = 0;          // reservations of the table that load() has not used yet
-  std::atomic<bool> commit_failed{false};  // a commit's outcome is unknown, and its blocks are poisoned
-  // The map is written no more.
-  [[nodiscard]] bool map_failed() const { return commit_failed.load() || commits.broken(); }
+  std::uint64_t loading_room = 0;  // reservations of the table that load() has not used yet
+  // The map is written no more: a commit's outcome is unknown.
+  [[nodiscard]] bool map_failed() const { return commits.broken(); }
+  std::atomic<bool> map_failure_told{false};
   Mutex resume_mutex;
   std::condition_variable_any resumed;
   bool closing GUARDED_BY(resume_mutex) = false;

@@ -24,12 +24,12 @@ constexpr std::uint64_t kHighestRate = std::numeric_limits<std::int64_t>::max();
 
 bool waits_for_a_device(const Error& error) { return error.code == Errc::suspended || error.code == Errc::device_gone; }
 
+}  // namespace
+
 std::string in_words(const ScrubFindings& found) {
   return fmt::format("{} weak blocks moved, {} not moved; {} sectors lost; {} blocks not read", found.moved_blocks,
                      found.weak_blocks, found.lost_sectors, found.unread_blocks);
 }
-
-}  // namespace
 
 void Scrubber::Meter::add(std::uint64_t more, Clock::duration took) {
   const double passed = std::chrono::duration<double>(took).count();

@@ -6,6 +6,7 @@
 #include <condition_variable>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <thread>
 
 #include "remapfs/scrub.hpp"
@@ -13,6 +14,9 @@
 #include "remapfs/volume.hpp"
 
 namespace remapfs {
+
+// "3 weak blocks moved, 0 not moved; 8 sectors lost; 0 blocks not read".
+[[nodiscard]] std::string in_words(const ScrubFindings& found);
 
 // Scrubs a volume in the background: one thread, which reads, waits so that requests go first, and saves now and then
 // how far it has come. A scrub that runs when its process ends, however it ends, is gone on with by the next one that

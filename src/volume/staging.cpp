@@ -262,7 +262,7 @@ void Volume::Impl::poison(const Batch& batch) {
   for (const Batch::Entry& entry : batch.entries) {
     publish(entry.change.block, Mapping{EntryState::poisoned, {}, 0});
   }
-  if (!commit_failed.exchange(true)) {
+  if (!map_failure_told.exchange(true)) {
     tell({"commit-unknown", std::nullopt,
           "a commit of the map failed with its outcome unknown: the map is written no more until remount"});
   }
