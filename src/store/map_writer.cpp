@@ -51,14 +51,12 @@ struct MapWriter::Statements {
         rollback(database, "ROLLBACK"),
         find(database, "SELECT " REMAPFS_ROW_COLUMNS " FROM remaps WHERE block = ?"),
         find_owner(database, "SELECT " REMAPFS_ROW_COLUMNS " FROM remaps WHERE spare_id = ? AND slot = ?"),
-        put(database, "INSERT INTO remaps (" REMAPFS_ROW_COLUMNS
-                      ", created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10) "
-                      "ON CONFLICT (block) DO UPDATE SET state = ?2, spare_id = ?3, slot = ?4, valid_mask = ?5, "
-                      "written_mask = ?6, "
-                      "sequence = ?7, cause = ?8, error_count = error_count + ?9, updated_at = ?10"),
-        // Of a row that is new: a third less work than put.
         insert(database, "INSERT INTO remaps (" REMAPFS_ROW_COLUMNS
-                         ", created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10)"),
+                         ", created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?10) "
+                         "ON CONFLICT (block) DO NOTHING"),
+        update(database,
+               "UPDATE remaps SET state = ?2, spare_id = ?3, slot = ?4, valid_mask = ?5, written_mask = ?6, "
+               "sequence = ?7, cause = ?8, error_count = error_count + ?9, updated_at = ?10 WHERE block = ?1"),
         erase(database, "DELETE FROM remaps WHERE block = ?"),
         // 'tag' says more than 'slot': the load needs to know it.
         retire(database,
@@ -71,7 +69,7 @@ struct MapWriter::Statements {
         set_clean(database, "UPDATE volume SET clean = ?"),
         put_scrub(database, kPutScrubSql) {}
 
-  SQLite::Statement begin, commit, rollback, find, find_owner, put, insert, erase, retire, add_event, trim_events,
+  SQLite::Statement begin, commit, rollback, find, find_owner, insert, update, erase, retire, add_event, trim_events,
       set_sequence, set_totals, set_clean, put_scrub;
 };
 
@@ -141,10 +139,18 @@ Result<std::optional<RemapRow>> MapWriter::find_owner(SlotAddress slot) {
   return find_by(statements_->find_owner, slot.spare, to_sql(slot.slot.value()));
 }
 
-Result<void> MapWriter::put(const RemapRow& row, bool is_new) {
-  return run(is_new ? statements_->insert : statements_->put, [&](SQLite::Statement& statement) {
-    bind_row(statement, row);
-    statement.bind(10, now_);
+Result<bool> MapWriter::insert(const RemapRow& row) {
+  auto inserted = write_row(statements_->insert, row);
+  if (!inserted) return fail(std::move(inserted.error()));
+  return sqlite3_changes(database_->getHandle()) != 0;
+}
+
+Result<void> MapWriter::update(const RemapRow& row) { return write_row(statements_->update, row); }
+
+Result<void> MapWriter::write_row(SQLite::Statement& statement, const RemapRow& row) {
+  return run(statement, [&](SQLite::Statement& ready) {
+    bind_row(ready, row);
+    ready.bind(10, now_);
   });
 }
 

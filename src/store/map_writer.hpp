@@ -32,8 +32,10 @@ class MapWriter {
   // Rows as the open transaction sees them, or as committed when there is none.
   Result<std::optional<RemapRow>> find(BlockIndex block);
   Result<std::optional<RemapRow>> find_owner(SlotAddress slot);
-  // Enters or replaces the row of a block; keeps created_at, adds to error_count. is_new: the block has none.
-  Result<void> put(const RemapRow& row, bool is_new);
+  // Enters the row of a block that has none; false, and no change, when it has one.
+  Result<bool> insert(const RemapRow& row);
+  // Replaces the row of a block; keeps created_at, adds to error_count.
+  Result<void> update(const RemapRow& row);
   Result<void> erase(BlockIndex block);
   // reason: 'slot' or 'tag', as in the schema. Retired already: 'tag' replaces 'slot', nothing else changes.
   Result<void> retire(SlotAddress slot, const char* reason);
@@ -76,6 +78,7 @@ class MapWriter {
 
   template <class Bind>
   Result<void> run(SQLite::Statement& statement, Bind&& bind);
+  Result<void> write_row(SQLite::Statement& statement, const RemapRow& row);
   Result<std::optional<RemapRow>> find_by(SQLite::Statement& statement, std::int64_t first,
                                           std::optional<std::int64_t> second);
   Result<bool> has_row(const char* text, SpareId id);

@@ -95,30 +95,39 @@ Result<void> SqliteMapStore::stage_put(const MapChange& change, Plan& plan) {
   if (const std::string problem = rules_->problem(row); !problem.empty()) {
     return fail(about(lock_.path(), Errc::invalid, problem));
   }
-  auto old = writer_->find(row.block);
-  if (!old) return fail(std::move(old.error()));
+  SparePlan* spare = nullptr;
   if (has_slot) {
-    const bool stays = *old && (*old)->state == EntryState::remapped && (*old)->where == row.where;
-    auto spare = touch(row.where.spare, plan);
-    if (!spare) return fail(std::move(spare.error()));
-    const auto planned = (*spare)->slots.find(row.where.slot);
-    const bool vacated_just_now = planned != (*spare)->slots.end() && !planned->second;
+    auto touched = touch(row.where.spare, plan);
+    if (!touched) return fail(std::move(touched.error()));
+    spare = *touched;
+    row.sequence = spare->sequence;
+  }
+  // Most rows are new: one statement finds that out and writes them. The schema refuses a slot that another row owns.
+  auto inserted = writer_->insert(row);
+  if (!inserted) return fail(std::move(inserted.error()));
+  std::optional<RemapRow> old;
+  if (!*inserted) {
+    auto found = writer_->find(row.block);
+    if (!found) return fail(std::move(found.error()));
+    if (!*found) return fail(about(lock_.path(), Errc::corrupt, "a row is there and cannot be found"));
+    old = *found;
+  }
+  if (has_slot) {
+    const bool stays = old && old->state == EntryState::remapped && old->where == row.where;
+    const auto planned = spare->slots.find(row.where.slot);
+    const bool vacated_just_now = planned != spare->slots.end() && !planned->second;
     if (vacated_just_now || (!stays && retired_.contains(row.where))) {
       return fail(about(lock_.path(), Errc::invalid,
                         fmt::format("block {}: slot {} of spare {} is not free", row.block.value(),
                                     row.where.slot.value(), row.where.spare)));
     }
-    row.sequence = (*spare)->sequence;
-    (*spare)->slots[row.where.slot] = row;
-    (*spare)->rows.enter(row_digest(row));
+    spare->slots[row.where.slot] = row;
+    spare->rows.enter(row_digest(row));
   }
-  if (*old) {
-    if (auto counted = stage_leaving(**old, plan); !counted) return counted;
-  }
-  // The schema refuses a slot that another row owns.
-  if (auto done = writer_->put(row, !*old); !done) return done;
-  if (*old) {
-    plan.row_digest ^= row_digest(**old);
+  if (old) {
+    if (auto counted = stage_leaving(*old, plan); !counted) return counted;
+    if (auto done = writer_->update(row); !done) return done;
+    plan.row_digest ^= row_digest(*old);
   } else {
     ++plan.row_count;
   }
@@ -126,10 +135,10 @@ Result<void> SqliteMapStore::stage_put(const MapChange& change, Plan& plan) {
   if (change.vacated && has_slot && *change.vacated == row.where) {
     return fail(about(lock_.path(), Errc::invalid, fmt::format("block {}: vacates its own slot", row.block.value())));
   }
-  if (*old && (*old)->state == EntryState::remapped && has_slot && (*old)->where == row.where) {
+  if (old && old->state == EntryState::remapped && has_slot && old->where == row.where) {
     return stage_vacated(change, std::nullopt, plan);
   }
-  return stage_vacated(change, *old, plan);
+  return stage_vacated(change, old, plan);
 }
 
 Result<void> SqliteMapStore::stage_erase(const MapChange& change, Plan& plan) {
