@@ -38,6 +38,9 @@ class MemberDevice final : public BlockDevice {
   // transfer is in flight. True if a sync had failed.
   bool trust_again(bool after_loss) EXCLUDES(mutex_);
 
+  // An access failed that was not made through this object.
+  void note_failure(DeviceAccess access, Errc code);
+
   // Knows from now on what `memory` knows, and keeps what it learns there. When the process that knew it ended in the
   // middle of a sync, its outcome is unknown: the device is synced again. Errors: that sync's, remembered.
   // Before any transfer of a request. memory outlives this object.
@@ -47,13 +50,13 @@ class MemberDevice final : public BlockDevice {
   [[nodiscard]] const DeviceGeometry& geometry() const override { return device_->geometry(); }
   [[nodiscard]] const std::string& name() const override { return device_->name(); }
   Result<void> read_exact(ByteOffset offset, std::span<std::byte> buffer) override {
-    return device_->read_exact(offset, buffer);
+    return counted(DeviceAccess::read, device_->read_exact(offset, buffer));
   }
   Result<void> write_all(ByteOffset offset, std::span<const std::byte> data) override {
-    return device_->write_all(offset, data);
+    return counted(DeviceAccess::write, device_->write_all(offset, data));
   }
-  Result<void> zero_range(ByteRange range) override { return device_->zero_range(range); }
-  Result<void> punch_hole(ByteRange range) override { return device_->punch_hole(range); }
+  Result<void> zero_range(ByteRange range) override { return counted(DeviceAccess::zero, device_->zero_range(range)); }
+  Result<void> punch_hole(ByteRange range) override { return counted(DeviceAccess::zero, device_->punch_hole(range)); }
   Result<ByteOffset> seek_data(ByteOffset from) override { return device_->seek_data(from); }
   Result<ByteOffset> seek_hole(ByteOffset from) override { return device_->seek_hole(from); }
   void drop_cache(ByteRange range) override { device_->drop_cache(range); }
@@ -64,6 +67,10 @@ class MemberDevice final : public BlockDevice {
 
  private:
   Result<void> sync_locked() REQUIRES(mutex_);
+  Result<void> counted(DeviceAccess access, Result<void> done) {
+    if (!done) note_failure(access, done.error().code);
+    return done;
+  }
 
   const std::unique_ptr<BlockDevice> device_;
   Mutex mutex_;  // held over a sync and a reopen

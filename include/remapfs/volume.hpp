@@ -67,6 +67,12 @@ struct SpareStatus {
   bool retiring = false;  // its blocks are on their way to others
 };
 
+// What failed on one device.
+struct DeviceFailures {
+  SpareId id = 0;  // 0 is the primary
+  FailureTable<std::uint64_t> failures{};
+};
+
 // Counters since open() and the state now. Counting is relaxed: figures of one moment need not add up.
 struct VolumeStatus {
   VolumeState state = VolumeState::healthy;
@@ -77,6 +83,7 @@ struct VolumeStatus {
   std::uint64_t slots_total = 0;  // usable, without spares that are being retired
   std::uint64_t slots_free = 0;
   std::vector<SpareStatus> spares;
+  std::vector<DeviceFailures> failures;  // of devices that are there
   std::uint64_t reads = 0;
   std::uint64_t writes = 0;
   std::uint64_t read_errors = 0;   // answered to callers

@@ -5,8 +5,29 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
+
+#include "remapfs/error.hpp"
 
 namespace remapfs {
+
+// What failed on a device, and how: by what an access was to do, and by what its error says.
+enum class DeviceAccess : std::uint8_t { read, write, zero, sync };
+inline constexpr std::size_t kDeviceAccesses = 4;
+enum class FailureClass : std::uint8_t {
+  media,    // the place that was accessed
+  timeout,  // it took too long
+  gone,     // the device
+  other,
+};
+inline constexpr std::size_t kFailureClasses = 4;
+[[nodiscard]] std::string_view to_string(DeviceAccess access);
+[[nodiscard]] std::string_view to_string(FailureClass failure);
+[[nodiscard]] FailureClass failure_class_of(Errc code);
+
+// [DeviceAccess][FailureClass]. Each attempt counts, also those that are repeated.
+template <class Number>
+using FailureTable = std::array<std::array<Number, kFailureClasses>, kDeviceAccesses>;
 
 // What a volume knows of one of its devices that no file tells: a process that goes on for another one has to know it
 // too.
@@ -17,6 +38,7 @@ struct DeviceMemory {
   std::atomic<bool> lost_writes{false};      // to be told to one flush
   std::atomic<bool> telling_loss{false};     // told to one, which may not have been answered yet
   std::atomic<bool> breaker_open{false};
+  FailureTable<std::atomic<std::uint64_t>> failures{};
 };
 
 // Requests, by thread: each line belongs to some threads only.

@@ -44,7 +44,7 @@ _remapfs() {
   local cur prev words cword
   _get_comp_words_by_ref -n =: cur prev words cword
   if [[ $cword -eq 1 ]]; then
-    if [[ $cur == */* ]]; then _remapfs_files; else _remapfs_words 'create mount unmount attach detach status list add remove retest mark-lost clear-lost import export scrub spare resume events check repair recover backup destroy upgrade -h --help --version'; fi
+    if [[ $cur == */* ]]; then _remapfs_files; else _remapfs_words 'create mount unmount attach detach status list add remove retest mark-lost clear-lost import export scrub spare resume events metrics check repair recover backup destroy upgrade -h --help --version'; fi
     return
   fi
   local options='' valued=''
@@ -67,6 +67,7 @@ _remapfs() {
     spare) options='-h --help --size --force -J --json' valued=' --size ' ;;
     resume) options='-h --help' valued='  ' ;;
     events) options='-h --help -J --json --follow' valued='  ' ;;
+    metrics) options='-h --help --all -o --output' valued=' -o --output ' ;;
     check) options='-h --help' valued='  ' ;;
     repair) options='-h --help' valued='  ' ;;
     recover) options='-h --help --primary --spare --accept-stale' valued=' --primary --spare ' ;;
@@ -90,6 +91,7 @@ _remapfs() {
     'export --block-size') return ;;
     'scrub --rate') return ;;
     'spare --size') return ;;
+    'metrics -o' | 'metrics --output') _remapfs_files; return ;;
     'recover --primary') _remapfs_files; return ;;
     'recover --spare') _remapfs_files; return ;;
     'upgrade --program') _remapfs_files; return ;;
@@ -128,6 +130,7 @@ _remapfs() {
     'spare 2') _remapfs_files ;;
     'resume 0') _remapfs_targets ;;
     'events 0') _remapfs_targets ;;
+    'metrics '*) _remapfs_targets ;;
     'check 0') _remapfs_files ;;
     'repair 0') _remapfs_files ;;
     'recover 0') _remapfs_files ;;

@@ -68,7 +68,7 @@ complete -c remapfs -n '__remapfs_at detach 0 =' -F -a '(__remapfs_targets)'
 complete -c remapfs -n __fish_use_subcommand -a status -d 'Show how a volume is'
 complete -c remapfs -n '__fish_seen_subcommand_from status' -s h -l help -d 'Print this help message and exit'
 complete -c remapfs -n '__fish_seen_subcommand_from status' -s J -l json -d 'As JSON'
-complete -c remapfs -n '__fish_seen_subcommand_from status' -l watch -d 'Again every 2 seconds; with -J one object a line'
+complete -c remapfs -n '__fish_seen_subcommand_from status' -l watch -d 'Again every 2 seconds; on a terminal the whole screen, with -J one object a line'
 complete -c remapfs -n '__remapfs_at status 0 =' -F -a '(__remapfs_targets)'
 
 complete -c remapfs -n __fish_use_subcommand -a list -d 'List the blocks that have an entry'
@@ -140,6 +140,12 @@ complete -c remapfs -n '__fish_seen_subcommand_from events' -s h -l help -d 'Pri
 complete -c remapfs -n '__fish_seen_subcommand_from events' -s J -l json -d 'As JSON'
 complete -c remapfs -n '__fish_seen_subcommand_from events' -l follow -d 'Go on as events come; with -J one object a line'
 complete -c remapfs -n '__remapfs_at events 0 =' -F -a '(__remapfs_targets)'
+
+complete -c remapfs -n __fish_use_subcommand -a metrics -d 'Show figures of volumes for Prometheus'
+complete -c remapfs -n '__fish_seen_subcommand_from metrics' -s h -l help -d 'Print this help message and exit'
+complete -c remapfs -n '__fish_seen_subcommand_from metrics' -l all -d 'Every volume that this user has mounted'
+complete -c remapfs -n '__fish_seen_subcommand_from metrics' -s o -l output -r -F -d 'Into a file for node_exporter, which is replaced as a whole'
+complete -c remapfs -n '__remapfs_at metrics 0 +' -F -a '(__remapfs_targets)'
 
 complete -c remapfs -n __fish_use_subcommand -a check -d 'Compare everything that map and spares say; change nothing'
 complete -c remapfs -n '__fish_seen_subcommand_from check' -s h -l help -d 'Print this help message and exit'

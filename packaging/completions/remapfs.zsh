@@ -33,6 +33,7 @@ _remapfs() {
     'spare:Add, list and retire spares, also while mounted'
     'resume:Go on after a device was gone or a sync failed'
     'events:Show the history of a volume'
+    'metrics:Show figures of volumes for Prometheus'
     'check:Compare everything that map and spares say; change nothing'
     'repair:Mend what is damaged on map and spares, without guessing'
     'recover:Rebuild a map that is lost from the spare alone'
@@ -94,7 +95,7 @@ _remapfs() {
       _arguments \
         '(-h --help)'{-h,--help}'[Print this help message and exit]' \
         '(-J --json)'{-J,--json}'[As JSON]' \
-        '--watch[Again every 2 seconds; with -J one object a line]' \
+        '--watch[Again every 2 seconds; on a terminal the whole screen, with -J one object a line]' \
         '1:TARGET:_remapfs_targets'
       ;;
     list)
@@ -183,6 +184,13 @@ _remapfs() {
         '(-J --json)'{-J,--json}'[As JSON]' \
         '--follow[Go on as events come; with -J one object a line]' \
         '1:TARGET:_remapfs_targets'
+      ;;
+    metrics)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '--all[Every volume that this user has mounted]' \
+        '(-o --output)'{-o,--output}'[Into a file for node_exporter, which is replaced as a whole]:FILE:_files' \
+        '*:TARGET:_remapfs_targets'
       ;;
     check)
       _arguments \

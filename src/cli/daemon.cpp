@@ -313,6 +313,7 @@ void Service::describe_status(StatusReport& report) const {
   report.transport = transport_figures(transport_->info(), mount_->record().connection);
   report.hardening = hardening_.lines;
   report.primary = assembled_.primary;
+  report.latencies = operations_->latencies();
 }
 
 nlohmann::ordered_json Service::survival() const {

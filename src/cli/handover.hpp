@@ -42,7 +42,7 @@ struct MountRecord {
 struct Handover {
   static constexpr std::uint64_t kMagic = 0x524D'4653'4856'5231;  // "RMFSHVR1"
   // Counts up with every change of this layout or of what it means: a program that knows another one refuses.
-  static constexpr std::uint32_t kFormat = 1;
+  static constexpr std::uint32_t kFormat = 2;
   static constexpr std::size_t kTextRoom = std::size_t{16} << 10U;
   static constexpr std::size_t kRecordRoom = std::size_t{64} << 10U;
 

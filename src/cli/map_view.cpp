@@ -46,6 +46,10 @@ Result<VolumeInfo> read_map_info(const std::string& map_path) {
   return with_map(map_path, [](const store::MapReader& map) { return map.info(); });
 }
 
+Result<store::MapGrowth> read_growth(const std::string& map_path, const std::string& since) {
+  return with_map(map_path, [&](const store::MapReader& map) { return map.growth(since); });
+}
+
 Result<std::vector<MapRow>> read_rows(const std::string& map_path) {
   return with_map(map_path, [](const store::MapReader& map) -> Result<std::vector<MapRow>> {
     std::vector<MapRow> rows;

@@ -75,6 +75,7 @@ int parse_and_run(std::span<const char* const> raw_args, World& world) {
   add_spare(program, invocation);
   add_resume(program, invocation);
   add_events(program, invocation);
+  add_metrics(program, invocation);
   add_check(program, invocation);
   add_repair(program, invocation);
   add_recover(program, invocation);

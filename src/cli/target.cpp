@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <set>
+#include <utility>
 
 namespace remapfs::cli {
 namespace {
@@ -95,6 +97,17 @@ Result<Target> resolve_target(const std::string& text, const World& world) {
   }
   auto mount = find_ours(mounts, [&](const MountEntry& entry) { return entry.source == *resolved; });
   return Target{*resolved, std::move(mount)};
+}
+
+std::vector<Target> mounted_targets(const World& world) {
+  std::vector<Target> targets;
+  std::set<std::string> seen;
+  for (MountEntry& mount : all_mounts(world.views)) {
+    if (!mount.is_ours() || mount.owner != world.uid || !seen.insert(mount.source).second) continue;
+    std::string source = mount.source;
+    targets.push_back({std::move(source), std::move(mount)});
+  }
+  return targets;
 }
 
 }  // namespace remapfs::cli

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "cli/mount_entry.hpp"
 #include "cli/world.hpp"
@@ -19,6 +20,10 @@ struct Target {
 // TARGET is a map file, a mount point, or the exposed file in it (or any other path to it). Never waits for a mounted
 // file system of ours, which may be dead. Errors: not_found, permission, invalid; with a message.
 [[nodiscard]] Result<Target> resolve_target(const std::string& text, const World& world);
+
+// Every volume that this user has mounted, once, whatever its mount is bound to. Volumes of other users are theirs:
+// what serves those, and where their maps lie, is nothing to be trusted.
+[[nodiscard]] std::vector<Target> mounted_targets(const World& world);
 
 // Absolute path without links, "." and ".."; the last part need not exist, nor answer. Errors as above.
 [[nodiscard]] Result<std::string> absolute_path(const std::string& text);

@@ -18,9 +18,9 @@
 #include "cli/assemble.hpp"
 #include "cli/map_view.hpp"
 #include "cli/output.hpp"
-#include "cli/output_file.hpp"
 #include "cli/reach.hpp"
 #include "cli/verbs.hpp"
+#include "cli/write_output.hpp"
 #include "core/unique_fd.hpp"
 #include "exchange/badblocks.hpp"
 #include "exchange/csv.hpp"
@@ -36,37 +36,6 @@ struct ExportArguments {
   std::string format;
   std::string block_size;
 };
-
-// Writes everything to the stream; errors of the stream are kept in it.
-using Write = std::function<Result<void>(std::ostream&)>;
-
-bool is_same_file(const std::string& path, const std::string& other) {
-  struct stat a {};
-  struct stat b {};
-  return ::stat(path.c_str(), &a) == 0 && ::stat(other.c_str(), &b) == 0 && a.st_dev == b.st_dev &&
-         a.st_ino == b.st_ino;
-}
-
-// A slip of the hand must not replace a part of the volume by a list of its bad blocks.
-Result<void> check_not_ours(const std::string& path, const VolumeInfo& info) {
-  std::vector<std::string> ours{info.map_path, info.map_path + "-wal", info.map_path + "-shm", info.primary_path};
-  for (const SpareInfo& spare : info.spares) ours.push_back(spare.path);
-  for (const std::string& member : ours) {
-    if (!is_same_file(path, member)) continue;
-    return fail(Errc::exists, fmt::format("a part of the volume has this name, {}, name another file", path));
-  }
-  return {};
-}
-
-Result<void> write_file(const std::string& name, const VolumeInfo& info, const Write& write) {
-  const auto path = absolute_path(name);
-  if (!path) return fail(path.error());
-  if (auto other = check_not_ours(*path, info); !other) return other;
-  auto file = OutputFile::create(*path);
-  if (!file) return fail(file.error());
-  if (auto written = write((*file)->stream()); !written) return written;
-  return (*file)->commit();
-}
 
 // For a POSIX shell, on one line.
 std::string shell_word(std::string_view text) {
@@ -214,7 +183,7 @@ int run_export(const ExportArguments& arguments, World& world) {
   if (!info) return report_error(world, info.error());
 
   const std::string file = arguments.file == "-" ? "" : arguments.file;
-  const Write write = [&](std::ostream& out) -> Result<void> {
+  const WriteOutput write = [&](std::ostream& out) -> Result<void> {
     if (arguments.format == "dmsetup") return write_dm_table(*target, file, world, out);
     const auto rows = read_rows(target->map_path);
     if (!rows) return fail(rows.error());
@@ -222,7 +191,7 @@ int run_export(const ExportArguments& arguments, World& world) {
     const bool badblocks = arguments.format == "badblocks";
     return write_list(*rows, *info, badblocks && *unit == 0 ? info->block_size : *unit, out);
   };
-  const auto written = file.empty() ? write(world.out) : write_file(file, *info, write);
+  const auto written = file.empty() ? write(world.out) : write_output(file, paths_of(*info), write);
   return written ? kExitDone : report_error(world, written.error());
 }
 

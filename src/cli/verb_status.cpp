@@ -3,14 +3,21 @@
 #include <poll.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
+#include <ctime>
 #include <memory>
 #include <ostream>
 #include <string>
 
+#include "cli/forecast.hpp"
+#include "cli/map_view.hpp"
 #include "cli/output.hpp"
+#include "cli/screen.hpp"
 #include "cli/status_view.hpp"
 #include "cli/table.hpp"
 #include "cli/verbs.hpp"
+#include "cli/watch_view.hpp"
+#include "core/utc.hpp"
 
 namespace remapfs::cli {
 namespace {
@@ -23,8 +30,9 @@ struct StatusArguments {
   bool watch = false;
 };
 
-constexpr int kWatchPauseMs = 2000;
-constexpr const char* kClearScreen = "\x1b[H\x1b[2J";
+constexpr std::chrono::milliseconds kWatchPause{2000};
+constexpr std::chrono::minutes kForecastPause{1};
+constexpr std::uint64_t kEventsShown = 50;
 
 // For people, from the same JSON that scripts get, so that the two cannot disagree.
 void print_for_people(const Json& status, std::ostream& out) {
@@ -77,26 +85,63 @@ std::string dump(const Json& status, int indent) {
 }
 
 // Until the output is closed or a signal ends the program. The volume may be mounted and unmounted meanwhile.
-int watch(const Target& target, bool json, World& world) {
+int watch_as_lines(const Target& target, bool json, World& world) {
   while (world.out) {
     const auto status = status_of(target, world);
     if (!status) return report_error(world, status.error());
     if (json) {
       world.out << dump(*status, -1) << std::endl;
     } else {
-      if (world.out_is_terminal) world.out << kClearScreen;
       print_for_people(*status, world.out);
       world.out << std::endl;
     }
-    ::poll(nullptr, 0, kWatchPauseMs);
+    ::poll(nullptr, 0, static_cast<int>(kWatchPause.count()));
   }
   return kExitDone;
+}
+
+// On a screen trouble is shown, and may pass; before the first look it is an error like any.
+int watch_on_screen(const Target& target, World& world) {
+  auto status = status_of(target, world);
+  if (!status) return report_error(world, status.error());
+  WatchView view(world.colours);
+  Screen screen(world.out);
+  auto forecast_due = WatchView::Clock::now();
+  for (;;) {
+    const auto now = WatchView::Clock::now();
+    view.set_trouble(status ? "" : describe(status.error()));
+    if (status) {
+      if (now >= forecast_due) {
+        // A look at every row: not at each turn.
+        const std::int64_t seconds = std::time(nullptr);
+        if (const auto growth = read_growth(target.map_path, forecast_begin(seconds))) {
+          view.set_forecast(in_words(
+              make_forecast(*growth, (*status)["spare"]["slots_free"], (*status)["spare"]["slots_total"], seconds)));
+        }
+        forecast_due = now + kForecastPause;
+      }
+      if (auto events = read_newest_events(target.map_path, kEventsShown)) view.set_events(std::move(*events));
+      view.add(std::move(*status), now);
+    }
+    auto wake = Screen::Wake::resized;
+    for (auto left = kWatchPause; wake == Screen::Wake::resized && left.count() > 0;) {
+      const Screen::Size size = Screen::size();
+      screen.draw(view.lines(size.columns, size.rows, utc_now()));
+      wake = screen.wait(left);
+      left = kWatchPause - std::chrono::duration_cast<std::chrono::milliseconds>(WatchView::Clock::now() - now);
+    }
+    if (wake == Screen::Wake::quit) return kExitDone;
+    status = status_of(target, world);
+  }
 }
 
 int run_status(const StatusArguments& arguments, World& world) {
   const auto target = resolve_target(arguments.target, world);
   if (!target) return report_error(world, target.error());
-  if (arguments.watch) return watch(*target, arguments.json, world);
+  if (arguments.watch) {
+    return !arguments.json && world.out_is_terminal ? watch_on_screen(*target, world)
+                                                    : watch_as_lines(*target, arguments.json, world);
+  }
   const auto status = status_of(*target, world);
   if (!status) return report_error(world, status.error());
   if (arguments.json) {
@@ -114,7 +159,8 @@ void add_status(CLI::App& program, Invocation& invocation) {
   CLI::App* const verb = program.add_subcommand("status", "Show how a volume is");
   verb->add_option("TARGET", arguments->target, "Map, mount point, or the disk in it")->required();
   verb->add_flag("-J,--json", arguments->json, "As JSON");
-  verb->add_flag("--watch", arguments->watch, "Again every 2 seconds; with -J one object a line");
+  verb->add_flag("--watch", arguments->watch,
+                 "Again every 2 seconds; on a terminal the whole screen, with -J one object a line");
   verb->footer("The state never changes the exit code.\n\nExample:\n  remapfs status /mnt/old -J | jq .state");
   verb->callback([arguments, &invocation] { invocation.exit_code = run_status(*arguments, invocation.world); });
 }

@@ -9,11 +9,10 @@
 #include <climits>
 #include <memory>
 #include <ostream>
-#include <set>
 #include <string>
 #include <thread>
+#include <vector>
 
-#include "cli/mount_entry.hpp"
 #include "cli/output.hpp"
 #include "cli/reach.hpp"
 #include "cli/target.hpp"
@@ -87,16 +86,12 @@ int upgrade_volume(const Target& target, const std::string& program, World& worl
   return kExitDone;
 }
 
-// One that cannot be upgraded keeps no other from it. Volumes of other users are theirs to move: what serves those, and
-// where their maps lie, is nothing to be trusted.
+// One that cannot be upgraded keeps no other from it.
 int upgrade_all(const std::string& program, World& world) {
-  std::set<std::string> seen;  // a volume shows once, whatever its mount is bound to
+  const std::vector<Target> targets = mounted_targets(world);
   int exit_code = kExitDone;
-  for (const MountEntry& mount : all_mounts(world.views)) {
-    if (!mount.is_ours() || mount.owner != world.uid || !seen.insert(mount.source).second) continue;
-    exit_code = std::max(exit_code, upgrade_volume({mount.source, mount}, program, world));
-  }
-  if (seen.empty()) report_note(world, "no volume is mounted, nothing to upgrade");
+  for (const Target& target : targets) exit_code = std::max(exit_code, upgrade_volume(target, program, world));
+  if (targets.empty()) report_note(world, "no volume is mounted, nothing to upgrade");
   return exit_code;
 }
 

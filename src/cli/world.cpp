@@ -54,6 +54,7 @@ World World::of_process() {
           .err = std::cerr,
           .out_is_terminal = ::isatty(STDOUT_FILENO) == 1,
           .err_is_terminal = ::isatty(STDERR_FILENO) == 1,
+          .colours = environment("NO_COLOR").empty() && environment("TERM") != "dumb",  // https://no-color.org
           .uid = uid,
           .xdg_runtime_dir = xdg_runtime_dir,
           .notify_socket = environment("NOTIFY_SOCKET"),

@@ -25,6 +25,7 @@ struct World {
   std::ostream& err;
   bool out_is_terminal = false;  // a screen that can be drawn again
   bool err_is_terminal = false;
+  bool colours = false;  // are wanted on a terminal
   uid_t uid = 0;
   std::string xdg_runtime_dir;                         // empty: unset
   std::string notify_socket;                           // of the service manager; empty: none

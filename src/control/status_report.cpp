@@ -5,6 +5,7 @@
 #include <chrono>
 
 #include "control/json_values.hpp"
+#include "control/latency_report.hpp"
 #include "control/scrub_report.hpp"
 
 namespace remapfs {
@@ -13,13 +14,35 @@ using Json = nlohmann::ordered_json;
 
 namespace {
 
+// Null: the device is not there, or nothing is mounted.
+Json failures_of(const VolumeStatus& volume, SpareId id) {
+  const auto device = std::find_if(volume.failures.begin(), volume.failures.end(),
+                                   [&](const DeviceFailures& one) { return one.id == id; });
+  if (device == volume.failures.end()) return nullptr;
+  Json failures;
+  for (std::size_t i = 0; i < kDeviceAccesses; ++i) {
+    Json& row = failures[std::string(to_string(static_cast<DeviceAccess>(i)))];
+    for (std::size_t j = 0; j < kFailureClasses; ++j) {
+      row[std::string(to_string(static_cast<FailureClass>(j)))] = device->failures[i][j];
+    }
+  }
+  return failures;
+}
+
 Json devices_of(const StatusReport& report) {
   const VolumeInfo& info = report.info;
   const std::optional<DeviceGeometry>& geometry = report.primary;
   Json devices = Json::array();
-  Json primary{{"id", 0},          {"role", "primary"},     {"path", info.primary_path}, {"uuid", nullptr},
-               {"slots", nullptr}, {"slots_free", nullptr}, {"slots_retired", nullptr},  {"missing", false},
-               {"retiring", false}};
+  Json primary{{"id", 0},
+               {"role", "primary"},
+               {"path", info.primary_path},
+               {"uuid", nullptr},
+               {"slots", nullptr},
+               {"slots_free", nullptr},
+               {"slots_retired", nullptr},
+               {"missing", false},
+               {"retiring", false},
+               {"failures", failures_of(report.volume, 0)}};
   if (geometry) {
     primary["logical_block"] = geometry->logical_block;
     primary["physical_block"] = geometry->physical_block;
@@ -38,7 +61,8 @@ Json devices_of(const StatusReport& report) {
                            {"slots_free", known ? Json(now->free) : Json(nullptr)},
                            {"slots_retired", known ? spare.slots - now->usable : spare.retired.size()},
                            {"missing", spare.missing},
-                           {"retiring", known && now->retiring}});
+                           {"retiring", known && now->retiring},
+                           {"failures", failures_of(report.volume, spare.id)}});
   }
   return devices;
 }
@@ -69,6 +93,7 @@ Json to_json(const StatusReport& report) {
   status["commits"] =
       Json{{"count", volume.commits},
            {"longest_us", std::chrono::duration_cast<std::chrono::microseconds>(volume.longest_commit).count()}};
+  status["latency"] = report.latencies ? to_json(*report.latencies) : Json();
   status["scrub"] = to_json(report.scrub, report.info);
   status["map"] = report.info.map_path;
   status["mountpoint"] = or_null(report.mountpoint);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "core/latency_histogram.hpp"
 #include "remapfs/map_store.hpp"
 #include "remapfs/volume.hpp"
 
@@ -26,6 +27,7 @@ struct StatusReport {
   std::optional<DeviceGeometry> primary;                                // known while it is open
   std::string engine;                                                   // "blocking", ...; empty when unmounted
   nlohmann::ordered_json transport = nlohmann::ordered_json::object();  // figures the transport was granted, by name
+  std::optional<RequestLatencies> latencies;                            // when mounted
   ScrubStatus scrub;
   std::vector<std::string> hardening;  // what the process was granted against memory pressure
 };

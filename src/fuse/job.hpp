@@ -3,6 +3,7 @@
 
 #include <fuse_lowlevel.h>
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -22,6 +23,7 @@ struct Job {
   ByteRange range;              // inside the disk; of a seek, where it begins
   std::byte* memory = nullptr;  // of a read or write: range.size() bytes, until the reply
   std::uint64_t handle = 0;     // of the open file
+  std::chrono::steady_clock::time_point begun;
 
   [[nodiscard]] bool is_transfer() const { return kind == Kind::read || kind == Kind::write; }
 };

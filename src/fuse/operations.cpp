@@ -120,6 +120,16 @@ void on_open(fuse_req_t request, fuse_ino_t inode, fuse_file_info* file) noexcep
   static_cast<void>(fuse_reply_buf(request, reinterpret_cast<const char*>(&answer), sizeof answer));
 }
 
+Job new_job(fuse_req_t request, Job::Kind kind) {
+  Job job;
+  job.kind = kind;
+  job.request = request;
+  job.begun = std::chrono::steady_clock::now();
+  return job;
+}
+
+void note_latency(const Job& job, RequestKind kind) { operations(job.request).note_latency(kind, job.begun); }
+
 void on_read(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offset, fuse_file_info* /*file*/) noexcept {
   Operations& self = operations(request);
   const std::span<std::byte> payload = context(request).payload;
@@ -127,9 +137,7 @@ void on_read(fuse_req_t request, fuse_ino_t inode, std::size_t size, off_t offse
   const RangeVerdict verdict = judge_read(offset, size, self.disk().size());
   if (verdict.error != 0) return reply_errno(request, verdict.error);
   if (verdict.range.empty()) return reply_bytes(request, {});
-  Job job;
-  job.kind = Job::Kind::read;
-  job.request = request;
+  Job job = new_job(request, Job::Kind::read);
   job.range = verdict.range;
   job.memory = payload.data();
   context(request).runner->run(job);
@@ -144,9 +152,7 @@ void on_write(fuse_req_t request, fuse_ino_t inode, const char* data, std::size_
   const RangeVerdict verdict = judge_write(offset, size, disk.size());
   if (verdict.error != 0) return reply_errno(request, verdict.error);
   if (size == 0) return static_cast<void>(fuse_reply_write(request, 0));
-  Job job;
-  job.kind = Job::Kind::write;
-  job.request = request;
+  Job job = new_job(request, Job::Kind::write);
   job.range = verdict.range;
   job.memory = context(request).payload.data();
   REMAPFS_INVARIANT(reinterpret_cast<const char*>(job.memory) == data);
@@ -163,9 +169,7 @@ void on_write(fuse_req_t request, fuse_ino_t inode, const char* data, std::size_
 void on_flush(fuse_req_t request, fuse_ino_t /*inode*/, fuse_file_info* /*file*/) noexcept { reply_errno(request, 0); }
 
 void on_fsync(fuse_req_t request, fuse_ino_t /*inode*/, int /*data_only*/, fuse_file_info* file) noexcept {
-  Job job;
-  job.kind = Job::Kind::flush;
-  job.request = request;
+  Job job = new_job(request, Job::Kind::flush);
   job.handle = file->fh;
   context(request).runner->run(job);
 }
@@ -180,9 +184,7 @@ void on_fallocate(fuse_req_t request, fuse_ino_t inode, int mode, off_t offset, 
   if (verdict.action == FallocateAction::refuse) return reply_errno(request, verdict.error);
   if (verdict.action == FallocateAction::nothing) return reply_errno(request, 0);
   self.touch();
-  Job job;
-  job.kind = verdict.action == FallocateAction::zero ? Job::Kind::zero : Job::Kind::punch;
-  job.request = request;
+  Job job = new_job(request, verdict.action == FallocateAction::zero ? Job::Kind::zero : Job::Kind::punch);
   job.range = verdict.range;
   // FALLOCATE does not carry the flags of the file.
   job.flush_after = file != nullptr && Operations::is_synchronous(file->fh);
@@ -194,9 +196,7 @@ void on_lseek(fuse_req_t request, fuse_ino_t inode, off_t offset, int whence, fu
   VirtualDisk& disk = self.disk();
   if (self.node(inode) != Operations::Node::disk) return reply_errno(request, EINVAL);
   if (const int error = judge_seek(offset, whence, disk.size()); error != 0) return reply_errno(request, error);
-  Job job;
-  job.kind = whence == SEEK_DATA ? Job::Kind::seek_data : Job::Kind::seek_hole;
-  job.request = request;
+  Job job = new_job(request, whence == SEEK_DATA ? Job::Kind::seek_data : Job::Kind::seek_hole);
   job.range.begin = ByteOffset(static_cast<std::uint64_t>(offset));
   context(request).runner->run(job);
 }
@@ -311,6 +311,7 @@ void perform(const Job& job) noexcept {
     case Job::Kind::flush: {
       const bool write_failed = self.failed_handles().begin_to_tell(job.handle);
       const auto flushed = disk.flush();
+      note_latency(job, RequestKind::flush);
       if (!write_failed) return reply(job.request, flushed);
       reply_errno(job.request, EIO);
       return self.failed_handles().told(job.handle);
@@ -319,6 +320,7 @@ void perform(const Job& job) noexcept {
     case Job::Kind::punch: {
       auto done = job.kind == Job::Kind::zero ? disk.zero(job.range) : disk.punch(job.range);
       if (done && job.flush_after) done = disk.flush();
+      note_latency(job, RequestKind::zero);
       return reply(job.request, done);
     }
     case Job::Kind::seek_data:
@@ -329,18 +331,20 @@ void perform(const Job& job) noexcept {
 void finish_transfer(const Job& job, const Result<void>& done) noexcept {
   Operations& self = operations(job.request);
   if (job.kind == Job::Kind::read) {
+    note_latency(job, RequestKind::read);
     if (!done) return reply(job.request, done);
     return reply_bytes(job.request, {job.memory, job.range.size().value()});
   }
-  if (!done) {
+  Result<void> answer = done;
+  if (done) {
+    self.touch();
+    if (job.flush_after) answer = self.disk().flush();
+  } else if (job.remember_failure) {
     // Before the answer, after which the fsync may come.
-    if (job.remember_failure) self.failed_handles().mark(job.handle);
-    return reply(job.request, done);
+    self.failed_handles().mark(job.handle);
   }
-  self.touch();
-  if (job.flush_after) {
-    if (const auto flushed = self.disk().flush(); !flushed) return reply(job.request, flushed);
-  }
+  note_latency(job, RequestKind::write);
+  if (!answer) return reply(job.request, answer);
   static_cast<void>(fuse_reply_write(job.request, job.range.size().value()));
 }
 
@@ -421,6 +425,12 @@ void Operations::touch() {
   const std::int64_t time = now();
   auto& modified = attributes_.modified;
   if (modified.load(std::memory_order_relaxed) != time) modified.store(time, std::memory_order_relaxed);
+}
+
+RequestLatencies Operations::latencies() const {
+  RequestLatencies all;
+  for (std::size_t i = 0; i < all.size(); ++i) all[i] = latencies_[i].counts();
+  return all;
 }
 
 std::uint64_t Operations::new_handle(int flags) {

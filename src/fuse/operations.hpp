@@ -5,11 +5,14 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string_view>
 
+#include "core/latency_histogram.hpp"
 #include "fuse/failed_handles.hpp"
 #include "fuse/mount_memory.hpp"
 #include "fuse/mount_point.hpp"
@@ -46,6 +49,9 @@ class Operations {
   // The operations for Transport::start(); the `service` that goes with them is a pointer to an object of this class.
   [[nodiscard]] static const fuse_lowlevel_ops& table();
 
+  // From when a request was taken from the kernel until it was answered, since this object was made.
+  [[nodiscard]] RequestLatencies latencies() const;
+
   // The members below are the operations' own; they are public for the functions in that table.
   enum class Node : std::uint8_t { none, directory, disk };
   [[nodiscard]] Node node(fuse_ino_t inode) const;
@@ -61,6 +67,10 @@ class Operations {
   [[nodiscard]] std::uint64_t new_handle(int flags);
   [[nodiscard]] static bool is_synchronous(std::uint64_t handle);
   [[nodiscard]] FailedHandles& failed_handles() { return failed_handles_; }
+  // A request's answer is about to be sent.
+  void note_latency(RequestKind kind, std::chrono::steady_clock::time_point begun) {
+    latencies_[static_cast<std::size_t>(kind)].record(std::chrono::steady_clock::now() - begun);
+  }
 
  private:
   VirtualDisk& disk_;
@@ -69,6 +79,7 @@ class Operations {
   AttributesMemory& attributes_;
   FailedHandles failed_handles_;
   std::atomic<std::uint64_t> next_handle_;
+  std::array<LatencyHistogram, kRequestKinds> latencies_;
 };
 
 }  // namespace remapfs::fuse

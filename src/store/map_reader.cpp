@@ -103,6 +103,27 @@ Result<SpareId> MapReader::highest_spare() const {
   });
 }
 
+Result<MapGrowth> MapReader::growth(const std::string& since) const {
+  return with_database([&](SQLite::Database& database, const VolumeRecord&) -> Result<MapGrowth> {
+    MapGrowth growth;
+    growth.created_at = database.execAndGet("SELECT created_at FROM volume").getString();
+    SQLite::Statement by_hour(database,
+                              "SELECT substr(created_at, 1, 13) AS hour, state, count(*) FROM remaps "
+                              "WHERE created_at >= ? GROUP BY hour, state ORDER BY hour");
+    by_hour.bind(1, since);
+    while (by_hour.executeStep()) {
+      const std::string hour = by_hour.getColumn(0).getString() + ":00:00Z";
+      if (growth.hours.empty() || growth.hours.back().hour != hour) growth.hours.push_back({hour});
+      const std::string state = by_hour.getColumn(1).getString();
+      NewEntries& here = growth.hours.back();
+      (state == state_text(EntryState::remapped) ? here.remapped
+       : state == state_text(EntryState::lost)   ? here.lost
+                                                 : here.weak) += column_u64(by_hour, 2);
+    }
+    return growth;
+  });
+}
+
 Result<MapSummary> MapReader::summary() const {
   return with_database([&](SQLite::Database& database, const VolumeRecord& record) -> Result<MapSummary> {
     const BlockGeometry geometry(record.info.block_size);

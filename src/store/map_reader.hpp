@@ -50,6 +50,20 @@ struct MapSummary {
   std::vector<SpareStatus> spares;
 };
 
+// Entries that are there now, by when they appeared.
+struct NewEntries {
+  std::string hour;  // its begin, UTC
+  std::uint64_t remapped = 0;
+  std::uint64_t lost = 0;
+  std::uint64_t weak = 0;
+};
+
+// How the map came to be as it is.
+struct MapGrowth {
+  std::string created_at;         // of the volume
+  std::vector<NewEntries> hours;  // ascending, without those in which nothing came
+};
+
 // Reads a map that may or may not be mounted, from any process, without ever holding up its writer.
 //
 // Each call sees one state of the map. Between calls nothing is held open. Only when the map is in use, or was not
@@ -63,6 +77,8 @@ class MapReader {
 
   Result<VolumeInfo> info() const;
   Result<MapSummary> summary() const;
+  // Entries that appeared at `since` (UTC, empty: ever) or later. Cost: looks at every row.
+  Result<MapGrowth> growth(const std::string& since) const;
   // The highest number that a spare has ever had.
   Result<SpareId> highest_spare() const;
   // Ascending by block. What visit() answers ends the iteration and is passed on.

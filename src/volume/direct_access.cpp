@@ -49,6 +49,9 @@ bool Volume::end(DirectAccess& access) {
   for (const DirectAccess::Part& part : access.all()) {
     served = served && part.done;
     if (part.done) impl_->note_success(*impl_->member(part.member), part.at, access.write);
+    if (part.error) {
+      part.device->note_failure(access.write ? DeviceAccess::write : DeviceAccess::read, part.error->code);
+    }
   }
   return served;
 }

@@ -3,6 +3,41 @@
 
 namespace remapfs {
 
+std::string_view to_string(DeviceAccess access) {
+  switch (access) {
+    case DeviceAccess::read: return "read";
+    case DeviceAccess::write: return "write";
+    case DeviceAccess::zero: return "zero";
+    case DeviceAccess::sync: return "sync";
+  }
+  invariant_failed("DeviceAccess has a name", __FILE__, __LINE__);
+}
+
+std::string_view to_string(FailureClass failure) {
+  switch (failure) {
+    case FailureClass::media: return "media";
+    case FailureClass::timeout: return "timeout";
+    case FailureClass::gone: return "gone";
+    case FailureClass::other: return "other";
+  }
+  invariant_failed("FailureClass has a name", __FILE__, __LINE__);
+}
+
+FailureClass failure_class_of(Errc code) {
+  switch (code) {
+    case Errc::media: return FailureClass::media;
+    case Errc::timeout: return FailureClass::timeout;
+    case Errc::device_gone: return FailureClass::gone;
+    default: return FailureClass::other;
+  }
+}
+
+void MemberDevice::note_failure(DeviceAccess access, Errc code) {
+  if (code == Errc::unsupported) return;  // nothing was tried
+  auto& row = memory_->failures[static_cast<std::size_t>(access)];
+  row[static_cast<std::size_t>(failure_class_of(code))].fetch_add(1, std::memory_order_relaxed);
+}
+
 Result<void> MemberDevice::sync() {
   const MutexLock lock(mutex_);
   return sync_locked();
@@ -25,7 +60,7 @@ Result<void> MemberDevice::sync_locked() {
   DeviceMemory& memory = *memory_;
   memory.syncing.store(true, std::memory_order_seq_cst);
   const bool had_writes = memory.unsynced_writes.exchange(false, std::memory_order_seq_cst);
-  auto synced = device_->sync();
+  auto synced = counted(DeviceAccess::sync, device_->sync());
   if (!synced) {
     if (had_writes) memory.unsynced_writes.store(true, std::memory_order_release);
     memory.sync_failed.store(true, std::memory_order_seq_cst);
@@ -58,6 +93,9 @@ Result<void> MemberDevice::remember_in(DeviceMemory& memory) {
   take_over(memory.lost_writes, own_.lost_writes);
   take_over(memory.breaker_open, own_.breaker_open);
   take_over(memory.lost_writes, memory.telling_loss);
+  for (std::size_t i = 0; i < kDeviceAccesses; ++i) {
+    for (std::size_t j = 0; j < kFailureClasses; ++j) memory.failures[i][j] += own_.failures[i][j].load();
+  }
   memory_ = &memory;
   if (!memory.syncing.exchange(false, std::memory_order_acq_rel)) return {};
   // The flag was up before it forgot the writes that it was to cover.

@@ -186,6 +186,13 @@ VolumeStatus Volume::Impl::status() const {
       because(VolumeState::degraded, fmt::format("spare {} is missing", one.id()));
       return;
     }
+    DeviceFailures& device = now.failures.emplace_back();
+    device.id = one.id();
+    for (std::size_t i = 0; i < kDeviceAccesses; ++i) {
+      for (std::size_t j = 0; j < kFailureClasses; ++j) {
+        device.failures[i][j] = one.device().memory().failures[i][j].load(std::memory_order_relaxed);
+      }
+    }
     if (one.sync_failed()) because(VolumeState::failed, fmt::format("a sync of {} failed", one.device().name()));
     if (one.breaker_open()) {
       because(VolumeState::suspended, fmt::format("{} does not work: see `remapfs resume`", one.device().name()));

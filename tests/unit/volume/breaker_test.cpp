@@ -268,5 +268,53 @@ TEST_F(Breaker, WaitingRequestsGiveUpWhenInterrupted) {
   writer.join();
 }
 
+std::uint64_t failed(const VolumeStatus& status, SpareId device, DeviceAccess access, FailureClass failure) {
+  for (const DeviceFailures& one : status.failures) {
+    if (one.id == device) return one.failures[static_cast<std::size_t>(access)][static_cast<std::size_t>(failure)];
+  }
+  return ~std::uint64_t{0};
+}
+
+TEST(Failures, AreCountedByDeviceAccessAndClass) {
+  VolumeRig rig;
+  rig.remount();
+  ASSERT_EQ(rig.volume->status().failures.size(), 2U);
+  EXPECT_EQ(failed(rig.volume->status(), 0, DeviceAccess::read, FailureClass::media), 0U);
+  rig.primary->add_bad_sectors(80, 1, FaultRule::On::read);
+  EXPECT_FALSE(rig.read(80 * 512, 512));
+  const std::uint64_t attempts = failed(rig.volume->status(), 0, DeviceAccess::read, FailureClass::media);
+  EXPECT_GE(attempts, 2U) << "each attempt counts";
+  EXPECT_LE(attempts, 20U);
+  EXPECT_EQ(failed(rig.volume->status(), 0, DeviceAccess::write, FailureClass::media), 0U);
+  EXPECT_EQ(failed(rig.volume->status(), 1, DeviceAccess::read, FailureClass::media), 0U);
+
+  rig.spares[0]->fail_syncs(1);
+  EXPECT_FALSE(rig.volume->flush());
+  EXPECT_EQ(failed(rig.volume->status(), 1, DeviceAccess::sync, FailureClass::media), 1U);
+  EXPECT_EQ(failed(rig.volume->status(), 0, DeviceAccess::sync, FailureClass::media), 0U);
+}
+
+TEST(Failures, OfTransfersThatOthersMakeAreCountedOnce) {
+  VolumeRig rig;
+  DirectAccess access;
+  auto memory = *AlignedBuffer::allocate(4096);
+  ASSERT_TRUE(rig.volume->begin(access, {ByteOffset(0), ByteOffset(4096)}, memory.data(), true));
+  access.parts[0].error = Error{Errc::timeout, 110, {}};
+  EXPECT_FALSE(rig.volume->end(access));
+  EXPECT_EQ(failed(rig.volume->status(), 0, DeviceAccess::write, FailureClass::timeout), 1U);
+  EXPECT_EQ(failed(rig.volume->status(), 0, DeviceAccess::read, FailureClass::timeout), 0U);
+  EXPECT_TRUE(rig.volume->recover(access, memory.data()));
+}
+
+TEST(Failures, WhatTheDeviceCannotDoIsNone) {
+  VolumeRig rig;
+  std::ignore = rig.volume->punch({ByteOffset(0), ByteOffset(4096)});
+  for (const DeviceFailures& device : rig.volume->status().failures) {
+    for (const auto& row : device.failures) {
+      for (const std::uint64_t count : row) EXPECT_EQ(count, 0U);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace remapfs::testing

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "cli/output.hpp"
+#include "cli/status_view.hpp"
+#include "cli/verbs.hpp"
+#include "cli/write_output.hpp"
+#include "control/metrics.hpp"
+
+namespace remapfs::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct MetricsArguments {
+  std::vector<std::string> targets;
+  bool all = false;
+  std::string file;
+};
+
+std::vector<std::string> paths_of_status(const Json& status) {
+  const std::string map = text_of(status["map"]);
+  std::vector<std::string> paths{map, map + "-wal", map + "-shm"};
+  for (const Json& device : status["devices"]) paths.push_back(text_of(device["path"]));
+  return paths;
+}
+
+int run_metrics(const MetricsArguments& arguments, World& world) {
+  int exit_code = kExitDone;
+  std::vector<Target> targets = arguments.all ? mounted_targets(world) : std::vector<Target>();
+  for (const std::string& text : arguments.targets) {
+    auto target = resolve_target(text, world);
+    if (target) targets.push_back(std::move(*target));
+    if (!target) exit_code = report_error(world, target.error());
+  }
+  // What is known of the others is worth as much without one of them.
+  std::vector<Json> volumes;
+  std::vector<std::string> ours;
+  for (const Target& target : targets) {
+    auto status = status_of(target, world);
+    if (!status) {
+      exit_code = report_error(world, status.error());
+      continue;
+    }
+    for (std::string& path : paths_of_status(*status)) ours.push_back(std::move(path));
+    volumes.push_back(std::move(*status));
+  }
+  if (volumes.empty() && exit_code != kExitDone) return exit_code;
+  if (arguments.file.empty()) {
+    world.out << render_metrics(volumes, MetricsFormat::openmetrics);
+    return exit_code;
+  }
+  const auto written = write_output(arguments.file, ours, [&](std::ostream& out) -> Result<void> {
+    out << render_metrics(volumes, MetricsFormat::prometheus);
+    return {};
+  });
+  return written ? exit_code : report_error(world, written.error());
+}
+
+}  // namespace
+
+void add_metrics(CLI::App& program, Invocation& invocation) {
+  auto arguments = std::make_shared<MetricsArguments>();
+  CLI::App* const verb = program.add_subcommand("metrics", "Show figures of volumes for Prometheus");
+  const CLI::Option* const targets =
+      verb->add_option("TARGET", arguments->targets, "Maps, mount points, or the disks in them");
+  verb->add_flag("--all", arguments->all, "Every volume that this user has mounted");
+  verb->add_option("-o,--output", arguments->file, "Into a file for node_exporter, which is replaced as a whole")
+      ->type_name("FILE");
+  verb->footer(
+      "OpenMetrics on the standard output; in a file the older text format, which node_exporter's textfile\n"
+      "collector reads.\n\n"
+      "Example:\n  remapfs metrics /mnt/old\n"
+      "  remapfs metrics --all -o /var/lib/prometheus/node-exporter/remapfs.prom");
+  verb->callback([arguments, targets, &invocation] {
+    if (arguments->all == (targets->count() > 0)) throw CLI::ValidationError("one of TARGET and --all is needed");
+    invocation.exit_code = run_metrics(*arguments, invocation.world);
+  });
+}
+
+}  // namespace remapfs::cli

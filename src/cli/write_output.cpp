@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/write_output.hpp"
+
+#include <fmt/format.h>
+#include <sys/stat.h>
+
+#include <ostream>
+
+#include "cli/output_file.hpp"
+#include "cli/target.hpp"
+
+namespace remapfs::cli {
+namespace {
+
+bool is_same_file(const std::string& path, const std::string& other) {
+  struct stat a {};
+  struct stat b {};
+  return ::stat(path.c_str(), &a) == 0 && ::stat(other.c_str(), &b) == 0 && a.st_dev == b.st_dev &&
+         a.st_ino == b.st_ino;
+}
+
+}  // namespace
+
+std::vector<std::string> paths_of(const VolumeInfo& info) {
+  std::vector<std::string> paths{info.map_path, info.map_path + "-wal", info.map_path + "-shm", info.primary_path};
+  for (const SpareInfo& spare : info.spares) paths.push_back(spare.path);
+  return paths;
+}
+
+Result<void> write_output(const std::string& name, const std::vector<std::string>& ours, const WriteOutput& write) {
+  const auto path = absolute_path(name);
+  if (!path) return fail(path.error());
+  for (const std::string& member : ours) {
+    if (!is_same_file(*path, member)) continue;
+    return fail(Errc::exists, fmt::format("a part of the volume has this name, {}, name another file", *path));
+  }
+  auto file = OutputFile::create(*path);
+  if (!file) return fail(file.error());
+  if (auto written = write((*file)->stream()); !written) return written;
+  return (*file)->commit();
+}
+
+}  // namespace remapfs::cli
