@@ -34,6 +34,7 @@ _remapfs() {
     'resume:Go on after a device was gone or a sync failed'
     'events:Show the history of a volume'
     'metrics:Show figures of volumes for Prometheus'
+    'report:Make a page that shows the whole disk'
     'check:Compare everything that map and spares say; change nothing'
     'repair:Mend what is damaged on map and spares, without guessing'
     'recover:Rebuild a map that is lost from the spare alone'
@@ -191,6 +192,13 @@ _remapfs() {
         '--all[Every volume that this user has mounted]' \
         '(-o --output)'{-o,--output}'[Into a file for node_exporter, which is replaced as a whole]:FILE:_files' \
         '*:TARGET:_remapfs_targets'
+      ;;
+    report)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '(-o --output)'{-o,--output}'[The page, which is replaced as a whole]:FILE Excludes\: --json: ' \
+        '(-J --json)'{-J,--json}'[What the page is made of, as JSON]:Excludes\: --output: ' \
+        '1:TARGET:_remapfs_targets'
       ;;
     check)
       _arguments \

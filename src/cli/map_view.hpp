@@ -7,6 +7,7 @@
 
 #include "control/status_report.hpp"
 #include "remapfs/map_store.hpp"
+#include "report/disk_regions.hpp"
 #include "store/map_reader.hpp"
 
 // Reading a map that may be mounted, unmounted or changing hands at this moment; a change of hands is waited out.
@@ -21,6 +22,13 @@ namespace remapfs::cli {
 
 // Entries that appeared at `since` or later, by hour.
 [[nodiscard]] Result<store::MapGrowth> read_growth(const std::string& map_path, const std::string& since);
+
+// Where entries are and when they appeared.
+struct MapPicture {
+  report::DiskRegions regions;
+  std::string created_at;  // of the volume
+};
+[[nodiscard]] Result<MapPicture> read_picture(const std::string& map_path);
 
 // One entry, compact: there may be millions.
 struct MapRow {

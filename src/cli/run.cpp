@@ -76,6 +76,7 @@ int parse_and_run(std::span<const char* const> raw_args, World& world) {
   add_resume(program, invocation);
   add_events(program, invocation);
   add_metrics(program, invocation);
+  add_report(program, invocation);
   add_check(program, invocation);
   add_repair(program, invocation);
   add_recover(program, invocation);

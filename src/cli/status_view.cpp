@@ -27,4 +27,19 @@ std::string note_of_device(const Json& device) {
   return device["retiring"].get<bool>() ? "being retired" : "";
 }
 
+std::vector<std::string> paths_of_status(const Json& status) {
+  const std::string map = text_of(status["map"]);
+  std::vector<std::string> paths{map, map + "-wal", map + "-shm"};
+  for (const Json& device : status["devices"]) paths.push_back(text_of(device["path"]));
+  return paths;
+}
+
+Json event_json(const store::ListedEvent& event) {
+  return Json{{"id", event.id},
+              {"at", event.at},
+              {"kind", event.event.kind},
+              {"block", event.event.block ? Json(event.event.block->value()) : Json(nullptr)},
+              {"detail", event.event.detail}};
+}
+
 }  // namespace remapfs::cli

@@ -3,10 +3,12 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "cli/target.hpp"
 #include "cli/world.hpp"
 #include "remapfs/error.hpp"
+#include "store/map_reader.hpp"
 
 namespace remapfs::cli {
 
@@ -18,5 +20,10 @@ namespace remapfs::cli {
 [[nodiscard]] std::string text_of(const nlohmann::ordered_json& value);
 // What there is to say of one of its devices: "missing", "being retired", or nothing.
 [[nodiscard]] std::string note_of_device(const nlohmann::ordered_json& device);
+
+// The files of the volume: map, log, devices.
+[[nodiscard]] std::vector<std::string> paths_of_status(const nlohmann::ordered_json& status);
+// An event as `events -J` shows it.
+[[nodiscard]] nlohmann::ordered_json event_json(const store::ListedEvent& event);
 
 }  // namespace remapfs::cli

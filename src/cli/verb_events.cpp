@@ -10,6 +10,7 @@
 
 #include "cli/map_view.hpp"
 #include "cli/output.hpp"
+#include "cli/status_view.hpp"
 #include "cli/table.hpp"
 #include "cli/target.hpp"
 #include "cli/verbs.hpp"
@@ -29,14 +30,6 @@ struct EventArguments {
   bool follow = false;
 };
 
-Json json_of(const store::ListedEvent& event) {
-  return Json{{"id", event.id},
-              {"at", event.at},
-              {"kind", event.event.kind},
-              {"block", event.event.block ? Json(event.event.block->value()) : Json(nullptr)},
-              {"detail", event.event.detail}};
-}
-
 std::string dump(const Json& value) { return value.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 std::string block_of(const store::ListedEvent& event) {
@@ -48,7 +41,7 @@ void print_all(const std::vector<store::ListedEvent>& events, bool json, std::os
     out << "{\n  \"json_format_version\": 1,\n  \"events\": [";
     const char* separator = "\n    ";
     for (const auto& event : events) {
-      out << separator << dump(json_of(event));
+      out << separator << dump(event_json(event));
       separator = ",\n    ";
     }
     out << (events.empty() ? "]\n}\n" : "\n  ]\n}\n");
@@ -63,7 +56,7 @@ void print_all(const std::vector<store::ListedEvent>& events, bool json, std::os
 
 void print_one(const store::ListedEvent& event, bool json, std::ostream& out) {
   if (json) {
-    out << dump(json_of(event)) << std::endl;
+    out << dump(event_json(event)) << std::endl;
   } else {
     out << event.at << ' ' << event.event.kind << ' ' << (event.event.block ? block_of(event) : "-") << ' '
         << one_line(event.event.detail) << std::endl;

@@ -25,13 +25,6 @@ struct MetricsArguments {
   std::string file;
 };
 
-std::vector<std::string> paths_of_status(const Json& status) {
-  const std::string map = text_of(status["map"]);
-  std::vector<std::string> paths{map, map + "-wal", map + "-shm"};
-  for (const Json& device : status["devices"]) paths.push_back(text_of(device["path"]));
-  return paths;
-}
-
 int run_metrics(const MetricsArguments& arguments, World& world) {
   int exit_code = kExitDone;
   std::vector<Target> targets = arguments.all ? mounted_targets(world) : std::vector<Target>();

@@ -30,6 +30,7 @@ void add_scrub(CLI::App& program, Invocation& invocation);
 void add_spare(CLI::App& program, Invocation& invocation);
 void add_resume(CLI::App& program, Invocation& invocation);
 void add_events(CLI::App& program, Invocation& invocation);
+void add_report(CLI::App& program, Invocation& invocation);
 void add_metrics(CLI::App& program, Invocation& invocation);
 void add_check(CLI::App& program, Invocation& invocation);
 void add_repair(CLI::App& program, Invocation& invocation);

@@ -103,6 +103,12 @@ Result<SpareId> MapReader::highest_spare() const {
   });
 }
 
+Result<std::string> MapReader::created_at() const {
+  return with_database([](SQLite::Database& database, const VolumeRecord&) -> Result<std::string> {
+    return database.execAndGet("SELECT created_at FROM volume").getString();
+  });
+}
+
 Result<MapGrowth> MapReader::growth(const std::string& since) const {
   return with_database([&](SQLite::Database& database, const VolumeRecord&) -> Result<MapGrowth> {
     MapGrowth growth;

@@ -79,6 +79,8 @@ class MapReader {
   Result<MapSummary> summary() const;
   // Entries that appeared at `since` (UTC, empty: ever) or later. Cost: looks at every row.
   Result<MapGrowth> growth(const std::string& since) const;
+  // When the volume was made.
+  Result<std::string> created_at() const;
   // The highest number that a spare has ever had.
   Result<SpareId> highest_spare() const;
   // Ascending by block. What visit() answers ends the iteration and is passed on.

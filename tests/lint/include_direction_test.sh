@@ -11,9 +11,10 @@ declare -A may=(
   [store]="store core"
   [volume]="volume core"
   [exchange]="exchange core"
+  [report]="report core"
   [fuse]="fuse core"
   [control]="control core"
-  [cli]="cli control fuse exchange volume store io core"
+  [cli]="cli control fuse exchange report volume store io core"
 )
 bad=0
 for folder in "${!may[@]}"; do

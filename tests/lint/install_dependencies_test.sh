@@ -3,9 +3,13 @@
 # install_dependencies_test.sh SOURCE_DIR: tools/install-dependencies installs what is missing, by the package tool that is there, and asks for nothing when
 # nothing is missing. The package tools are stand-ins that keep a list of what is installed.
 set -euo pipefail
-script=$1/tools/install-dependencies
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
+# In a tree of its own: it puts a program there.
+tree=$folder/tree
+script=$tree/tools/install-dependencies
+mkdir -p "$tree/tools"
+cp "$1/tools/install-dependencies" "$script"
 failures=0
 
 # expect TEXT TEST...: the test must hold
@@ -64,18 +68,40 @@ check_tool() { # name of the package tool
   rm -f "$folder/$1"
 }
 
-ln -s "$(command -v grep)" "$(command -v sed)" "$folder/"
+for tool in grep sed mktemp rm mkdir chown mv; do ln -s "$(command -v "$tool")" "$folder/"; done
 install='echo "$*" >> "$STATE/log"
+[[ " $* " != *" download "* ]] || { : > "${!#}_1_all.deb" && exit; }
 for word in "$@"; do case $word in install | update | -*) ;; *) echo "$word" >> "$STATE/installed" ;; esac; done'
 
 stub apt-get "$install"
 stub dpkg-query 'grep -qxF -- "${!#}" "$STATE/installed" && printf installed'
+stub dpkg-deb '[[ $1 = -x && $2 = prometheus_1_all.deb ]] && mkdir -p "$3/usr/bin" && : > "$3/usr/bin/promtool" && chmod +x "$3/usr/bin/promtool"'
+ln -s "$(command -v chmod)" "$folder/"
 check_tool apt-get g++ libfuse3-dev
-rm -f "$folder/dpkg-query"
+expect "apt-get: promtool is taken out of its package" [ -x "$tree/build/promtool" ]
+expect "apt-get: the server of that package is not installed" lacks_line prometheus "$folder/installed"
+# All is there but promtool.
+stub apt-get "$install"
+run --test
+rm -r "$tree/build"
+user=1000 run --test
+expect "apt-get: promtool needs no root" [ -x "$tree/build/promtool" ]
+expect "apt-get: and nothing else is asked for" [ "$(sed 's/.*download/download/' "$folder/log")" = "download prometheus" ]
+rm -r "$tree/build"
+stub promtool true
+run --test
+expect "apt-get: a promtool that is there is used" empty "$folder/log"
+run
+rm -f "$folder/promtool"
+run
+expect "apt-get: without --test there is no promtool" [ ! -e "$tree/build" ]
+rm -f "$folder/apt-get" "$folder/dpkg-query" "$folder/dpkg-deb"
 
 stub dnf "$install"
 stub rpm 'grep -qxF -- "${!#}" "$STATE/installed"'
 check_tool dnf gcc-c++ 'pkgconfig(fuse3)'
+expect "dnf: promtool is installed" has_line /usr/bin/promtool "$folder/installed"
+rm -f "$folder/dnf"
 
 run
 expect "without a package tool: exit 2" has_line 2 "$folder/status"
