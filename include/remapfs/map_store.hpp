@@ -13,6 +13,7 @@
 #include "remapfs/error.hpp"
 #include "remapfs/remap_table.hpp"
 #include "remapfs/scrub.hpp"
+#include "remapfs/smart.hpp"
 #include "remapfs/units.hpp"
 
 namespace remapfs {
@@ -91,9 +92,10 @@ struct MapTransaction {
   std::vector<SlotAddress> retired_slots;  // slots that failed, never to be used again
   std::vector<Event> events;
   std::optional<ScrubRecord> scrub{};  // replaces what the map has
+  std::vector<SmartReading> smart{};
 
   [[nodiscard]] bool empty() const {
-    return changes.empty() && retired_slots.empty() && events.empty() && !scrub.has_value();
+    return changes.empty() && retired_slots.empty() && events.empty() && !scrub.has_value() && smart.empty();
   }
 };
 

@@ -244,6 +244,9 @@ class Volume {
   // How far a scrub has come, durably, with an event if there is one to tell.
   Result<void> record_scrub(const ScrubRecord& record, std::optional<Event> event = std::nullopt);
 
+  // Keeps what drives said of themselves. Errors: read_only, store, failed.
+  Result<void> record_smart(std::vector<SmartReading> readings);
+
   // remapfs spare add: takes one more spare into use. Errors: read_only, unsupported (its device needs a coarser grid
   // than the volume's requests have now), invalid, no_memory, store, failed, device errors.
   Result<void> add_spare(NewSpare spare);

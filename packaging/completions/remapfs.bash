@@ -44,7 +44,7 @@ _remapfs() {
   local cur prev words cword
   _get_comp_words_by_ref -n =: cur prev words cword
   if [[ $cword -eq 1 ]]; then
-    if [[ $cur == */* ]]; then _remapfs_files; else _remapfs_words 'create mount unmount attach detach status list add remove retest mark-lost clear-lost import export scrub spare resume events metrics report check repair recover backup destroy upgrade -h --help --version'; fi
+    if [[ $cur == */* ]]; then _remapfs_files; else _remapfs_words 'create mount unmount attach detach status list add remove retest mark-lost clear-lost import export scrub spare resume events metrics report smart check repair recover backup destroy upgrade -h --help --version'; fi
     return
   fi
   local options='' valued=''
@@ -68,7 +68,8 @@ _remapfs() {
     resume) options='-h --help' valued='  ' ;;
     events) options='-h --help -J --json --follow' valued='  ' ;;
     metrics) options='-h --help --all -o --output' valued=' -o --output ' ;;
-    report) options='-h --help -o --output -J --json' valued=' -o --output -J --json ' ;;
+    report) options='-h --help -o --output -J --json' valued=' -o --output ' ;;
+    smart) options='-h --help -J --json' valued='  ' ;;
     check) options='-h --help' valued='  ' ;;
     repair) options='-h --help' valued='  ' ;;
     recover) options='-h --help --primary --spare --accept-stale' valued=' --primary --spare ' ;;
@@ -93,8 +94,7 @@ _remapfs() {
     'scrub --rate') return ;;
     'spare --size') return ;;
     'metrics -o' | 'metrics --output') _remapfs_files; return ;;
-    'report -o' | 'report --output') return ;;
-    'report -J' | 'report --json') return ;;
+    'report -o' | 'report --output') _remapfs_files; return ;;
     'recover --primary') _remapfs_files; return ;;
     'recover --spare') _remapfs_files; return ;;
     'upgrade --program') _remapfs_files; return ;;
@@ -135,6 +135,7 @@ _remapfs() {
     'events 0') _remapfs_targets ;;
     'metrics '*) _remapfs_targets ;;
     'report 0') _remapfs_targets ;;
+    'smart 0') _remapfs_targets ;;
     'check 0') _remapfs_files ;;
     'repair 0') _remapfs_files ;;
     'recover 0') _remapfs_files ;;

@@ -19,7 +19,7 @@ function __remapfs_at
     for word in $words[3..-1]
         if test $value = yes
             set value no
-        else if contains -- $word --as --block-size --format --json --label --output --primary --program --rate --size --spare --spare-size -J -o
+        else if contains -- $word --as --block-size --format --label --output --primary --program --rate --size --spare --spare-size -o
             set value yes
         else if not string match -q -- '-*' $word
             set place (math $place + 1)
@@ -149,9 +149,14 @@ complete -c remapfs -n '__remapfs_at metrics 0 +' -F -a '(__remapfs_targets)'
 
 complete -c remapfs -n __fish_use_subcommand -a report -d 'Make a page that shows the whole disk'
 complete -c remapfs -n '__fish_seen_subcommand_from report' -s h -l help -d 'Print this help message and exit'
-complete -c remapfs -n '__fish_seen_subcommand_from report' -s o -l output -r -d 'The page, which is replaced as a whole'
-complete -c remapfs -n '__fish_seen_subcommand_from report' -s J -l json -r -d 'What the page is made of, as JSON'
+complete -c remapfs -n '__fish_seen_subcommand_from report' -s o -l output -r -F -d 'The page, which is replaced as a whole'
+complete -c remapfs -n '__fish_seen_subcommand_from report' -s J -l json -d 'What the page is made of, as JSON'
 complete -c remapfs -n '__remapfs_at report 0 =' -F -a '(__remapfs_targets)'
+
+complete -c remapfs -n __fish_use_subcommand -a smart -d 'Ask the drives how they are, and judge them'
+complete -c remapfs -n '__fish_seen_subcommand_from smart' -s h -l help -d 'Print this help message and exit'
+complete -c remapfs -n '__fish_seen_subcommand_from smart' -s J -l json -d 'As JSON, with the readings that the map keeps'
+complete -c remapfs -n '__remapfs_at smart 0 =' -F -a '(__remapfs_targets)'
 
 complete -c remapfs -n __fish_use_subcommand -a check -d 'Compare everything that map and spares say; change nothing'
 complete -c remapfs -n '__fish_seen_subcommand_from check' -s h -l help -d 'Print this help message and exit'

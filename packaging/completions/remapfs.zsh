@@ -35,6 +35,7 @@ _remapfs() {
     'events:Show the history of a volume'
     'metrics:Show figures of volumes for Prometheus'
     'report:Make a page that shows the whole disk'
+    'smart:Ask the drives how they are, and judge them'
     'check:Compare everything that map and spares say; change nothing'
     'repair:Mend what is damaged on map and spares, without guessing'
     'recover:Rebuild a map that is lost from the spare alone'
@@ -196,8 +197,14 @@ _remapfs() {
     report)
       _arguments \
         '(-h --help)'{-h,--help}'[Print this help message and exit]' \
-        '(-o --output)'{-o,--output}'[The page, which is replaced as a whole]:FILE Excludes\: --json: ' \
-        '(-J --json)'{-J,--json}'[What the page is made of, as JSON]:Excludes\: --output: ' \
+        '(-o --output)'{-o,--output}'[The page, which is replaced as a whole]:FILE:_files' \
+        '(-J --json)'{-J,--json}'[What the page is made of, as JSON]' \
+        '1:TARGET:_remapfs_targets'
+      ;;
+    smart)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '(-J --json)'{-J,--json}'[As JSON, with the readings that the map keeps]' \
         '1:TARGET:_remapfs_targets'
       ;;
     check)

@@ -66,6 +66,10 @@ Result<MapPicture> read_picture(const std::string& map_path) {
   });
 }
 
+Result<std::vector<SmartReading>> read_smart(const std::string& map_path) {
+  return with_map(map_path, [](const store::MapReader& map) { return map.smart(); });
+}
+
 Result<std::vector<MapRow>> read_rows(const std::string& map_path) {
   return with_map(map_path, [](const store::MapReader& map) -> Result<std::vector<MapRow>> {
     std::vector<MapRow> rows;

@@ -30,6 +30,8 @@ struct MapPicture {
 };
 [[nodiscard]] Result<MapPicture> read_picture(const std::string& map_path);
 
+[[nodiscard]] Result<std::vector<SmartReading>> read_smart(const std::string& map_path);
+
 // One entry, compact: there may be millions.
 struct MapRow {
   RemapRow row;

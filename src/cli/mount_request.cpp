@@ -9,7 +9,9 @@
 #include <cstring>
 
 #include "cli/daemonize.hpp"
+#include "cli/drive_report.hpp"
 #include "cli/keeper.hpp"
+#include "cli/output.hpp"
 #include "core/unique_fd.hpp"
 
 namespace remapfs::cli {
@@ -29,7 +31,8 @@ Result<std::string> open_served_disk(const std::string& mount_point) {
 }
 
 Result<std::string> mount_in_background(const std::string& map_path, const std::string& mount_point,
-                                        const MountSettings& settings, bool remove_mount_point, const World& world) {
+                                        const MountSettings& settings, bool remove_mount_point, World& world) {
+  if (const auto warning = warning_before_mount(map_path, world)) report_note(world, *warning);
   ServiceSpec spec{map_path, mount_point, settings, /*foreground=*/false, remove_mount_point};
   auto started = start_in_background([&](Readiness& readiness) { return keep(spec, world, readiness); });
   if (!started) return fail(started.error());

@@ -13,7 +13,7 @@ namespace remapfs::cli {
 // Threads: none may have been started: the daemon is a fork of this process.
 // Errors: whatever kept it from being mounted, with a message.
 Result<std::string> mount_in_background(const std::string& map_path, const std::string& mount_point,
-                                        const MountSettings& settings, bool remove_mount_point, const World& world);
+                                        const MountSettings& settings, bool remove_mount_point, World& world);
 
 // Path of the disk of a mount that is served: MOUNTPOINT/disk, or MOUNTPOINT when that is a file. Opens it for reading
 // and closes it again. Errors: not_found, device errors.

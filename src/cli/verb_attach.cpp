@@ -98,7 +98,7 @@ class Turn {
 };
 
 // Mounts what is not mounted yet. Errors come with the exit code of a failed mount.
-Result<Daemon> mount_for_attach(const Target& target, const AttachArguments& arguments, const World& world) {
+Result<Daemon> mount_for_attach(const Target& target, const AttachArguments& arguments, World& world) {
   const bool default_place = arguments.mount_point.empty();
   auto mount_point =
       default_place ? make_default_mount_point(target.map_path, world) : absolute_path(arguments.mount_point);

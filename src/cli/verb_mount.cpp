@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/drive_report.hpp"
 #include "cli/keeper.hpp"
 #include "cli/mount_request.hpp"
 #include "cli/output.hpp"
@@ -33,6 +34,10 @@ int run_mount(const MountArguments& arguments, World& world) {
   if (!arguments.foreground) {
     const auto disk = mount_in_background(*map, *mount_point, *settings, false, world);
     return disk ? kExitDone : report_error(world, disk.error(), kExitMount);
+  }
+  // Where somebody waits for a mount that is there already, nobody is to be kept waiting.
+  if (world.stored_descriptors.empty()) {
+    if (const auto warning = warning_before_mount(*map, world)) report_note(world, *warning);
   }
   Readiness nobody;
   const auto exit_code = keep({*map, *mount_point, *settings, true, false}, world, nobody);

@@ -8,6 +8,7 @@
 #include <ostream>
 #include <string>
 
+#include "cli/drive_report.hpp"
 #include "cli/forecast.hpp"
 #include "cli/map_view.hpp"
 #include "cli/output.hpp"
@@ -44,6 +45,14 @@ Json forecast_data(const report::DiskRegions& regions, const std::string& create
           {"basis", basis_of(forecast)}};
 }
 
+std::uint64_t moved_lately(const report::DiskRegions& regions, std::int64_t now) {
+  std::uint64_t moved = 0;
+  for (const auto& [hour, counts] : regions.hours()) {
+    if (hour + ":59:59Z" >= forecast_begin(now)) moved += counts.remapped;
+  }
+  return moved;
+}
+
 Result<Json> report_data(const Target& target, const World& world) {
   auto status = status_of(target, world);
   if (!status) return fail(status.error());
@@ -51,6 +60,8 @@ Result<Json> report_data(const Target& target, const World& world) {
   if (!picture) return fail(picture.error());
   const auto events = read_newest_events(target.map_path, kEventsShown);
   if (!events) return fail(events.error());
+  const auto readings = read_smart(target.map_path);
+  if (!readings) return fail(readings.error());
   const std::int64_t now = std::time(nullptr);
 
   Json data{{"json_format_version", 1},
@@ -60,7 +71,8 @@ Result<Json> report_data(const Target& target, const World& world) {
   data["regions"] = picture->regions.regions();
   data["growth"] = picture->regions.growth();
   data["forecast"] = forecast_data(picture->regions, picture->created_at, (*status)["spare"], now);
-  data["smart"] = nullptr;
+  const OwnEvidence own{moved_lately(picture->regions, now), (*status)["lost_sectors"]};
+  data["smart"] = primary_health(*readings, own, now);
   data["events"] = Json::array();
   for (const store::ListedEvent& event : *events) data["events"].push_back(event_json(event));
   data["status"] = std::move(*status);
@@ -90,16 +102,14 @@ void add_report(CLI::App& program, Invocation& invocation) {
   auto arguments = std::make_shared<ReportArguments>();
   CLI::App* const verb = program.add_subcommand("report", "Make a page that shows the whole disk");
   verb->add_option("TARGET", arguments->target, "Map, mount point, or the disk in it")->required();
-  CLI::Option* const file =
-      verb->add_option("-o,--output", arguments->file, "The page, which is replaced as a whole")->type_name("FILE");
-  CLI::Option* const json = verb->add_flag("-J,--json", arguments->json, "What the page is made of, as JSON");
-  file->excludes(json);
+  verb->add_option("-o,--output", arguments->file, "The page, which is replaced as a whole")->type_name("FILE");
+  verb->add_flag("-J,--json", arguments->json, "What the page is made of, as JSON");
   verb->footer(
       "One HTML file that loads nothing: the disk as a picture with every bad place, how it grew, how long the spare\n"
       "will last, and the last events; for a browser, a phone, or paper.\n\n"
       "Example:\n  remapfs report /mnt/old -o old.html");
   verb->callback([arguments, &invocation] {
-    if (arguments->file.empty() && !arguments->json) throw CLI::ValidationError("one of -o and -J is needed");
+    if (arguments->file.empty() != arguments->json) throw CLI::ValidationError("one of -o and -J is needed");
     invocation.exit_code = run_report(*arguments, invocation.world);
   });
 }

@@ -61,7 +61,9 @@ World World::of_process() {
           .watchdog = watchdog_of_service(),
           .stored_descriptors = descriptors_kept_for_us(),
           .place = runtime_place(uid, xdg_runtime_dir),
-          .views = {}};
+          .views = {},
+          // Users rarely have the folders of the administrator's tools.
+          .program_path = environment("PATH") + ":/usr/sbin:/sbin:/usr/bin:/bin"};
 }
 
 }  // namespace remapfs::cli

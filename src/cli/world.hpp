@@ -33,6 +33,7 @@ struct World {
   std::vector<StoredDescriptor> stored_descriptors{};  // that it kept for us
   RuntimePlace place;  // where control sockets and default mount points of this user are
   KernelViews views;
+  std::string program_path{};  // where other programs are looked for: folders, with colons between
 
   static World of_process();
 };

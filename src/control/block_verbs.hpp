@@ -27,6 +27,8 @@ class ControlTarget {
   virtual Result<Outcome> add_spare(const std::string& path) = 0;
   // As Volume::retire_spare().
   virtual Result<Outcome> retire_spare(SpareId id, const std::function<bool(BlockIndex)>& moved) = 0;
+  // Keeps them in the map. Errors: as Volume::record_smart().
+  virtual Result<Outcome> record_smart(const std::vector<SmartReading>& readings) = 0;
   virtual Result<Outcome> resume() = 0;
   virtual Result<StatusReport> status() = 0;
   // Ends the service in order; when it returns success, everything is flushed, the map is closed and its lock is free.

@@ -129,7 +129,7 @@ void write_health(Writer& writer) {
   gauge(writer, "weak_blocks", "", "Blocks on the primary that can be read only after retries.", "/weak_blocks");
   gauge(writer, "spare_slots", "", "Slots that can be used, of all spares that are not being retired.",
         "/spare/slots_total");
-  gauge(writer, "spare_free_slots", "", "Those of them that are free.", "/spare/slots_free");
+  gauge(writer, "spare_free_slots", "", "Free slots, of all spares that are not being retired.", "/spare/slots_free");
 }
 
 void write_devices(Writer& writer) {
@@ -172,7 +172,7 @@ void write_requests(Writer& writer) {
     });
   };
   by_op("requests", "Requests of whoever uses the disk.", "reads", "writes");
-  by_op("request_errors", "Those that were answered with an error.", "read_errors", "write_errors");
+  by_op("request_errors", "Requests that were answered with an error.", "read_errors", "write_errors");
   writer.family("request_duration_seconds", "histogram", "seconds",
                 "From when a request was taken from the kernel until it was answered.",
                 [&](const Json& volume, const Labels& labels) {

@@ -7,12 +7,14 @@
 #include <tuple>
 #include <utility>
 
+#include "control/smart_report.hpp"
+
 namespace remapfs {
 namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr std::array<std::pair<Verb, std::string_view>, 13> kVerbs{{
+constexpr std::array<std::pair<Verb, std::string_view>, 14> kVerbs{{
     {Verb::status, "status"},
     {Verb::add, "add"},
     {Verb::remove, "remove"},
@@ -26,6 +28,7 @@ constexpr std::array<std::pair<Verb, std::string_view>, 13> kVerbs{{
     {Verb::scrub, "scrub"},
     {Verb::spare_add, "spare-add"},
     {Verb::spare_retire, "spare-retire"},
+    {Verb::smart, "smart"},
 }};
 
 constexpr std::array kOutcomes{Outcome::done, Outcome::already, Outcome::still_bad};
@@ -178,7 +181,8 @@ bool takes_blocks(Verb verb) {
     case Verb::upgrade:
     case Verb::scrub:
     case Verb::spare_add:
-    case Verb::spare_retire: return false;
+    case Verb::spare_retire:
+    case Verb::smart: return false;
   }
   return false;
 }
@@ -211,6 +215,7 @@ std::string encode(const Request& request) {
   if (request.verb == Verb::upgrade) line["program"] = request.program;
   if (request.verb == Verb::spare_add) line["path"] = request.path;
   if (request.verb == Verb::spare_retire) line["spare"] = request.spare;
+  if (request.verb == Verb::smart) line["readings"] = to_json(request.smart);
   if (request.verb == Verb::scrub) {
     line["action"] = to_string(request.scrub.action);
     if (request.scrub.rate) line["rate"] = *request.scrub.rate;
@@ -261,6 +266,11 @@ Result<Request> decode_request(std::string_view line) {
     auto scrub = scrub_of(*parsed);
     if (!scrub) return fail(scrub.error());
     request.scrub = *scrub;
+  }
+  if (*verb == Verb::smart) {
+    auto readings = smart_readings_of(parsed->value("readings", json()));
+    if (!readings) return fail(readings.error());
+    request.smart = std::move(*readings);
   }
   if (*verb == Verb::spare_retire) {
     const auto spare = count_member(*parsed, "spare");

@@ -32,6 +32,8 @@
 //   spare-add names a device that was prepared to be a spare; spare-retire a spare, and reports each block that moved:
 //     {"protocol":1,"verb":"spare-add","path":"/srv/more.spare"}
 //     {"protocol":1,"verb":"spare-retire","spare":1}
+//   smart brings what drives said of themselves, to be kept in the map:
+//     {"protocol":1,"verb":"smart","readings":[{"device":0,"at":"...","drive":"...","passed":true,"pending":0,...}]}
 //   upgrade names a program: {"protocol":1,"verb":"upgrade","program":"/usr/bin/remapfs"}.
 //   Block ranges are half open. A connection that ends without the last line was cut off: what became of the rest of
 //   the request is unknown and may be asked again, since every verb may be repeated.
@@ -61,7 +63,8 @@ enum class Verb : std::uint8_t {
   upgrade,
   scrub,
   spare_add,
-  spare_retire
+  spare_retire,
+  smart
 };
 [[nodiscard]] std::string_view to_string(Verb verb);  // as on the command line: "mark-lost"
 [[nodiscard]] std::optional<Verb> verb_of(std::string_view name);
@@ -76,6 +79,7 @@ struct Request {
   ScrubRequest scrub{};              // for scrub
   std::string path{};                // for spare-add: absolute
   SpareId spare = 0;                 // for spare-retire
+  std::vector<SmartReading> smart{};
 };
 
 // What a verb did to one block: an outcome, or why it could not.

@@ -228,6 +228,7 @@ Completion ControlServer::Impl::answer(const Request& request, LineChannel& chan
     case Verb::import_entries: return apply_import(target, request.entries);
     case Verb::upgrade: return {target.upgrade(request.program), 0};
     case Verb::spare_add: return {target.add_spare(request.path), 0};
+    case Verb::smart: return {target.record_smart(request.smart), 0};
     case Verb::spare_retire:
       return {target.retire_spare(request.spare,
                                   [&](BlockIndex block) {

@@ -53,7 +53,8 @@ Result<Outcome> VolumeTarget::apply(Verb verb, BlockIndex block) {
     case Verb::upgrade:
     case Verb::scrub:
     case Verb::spare_add:
-    case Verb::spare_retire: break;
+    case Verb::spare_retire:
+    case Verb::smart: break;
   }
   return fail(Errc::invalid, "control request: the verb takes no blocks");
 }
@@ -84,6 +85,13 @@ Result<Outcome> VolumeTarget::retire_spare(SpareId id, const std::function<bool(
   // It may take hours: whoever detaches does not wait for the end of it.
   const auto go_on = [&](BlockIndex block) { return !detached() && moved(block); };
   if (auto retired = visit.volume()->retire_spare(id, go_on); !retired) return fail(std::move(retired).error());
+  return Outcome::done;
+}
+
+Result<Outcome> VolumeTarget::record_smart(const std::vector<SmartReading>& readings) {
+  const Visit visit(*this);
+  if (visit.volume() == nullptr) return fail(being_unmounted());
+  if (auto recorded = visit.volume()->record_smart(readings); !recorded) return fail(std::move(recorded).error());
   return Outcome::done;
 }
 

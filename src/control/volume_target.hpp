@@ -34,6 +34,7 @@ class VolumeTarget final : public ControlTarget {
   Result<ScrubReply> scrub(const ScrubRequest& request) override;
   Result<Outcome> add_spare(const std::string& path) override;
   Result<Outcome> retire_spare(SpareId id, const std::function<bool(BlockIndex)>& moved) override;
+  Result<Outcome> record_smart(const std::vector<SmartReading>& readings) override;
   Result<Outcome> resume() override;
   Result<StatusReport> status() override;
   Result<Outcome> unmount() override;

@@ -98,7 +98,7 @@ class Check {
   Result<void> check_tables() {
     return tolerate_damage([&]() -> Result<void> {
       SQLite::Statement find(database_, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?");
-      for (const char* table : {"volume", "devices", "remaps", "retired_slots", "scrub", "events"}) {
+      for (const char* table : {"volume", "devices", "remaps", "retired_slots", "scrub", "smart", "events"}) {
         find.bind(1, table);
         find.executeStep();
         if (find.getColumn(0).getInt() == 0) {

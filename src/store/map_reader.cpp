@@ -12,6 +12,7 @@
 #include <tuple>
 
 #include "store/row_codec.hpp"
+#include "store/smart_codec.hpp"
 #include "store/sql.hpp"
 #include "store/volume_record.hpp"
 
@@ -107,6 +108,10 @@ Result<std::string> MapReader::created_at() const {
   return with_database([](SQLite::Database& database, const VolumeRecord&) -> Result<std::string> {
     return database.execAndGet("SELECT created_at FROM volume").getString();
   });
+}
+
+Result<std::vector<SmartReading>> MapReader::smart() const {
+  return with_database([](SQLite::Database& database, const VolumeRecord&) { return read_smart(database); });
 }
 
 Result<MapGrowth> MapReader::growth(const std::string& since) const {

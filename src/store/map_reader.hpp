@@ -79,6 +79,8 @@ class MapReader {
   Result<MapSummary> summary() const;
   // Entries that appeared at `since` (UTC, empty: ever) or later. Cost: looks at every row.
   Result<MapGrowth> growth(const std::string& since) const;
+  // What its drives said of themselves, oldest first.
+  Result<std::vector<SmartReading>> smart() const;
   // When the volume was made.
   Result<std::string> created_at() const;
   // The highest number that a spare has ever had.

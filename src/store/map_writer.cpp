@@ -15,6 +15,7 @@
 #include "store/row_codec.hpp"
 #include "store/schema.hpp"
 #include "store/scrub_codec.hpp"
+#include "store/smart_codec.hpp"
 #include "store/sql.hpp"
 
 namespace remapfs::store {
@@ -67,10 +68,12 @@ struct MapWriter::Statements {
         set_sequence(database, "UPDATE devices SET sequence = ? WHERE id = ?"),
         set_totals(database, "UPDATE volume SET row_count = ?, row_digest = ?"),
         set_clean(database, "UPDATE volume SET clean = ?"),
-        put_scrub(database, kPutScrubSql) {}
+        put_scrub(database, kPutScrubSql),
+        add_smart(database, kAddSmartSql),
+        trim_smart(database, kTrimSmartSql) {}
 
   SQLite::Statement begin, commit, rollback, find, find_owner, insert, update, erase, retire, add_event, trim_events,
-      set_sequence, set_totals, set_clean, put_scrub;
+      set_sequence, set_totals, set_clean, put_scrub, add_smart, trim_smart;
 };
 
 void MapWriter::StatementsDeleter::operator()(Statements* statements) const { delete statements; }
@@ -179,6 +182,12 @@ Result<void> MapWriter::add_event(const Event& event) {
 
 Result<void> MapWriter::put_scrub(const ScrubRecord& record) {
   return run(statements_->put_scrub, [&](SQLite::Statement& statement) { bind_scrub(statement, record); });
+}
+
+Result<void> MapWriter::add_smart(const SmartReading& reading) {
+  auto added = run(statements_->add_smart, [&](SQLite::Statement& statement) { bind_smart(statement, reading); });
+  if (!added) return added;
+  return run(statements_->trim_smart, [&](SQLite::Statement& statement) { statement.bind(1, kSmartKept); });
 }
 
 // Changes of spares are rare: their statements are made when they are needed.

@@ -41,6 +41,7 @@ class MapWriter {
   Result<void> retire(SlotAddress slot, const char* reason);
   Result<void> add_event(const Event& event);
   Result<void> put_scrub(const ScrubRecord& record);
+  Result<void> add_smart(const SmartReading& reading);
   // identity: of the device. The spare's sequence is 0.
   Result<void> add_spare(const SpareInfo& spare, const std::string& identity, ByteCount size);
   // Its retired slots are forgotten.

@@ -21,6 +21,7 @@
 #include "store/row_codec.hpp"
 #include "store/schema.hpp"
 #include "store/scrub_codec.hpp"
+#include "store/smart_codec.hpp"
 #include "store/sql.hpp"
 #include "store/volume_record.hpp"
 
@@ -116,6 +117,12 @@ void insert_rest(SQLite::Database& database, const NewMap& map, const std::strin
     SQLite::Statement scrub(database, kPutScrubSql);
     bind_scrub(scrub, map.scrub);
     scrub.exec();
+  }
+  SQLite::Statement smart(database, kAddSmartSql);
+  for (const SmartReading& reading : map.smart) {
+    bind_smart(smart, reading);
+    smart.exec();
+    smart.reset();
   }
   SQLite::Statement add(database, "INSERT INTO events (id, at, kind, block, detail) VALUES (?, ?, ?, ?, ?)");
   for (const ListedEvent& event : map.events) {

@@ -49,6 +49,7 @@ struct NewMap {
   std::vector<RetiredSlot> retired;
   std::vector<ListedEvent> events;  // id 0: the next one; no time: now
   ScrubRecord scrub;
+  std::vector<SmartReading> smart;
   // Puts every row, ascending by block; nothing: there are none. Empty times mean now.
   std::function<Result<void>(const PutRow&)> rows;
 };

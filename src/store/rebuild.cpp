@@ -13,6 +13,7 @@
 #include "store/new_map.hpp"
 #include "store/row_codec.hpp"
 #include "store/scrub_codec.hpp"
+#include "store/smart_codec.hpp"
 #include "store/spare_superblocks.hpp"
 #include "store/sql.hpp"
 #include "store/sqlite_map_store.hpp"
@@ -183,6 +184,12 @@ class Rebuilding {
       map.scrub = *scrub;
     } else {
       result_.lost.emplace_back("how far the last scrub came could not be read");
+    }
+    auto smart = sql_guard(path(), [&] { return read_smart(database_); });
+    if (smart) {
+      map.smart = std::move(*smart);
+    } else {
+      result_.lost.emplace_back("the SMART readings could not be read");
     }
     std::map<std::int64_t, ListedEvent> events;
     if (!read_both_ways(database_, "id, at, kind, block, detail FROM events", "id", [&](SQLite::Statement& select) {

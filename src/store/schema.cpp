@@ -80,6 +80,22 @@ CREATE TABLE scrub (
   updated_at    TEXT    NOT NULL   -- of a finished scrub, its end
 ) STRICT;
 
+CREATE TABLE smart (
+  -- What drives said of themselves, one row for each time that they were asked; only the newest 2000 are kept. Unknown is
+  -- NULL.
+  id             INTEGER PRIMARY KEY,
+  device_id      INTEGER NOT NULL CHECK (device_id BETWEEN 0 AND 255),
+  at             TEXT    NOT NULL,
+  drive          TEXT    NOT NULL,                           -- model and serial number
+  passed         INTEGER CHECK (passed IN (0, 1)),           -- by the drive's own judgement
+  reallocated    INTEGER CHECK (reallocated >= 0),           -- sectors
+  pending        INTEGER CHECK (pending >= 0),               -- sectors that could not be read, and were not written since
+  uncorrectable  INTEGER CHECK (uncorrectable >= 0),         -- errors told to the host
+  wear_percent   INTEGER CHECK (wear_percent >= 0),          -- of flash memory
+  temperature    INTEGER,                                    -- degrees Celsius
+  power_on_hours INTEGER CHECK (power_on_hours >= 0)
+) STRICT;
+
 CREATE TABLE events (
   -- The history of the volume, newest last; only the newest 10000 are kept.
   id          INTEGER PRIMARY KEY AUTOINCREMENT,  -- never used twice

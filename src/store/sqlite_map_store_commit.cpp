@@ -209,6 +209,9 @@ Result<void> SqliteMapStore::stage_rest(const MapTransaction& transaction, Plan&
   if (transaction.scrub) {
     if (auto done = writer_->put_scrub(*transaction.scrub); !done) return done;
   }
+  for (const SmartReading& reading : transaction.smart) {
+    if (auto done = writer_->add_smart(reading); !done) return done;
+  }
   for (const SlotAddress slot : transaction.retired_slots) plan.retired.push_back(slot);
   plan.own_events = own_events_.size();
   return writer_->prepare();

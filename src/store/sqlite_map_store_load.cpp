@@ -72,7 +72,7 @@ tl::unexpected<Error> SqliteMapStore::damaged(const std::string& what) const {
 Result<void> SqliteMapStore::check_small_tables() {
   return sql_guard(lock_.path(), [&]() -> Result<void> {
     for (const char* table :
-         {"sqlite_schema", "volume", "devices", "retired_slots", "scrub", "events", "sqlite_sequence"}) {
+         {"sqlite_schema", "volume", "devices", "retired_slots", "scrub", "smart", "events", "sqlite_sequence"}) {
       const std::string answer = look_->execAndGet(fmt::format("PRAGMA quick_check({})", table)).getString();
       if (answer != "ok") return damaged(fmt::format("the database is damaged ({})", answer));
     }

@@ -270,4 +270,13 @@ Result<void> Volume::punch(ByteRange range) {
 Result<ByteOffset> Volume::seek_data(ByteOffset from) { return impl_->seek_data(from); }
 Result<ByteOffset> Volume::seek_hole(ByteOffset from) { return impl_->seek_hole(from); }
 
+Result<void> Volume::record_smart(std::vector<SmartReading> readings) {
+  if (impl_->options.read_only) return fail(Errc::read_only);
+  MapTransaction transaction;
+  transaction.smart = std::move(readings);
+  const auto committed = impl_->commits.commit(std::move(transaction));
+  if (!committed) return fail(committed.error().error);
+  return {};
+}
+
 }  // namespace remapfs

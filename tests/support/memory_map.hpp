@@ -21,6 +21,7 @@ struct MemoryMap {
   std::set<SlotAddress> retired;
   std::vector<Event> events;
   ScrubRecord scrub;
+  std::vector<SmartReading> smart;
   std::vector<SpareInfo> joined;  // since the store was opened
   std::set<SpareId> gone;
 
@@ -49,6 +50,7 @@ struct MemoryMap {
     retired.insert(transaction.retired_slots.begin(), transaction.retired_slots.end());
     events.insert(events.end(), transaction.events.begin(), transaction.events.end());
     if (transaction.scrub) scrub = *transaction.scrub;
+    smart.insert(smart.end(), transaction.smart.begin(), transaction.smart.end());
   }
 
   // No slot has two owners or is used although it was retired.

@@ -31,6 +31,9 @@ class FakeTarget final : public ControlTarget {
   Result<Outcome> retire_spare(SpareId id, const std::function<bool(BlockIndex)>& moved) override {
     return on_retire_spare ? on_retire_spare(id, moved) : Outcome::done;
   }
+  Result<Outcome> record_smart(const std::vector<SmartReading>& readings) override {
+    return on_record_smart ? on_record_smart(readings) : Outcome::done;
+  }
   Result<Outcome> resume() override { return on_resume ? on_resume() : Outcome::done; }
   Result<StatusReport> status() override { return on_status ? on_status() : StatusReport{}; }
   Result<Outcome> unmount() override { return on_unmount ? on_unmount() : Outcome::done; }
@@ -55,6 +58,7 @@ class FakeTarget final : public ControlTarget {
   std::function<Result<ScrubReply>(const ScrubRequest&)> on_scrub;
   std::function<Result<Outcome>(const std::string&)> on_add_spare;
   std::function<Result<Outcome>(SpareId, const std::function<bool(BlockIndex)>&)> on_retire_spare;
+  std::function<Result<Outcome>(const std::vector<SmartReading>&)> on_record_smart;
   std::function<Result<Outcome>()> on_resume;
   std::function<Result<StatusReport>()> on_status;
   std::function<Result<Outcome>()> on_unmount;

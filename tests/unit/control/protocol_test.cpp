@@ -57,6 +57,22 @@ TEST(Protocol, ScrubSurvivesTheWire) {
   }
 }
 
+TEST(Protocol, SmartReadingsSurviveTheWire) {
+  Request request;
+  request.verb = Verb::smart;
+  request.smart = {{0, "2026-01-31T23:59:59Z", "model serial", true, 1, 2, 3, 4, -5, ~std::uint64_t{0}},
+                   {255, "2026-01-31T23:59:59Z", "", {}, {}, {}, {}, {}, {}, {}}};
+  const auto decoded = decode_request(encode(request));
+  ASSERT_TRUE(decoded) << describe(decoded.error());
+  EXPECT_EQ(decoded->smart, request.smart);
+  for (const char* wrong :
+       {R"([])", R"({})", R"([1])", R"([{"device":0,"at":"2026-01-31T23:59:59Z"}])",
+        R"([{"device":256,"at":"2026-01-31T23:59:59Z","drive":""}])", R"([{"device":0,"at":"now","drive":""}])"}) {
+    const auto refused = decode_request(R"({"protocol":1,"verb":"smart","readings":)" + std::string(wrong) + "}");
+    EXPECT_EQ(refused.error().code, Errc::invalid) << wrong;
+  }
+}
+
 TEST(Protocol, ImportsOfTooMuchOrOfNothingAreRefused) {
   for (const char* entries :
        {"", ",\"entries\":[]", ",\"entries\":5", ",\"entries\":[[1,2]]", ",\"entries\":[[1,2,-1]]",

@@ -11,6 +11,7 @@
 
 #include "store/map_reader.hpp"
 #include "store/schema.hpp"
+#include "store/smart_codec.hpp"
 #include "unit/store/store_fixture.hpp"
 
 namespace remapfs::store {
@@ -48,6 +49,33 @@ TEST_F(MapStore, ScrubIsKeptAndReplacedByTheNextOne) {
   }
   close();
   EXPECT_EQ(MapReader::open(map_path())->info()->scrub, record);
+  EXPECT_TRUE(findings().empty());
+}
+
+TEST_F(MapStore, SmartReadingsAreKeptTheNewestOnes) {
+  create();
+  open();
+  SmartReading full{0, "2026-01-31T23:59:59Z", "model serial", true, 1, 2, 3, 4, -5, 6};
+  SmartReading empty;
+  empty.device = 1;
+  empty.at = "2026-02-01T00:00:00Z";
+  // Drives are known to answer with all ones.
+  SmartReading odd = full;
+  odd.passed = false;
+  odd.reallocated = ~std::uint64_t{0};
+  MapTransaction transaction;
+  transaction.smart = {full, empty};
+  commit(transaction);
+  kill();
+  ASSERT_NO_FATAL_FAILURE(open());
+  transaction.smart = {odd};
+  commit(transaction);
+  odd.reallocated = ~std::uint64_t{0} >> 1U;
+  EXPECT_EQ(*MapReader::open(map_path())->smart(), (std::vector{full, empty, odd}));
+  transaction.smart.assign(static_cast<std::size_t>(kSmartKept), full);
+  commit(transaction);
+  EXPECT_EQ(MapReader::open(map_path())->smart()->size(), static_cast<std::size_t>(kSmartKept));
+  close();
   EXPECT_TRUE(findings().empty());
 }
 

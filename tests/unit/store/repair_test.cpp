@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/repair.hpp"
+#include "store/map_reader.hpp"
 
 #include <SQLiteCpp/SQLiteCpp.h>
 
@@ -8,6 +9,7 @@
 #include <fstream>
 
 #include "store/backup.hpp"
+#include "store/map_reader.hpp"
 #include "unit/store/store_fixture.hpp"
 
 namespace remapfs::store {
@@ -99,6 +101,27 @@ TEST_F(RepairMap, ScrubIsKeptWhenTheFileIsMadeAnew) {
   open({.read_only = true});
   EXPECT_EQ(store().info().scrub.next, BlockIndex(17));
   EXPECT_EQ(store().info().scrub.found, (ScrubFindings{1, 2, 3, 4}));
+}
+
+TEST_F(RepairMap, SmartReadingsAreKeptWhenTheFileIsMadeAnew) {
+  create_with_rows();
+  sql("INSERT INTO smart VALUES (3, 0, '2026-01-01T00:00:00Z', 'drive', 1, 8, NULL, 0, NULL, 30, 1000)");
+  damage_root_of("sqlite_autoindex_remaps_1");
+  EXPECT_TRUE(repair().lost.empty());
+  const auto smart = MapReader::open(map_path())->smart();
+  ASSERT_TRUE(smart && smart->size() == 1);
+  EXPECT_EQ(smart->front().reallocated, 8U);
+  EXPECT_FALSE(smart->front().pending);
+}
+
+TEST_F(RepairMap, SmartReadingsThatCannotBeReadAreNamed) {
+  create_with_rows();
+  damage_root_of("smart");
+  const Repair done = repair();
+  EXPECT_TRUE(done.left.empty()) << done.left.front().text;
+  ASSERT_EQ(done.lost.size(), 1U);
+  EXPECT_NE(done.lost.front().find("SMART"), std::string::npos);
+  expect_rows_as_before();
 }
 
 TEST_F(RepairMap, RemappedRowsThatAreGoneComeBackFromTheSpare) {
