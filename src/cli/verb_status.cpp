@@ -84,10 +84,17 @@ std::string dump(const Json& status, int indent) {
   return status.dump(indent, ' ', false, Json::error_handler_t::replace);
 }
 
-// Until the output is closed or a signal ends the program. The volume may be mounted and unmounted meanwhile.
-int watch_as_lines(const Target& target, bool json, World& world) {
+// The volume may be mounted and unmounted between two looks.
+Result<Json> look_again(const std::string& map_path, const World& world) {
+  const auto target = resolve_target(map_path, world);
+  if (!target) return fail(target.error());
+  return status_of(*target, world);
+}
+
+// Until the output is closed or a signal ends the program.
+int watch_as_lines(const std::string& map_path, bool json, World& world) {
   while (world.out) {
-    const auto status = status_of(target, world);
+    const auto status = look_again(map_path, world);
     if (!status) return report_error(world, status.error());
     if (json) {
       world.out << dump(*status, -1) << std::endl;
@@ -101,8 +108,8 @@ int watch_as_lines(const Target& target, bool json, World& world) {
 }
 
 // On a screen trouble is shown, and may pass; before the first look it is an error like any.
-int watch_on_screen(const Target& target, World& world) {
-  auto status = status_of(target, world);
+int watch_on_screen(const std::string& map_path, World& world) {
+  auto status = look_again(map_path, world);
   if (!status) return report_error(world, status.error());
   WatchView view(world.colours);
   Screen screen(world.out);
@@ -114,13 +121,13 @@ int watch_on_screen(const Target& target, World& world) {
       if (now >= forecast_due) {
         // A look at every row: not at each turn.
         const std::int64_t seconds = std::time(nullptr);
-        if (const auto growth = read_growth(target.map_path, forecast_begin(seconds))) {
+        if (const auto growth = read_growth(map_path, forecast_begin(seconds))) {
           view.set_forecast(in_words(
               make_forecast(*growth, (*status)["spare"]["slots_free"], (*status)["spare"]["slots_total"], seconds)));
         }
         forecast_due = now + kForecastPause;
       }
-      if (auto events = read_newest_events(target.map_path, kEventsShown)) view.set_events(std::move(*events));
+      if (auto events = read_newest_events(map_path, kEventsShown)) view.set_events(std::move(*events));
       view.add(std::move(*status), now);
     }
     auto wake = Screen::Wake::resized;
@@ -131,7 +138,7 @@ int watch_on_screen(const Target& target, World& world) {
       left = kWatchPause - std::chrono::duration_cast<std::chrono::milliseconds>(WatchView::Clock::now() - now);
     }
     if (wake == Screen::Wake::quit) return kExitDone;
-    status = status_of(target, world);
+    status = look_again(map_path, world);
   }
 }
 
@@ -139,8 +146,8 @@ int run_status(const StatusArguments& arguments, World& world) {
   const auto target = resolve_target(arguments.target, world);
   if (!target) return report_error(world, target.error());
   if (arguments.watch) {
-    return !arguments.json && world.out_is_terminal ? watch_on_screen(*target, world)
-                                                    : watch_as_lines(*target, arguments.json, world);
+    return !arguments.json && world.out_is_terminal ? watch_on_screen(target->map_path, world)
+                                                    : watch_as_lines(target->map_path, arguments.json, world);
   }
   const auto status = status_of(*target, world);
   if (!status) return report_error(world, status.error());

@@ -12,7 +12,7 @@ faulty_disk set "$work/failing" sectors=800-807,op=read > /dev/null
 # A block of bad sectors, and requests to be counted, while somebody looks.
 use_disk() {
   sleep 1
-  dd if="$work/volume/disk" of=/dev/null bs=4k count=1 skip=100 iflag=direct 2> /dev/null
+  dd if="$work/volume/disk" of=/dev/null bs=4k count=1 skip=100 iflag=direct 2> /dev/null && fail "a bad sector was read"
   dd if="$work/volume/disk" of=/dev/null bs=4k count=50 iflag=direct status=none
   dd if=/dev/zero of="$work/volume/disk" bs=4k count=20 conv=notrunc,fsync oflag=direct status=none
 }
