@@ -44,7 +44,7 @@ _remapfs() {
   local cur prev words cword
   _get_comp_words_by_ref -n =: cur prev words cword
   if [[ $cword -eq 1 ]]; then
-    if [[ $cur == */* ]]; then _remapfs_files; else _remapfs_words 'create mount unmount attach detach status list add remove retest mark-lost clear-lost import export scrub spare resume events metrics report smart check repair recover backup destroy upgrade -h --help --version'; fi
+    if [[ $cur == */* ]]; then _remapfs_files; else _remapfs_words 'create mount unmount attach detach status list add remove retest mark-lost clear-lost import export scrub spare resume events metrics report files smart check repair recover backup destroy upgrade -h --help --version'; fi
     return
   fi
   local options='' valued=''
@@ -69,6 +69,7 @@ _remapfs() {
     events) options='-h --help -J --json --follow' valued='  ' ;;
     metrics) options='-h --help --all -o --output' valued=' -o --output ' ;;
     report) options='-h --help -o --output -J --json' valued=' -o --output ' ;;
+    files) options='-h --help -J --json' valued='  ' ;;
     smart) options='-h --help -J --json' valued='  ' ;;
     check) options='-h --help' valued='  ' ;;
     repair) options='-h --help' valued='  ' ;;
@@ -135,6 +136,7 @@ _remapfs() {
     'events 0') _remapfs_targets ;;
     'metrics '*) _remapfs_targets ;;
     'report 0') _remapfs_targets ;;
+    'files 0') _remapfs_targets ;;
     'smart 0') _remapfs_targets ;;
     'check 0') _remapfs_files ;;
     'repair 0') _remapfs_files ;;

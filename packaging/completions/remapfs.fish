@@ -153,6 +153,11 @@ complete -c remapfs -n '__fish_seen_subcommand_from report' -s o -l output -r -F
 complete -c remapfs -n '__fish_seen_subcommand_from report' -s J -l json -d 'What the page is made of, as JSON'
 complete -c remapfs -n '__remapfs_at report 0 =' -F -a '(__remapfs_targets)'
 
+complete -c remapfs -n __fish_use_subcommand -a files -d 'Tell which files lost sectors belong to'
+complete -c remapfs -n '__fish_seen_subcommand_from files' -s h -l help -d 'Print this help message and exit'
+complete -c remapfs -n '__fish_seen_subcommand_from files' -s J -l json -d 'As JSON'
+complete -c remapfs -n '__remapfs_at files 0 =' -F -a '(__remapfs_targets)'
+
 complete -c remapfs -n __fish_use_subcommand -a smart -d 'Ask the drives how they are, and judge them'
 complete -c remapfs -n '__fish_seen_subcommand_from smart' -s h -l help -d 'Print this help message and exit'
 complete -c remapfs -n '__fish_seen_subcommand_from smart' -s J -l json -d 'As JSON, with the readings that the map keeps'

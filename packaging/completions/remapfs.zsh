@@ -35,6 +35,7 @@ _remapfs() {
     'events:Show the history of a volume'
     'metrics:Show figures of volumes for Prometheus'
     'report:Make a page that shows the whole disk'
+    'files:Tell which files lost sectors belong to'
     'smart:Ask the drives how they are, and judge them'
     'check:Compare everything that map and spares say; change nothing'
     'repair:Mend what is damaged on map and spares, without guessing'
@@ -199,6 +200,12 @@ _remapfs() {
         '(-h --help)'{-h,--help}'[Print this help message and exit]' \
         '(-o --output)'{-o,--output}'[The page, which is replaced as a whole]:FILE:_files' \
         '(-J --json)'{-J,--json}'[What the page is made of, as JSON]' \
+        '1:TARGET:_remapfs_targets'
+      ;;
+    files)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '(-J --json)'{-J,--json}'[As JSON]' \
         '1:TARGET:_remapfs_targets'
       ;;
     smart)

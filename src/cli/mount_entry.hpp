@@ -20,7 +20,8 @@ struct MountEntry {
   std::string device;  // "8:1"
   uid_t owner = 0;     // of a FUSE mount: who made it
 
-  [[nodiscard]] bool is_ours() const { return type == "fuse.remapfs"; }
+  // A volume of ours: other mounts of the same type, which only we look at, have no path as their source.
+  [[nodiscard]] bool is_ours() const { return type == "fuse.remapfs" && source.starts_with('/'); }
   // The two places where the virtual disk may be: the mount point, when that was a file, or `disk` in it.
   [[nodiscard]] std::vector<std::string> possible_disk_paths() const { return {mount_point, mount_point + "/disk"}; }
 };

@@ -77,6 +77,7 @@ int parse_and_run(std::span<const char* const> raw_args, World& world) {
   add_events(program, invocation);
   add_metrics(program, invocation);
   add_report(program, invocation);
+  add_files(program, invocation);
   add_smart(program, invocation);
   add_check(program, invocation);
   add_repair(program, invocation);

@@ -32,6 +32,7 @@ void add_resume(CLI::App& program, Invocation& invocation);
 void add_events(CLI::App& program, Invocation& invocation);
 void add_report(CLI::App& program, Invocation& invocation);
 void add_smart(CLI::App& program, Invocation& invocation);
+void add_files(CLI::App& program, Invocation& invocation);
 void add_metrics(CLI::App& program, Invocation& invocation);
 void add_check(CLI::App& program, Invocation& invocation);
 void add_repair(CLI::App& program, Invocation& invocation);

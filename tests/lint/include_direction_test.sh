@@ -12,9 +12,10 @@ declare -A may=(
   [volume]="volume core"
   [exchange]="exchange core"
   [report]="report core"
+  [owners]="owners core"
   [fuse]="fuse core"
   [control]="control core"
-  [cli]="cli control fuse exchange report volume store io core"
+  [cli]="cli control fuse exchange owners report volume store io core"
 )
 bad=0
 for folder in "${!may[@]}"; do
