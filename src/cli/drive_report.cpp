@@ -5,11 +5,11 @@
 
 #include <utility>
 
-#include "cli/forecast.hpp"
 #include "cli/map_view.hpp"
 #include "cli/output.hpp"
 #include "cli/status_view.hpp"
 #include "control/smart_report.hpp"
+#include "core/utc.hpp"
 
 namespace remapfs::cli {
 
@@ -32,6 +32,10 @@ std::vector<SmartReading> of_drive(const std::vector<SmartReading>& all, SpareId
 
 Result<AskedDrive> ask_drive(const Json& device, const World& world, std::chrono::milliseconds patience) {
   AskedDrive asked;
+  if (device["missing"].get<bool>()) {
+    asked.trouble = "it is missing";
+    return asked;
+  }
   const auto drive = drive_of(text_of(device["path"]), world.views);
   if (!drive) {
     asked.trouble = describe(drive.error());
@@ -62,11 +66,9 @@ std::optional<std::string> warning_before_mount(const std::string& map_path, con
   return health ? recovery_warning(health->recovery, *drive, timeout) : std::nullopt;
 }
 
-Result<OwnEvidence> own_evidence(const std::string& map_path, const Json& status, std::int64_t now) {
-  const auto growth = read_growth(map_path, forecast_begin(now));
-  if (!growth) return fail(growth.error());
+OwnEvidence own_evidence(const store::MapGrowth& lately, const Json& status) {
   OwnEvidence own;
-  for (const store::NewEntries& entries : growth->hours) own.moved_in_a_week += entries.remapped;
+  for (const store::NewEntries& entries : lately.hours) own.moved_in_a_week += entries.remapped;
   own.lost_sectors = status["lost_sectors"].get<std::uint64_t>();
   return own;
 }
@@ -103,7 +105,12 @@ Json primary_health(const std::vector<SmartReading>& history, const OwnEvidence&
   DriveHealth health;
   health.reading = *newest;
   const std::vector<SmartReading> all = of_drive(history, 0, newest->drive);
-  const DriveJudgement judgement = judge_drive(health, all, own, now);
+  // As of when it was asked: nothing is known of the time since.
+  const std::int64_t then = utc_seconds(newest->at).value_or(now);
+  DriveJudgement judgement = judge_drive(health, {all.begin(), all.end() - 1}, own, then);
+  if (const std::int64_t days = (now - then) / 86400; days > 7) {
+    judgement.reasons.push_back(fmt::format("the drive was last asked {} days ago", days));
+  }
   Json shown = Json::array();
   for (const SmartReading& reading : all) {
     const Json one = to_json(std::vector<SmartReading>{reading})[0];

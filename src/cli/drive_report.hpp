@@ -10,6 +10,7 @@
 #include "cli/drive_verdict.hpp"
 #include "cli/smartctl.hpp"
 #include "cli/world.hpp"
+#include "store/map_reader.hpp"
 
 namespace remapfs::cli {
 
@@ -30,9 +31,8 @@ struct AskedDrive {
 // most.
 [[nodiscard]] std::optional<std::string> warning_before_mount(const std::string& map_path, const World& world);
 
-// What remapfs has seen of the primary: of the map, and of a status of it.
-[[nodiscard]] Result<OwnEvidence> own_evidence(const std::string& map_path, const nlohmann::ordered_json& status,
-                                               std::int64_t now);
+// What remapfs has seen of the primary. lately: of the last 7 days.
+[[nodiscard]] OwnEvidence own_evidence(const store::MapGrowth& lately, const nlohmann::ordered_json& status);
 
 // The drives of a volume with their verdicts, as `smart -J` has them.
 class DriveReport {

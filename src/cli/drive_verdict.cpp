@@ -47,7 +47,6 @@ class Judge {
   void say(DriveVerdict verdict, std::string reason) { found_.emplace_back(verdict, std::move(reason)); }
 
   void by_its_own_words() {
-    if (health_.reading.passed == false) say(DriveVerdict::replace_now, "the drive says that it is failing");
     for (const std::string& name : health_.failing) {
       say(DriveVerdict::replace_now, fmt::format("{} is below its threshold", name));
     }
@@ -56,29 +55,40 @@ class Judge {
           fmt::format("the drive warns (critical warning 0x{:02x})", *health_.critical_warning));
     }
     if (health_.spare_exhausted) say(DriveVerdict::replace_now, "its own spare blocks are nearly used up");
+    if (health_.reading.passed == false && found_.empty()) {
+      say(DriveVerdict::replace_now, "the drive says that it is failing");
+    }
     const std::uint64_t wear = health_.reading.wear_percent.value_or(0);
     if (wear >= kWornOut) say(DriveVerdict::replace_soon, fmt::format("{} % of its rated writes are used up", wear));
   }
 
-  // How much a counter has grown since the newest reading that is older than that, or since the first one.
-  [[nodiscard]] std::optional<std::uint64_t> grown(std::optional<std::uint64_t> SmartReading::*counter,
-                                                   std::int64_t since) const {
-    std::optional<std::uint64_t> before;
+  // How much a counter has grown since the newest reading of at least that age that knows it, or else since the first
+  // one.
+  struct Growth {
+    std::uint64_t count = 0;
+    std::int64_t since = 0;
+  };
+  [[nodiscard]] std::optional<Growth> grown(std::optional<std::uint64_t> SmartReading::*counter,
+                                            std::int64_t age) const {
+    const SmartReading* before = nullptr;
+    std::int64_t since = 0;
     for (const SmartReading& reading : history_) {
-      if (!(reading.*counter)) continue;
       const auto at = utc_seconds(reading.at);
-      if (before && at && *at > since) break;
-      before = reading.*counter;
+      if (!at || !(reading.*counter)) continue;
+      if (before != nullptr && *at > now_ - age) break;
+      before = &reading;
+      since = *at;
     }
     const auto here = health_.reading.*counter;
-    if (!before || !here) return std::nullopt;
-    return *here > *before ? *here - *before : 0;
+    if (before == nullptr || !here) return std::nullopt;
+    const std::uint64_t then = *(before->*counter);
+    return Growth{*here > then ? *here - then : 0, since};
   }
 
-  [[nodiscard]] bool known_for(std::int64_t time) const {
-    if (history_.empty()) return false;
-    const auto first = utc_seconds(history_.front().at);
-    return first && now_ - *first >= time;
+  // It is known for as long, and none came.
+  [[nodiscard]] bool is_old(std::optional<std::uint64_t> SmartReading::*counter) const {
+    const auto lately = grown(counter, kLongAgo);
+    return lately && lately->count == 0 && now_ - lately->since >= kLongAgo;
   }
 
   void by_sectors() {
@@ -87,25 +97,25 @@ class Judge {
       say(DriveVerdict::replace_soon, fmt::format("{} sectors cannot be read and wait to be written again", pending));
     }
     if (const std::uint64_t errors = reading.uncorrectable.value_or(0); errors != 0) {
-      const auto lately = grown(&SmartReading::uncorrectable, now_ - kLongAgo);
-      const bool old = known_for(kLongAgo) && lately == 0;
+      const bool old = is_old(&SmartReading::uncorrectable);
       say(old ? DriveVerdict::fine : DriveVerdict::replace_soon,
           fmt::format("{} errors could not be corrected{}", errors, old ? ", none in the last 60 days" : ""));
     }
     const std::uint64_t reallocated = reading.reallocated.value_or(0);
     if (reallocated == 0) return;
-    const auto in_a_week = grown(&SmartReading::reallocated, now_ - kWeek);
-    const auto lately = grown(&SmartReading::reallocated, now_ - kLongAgo);
-    if (in_a_week.value_or(0) >= kManySectors) {
-      say(DriveVerdict::replace_now,
-          fmt::format("{} sectors were replaced in the last 7 days, {} in all", *in_a_week, reallocated));
-    } else if (known_for(kLongAgo) && lately == 0) {
-      say(DriveVerdict::fine, fmt::format("{} sectors were replaced, none in the last 60 days", reallocated));
-    } else {
-      say(DriveVerdict::replace_soon,
-          fmt::format("{} sectors were replaced{}", reallocated,
-                      lately.value_or(0) != 0 ? fmt::format(", {} of them lately", *lately) : ""));
+    if (is_old(&SmartReading::reallocated)) {
+      return say(DriveVerdict::fine, fmt::format("{} sectors were replaced, none in the last 60 days", reallocated));
     }
+    const auto lately = grown(&SmartReading::reallocated, kWeek);
+    if (!lately || lately->count == 0) {
+      return say(DriveVerdict::replace_soon, fmt::format("{} sectors were replaced", reallocated));
+    }
+    // A week's worth of it, when the last reading before is older.
+    const auto weeks = static_cast<double>(std::max(now_ - lately->since, kWeek)) / static_cast<double>(kWeek);
+    const bool fast = static_cast<double>(lately->count) / weeks >= static_cast<double>(kManySectors);
+    say(fast ? DriveVerdict::replace_now : DriveVerdict::replace_soon,
+        fmt::format("{} sectors were replaced since {}, {} in all", lately->count,
+                    utc_text(lately->since).substr(0, 10), reallocated));
   }
 
   void by_own_evidence(const OwnEvidence& own) {

@@ -42,7 +42,7 @@ Forecast make_forecast(const store::MapGrowth& growth, std::uint64_t slots_free,
   forecast.slots_free = slots_free;
   forecast.slots_total = slots_total;
   const std::int64_t born = utc_seconds(growth.created_at).value_or(0);
-  const std::int64_t window = std::clamp(now - born, kHour, kWindow);
+  const std::int64_t window = std::clamp(now - born, kDay, kWindow);
   forecast.whole_window = window == kWindow;
   std::uint64_t taken = 0;
   for (const store::NewEntries& entries : growth.hours) {

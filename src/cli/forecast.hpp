@@ -19,7 +19,7 @@ struct Forecast {
   bool whole_window = false;                // the rate of the last 7 days; otherwise that since the volume was made
 };
 
-// From what appeared in the last 7 days, or since the volume was made if that is later (an hour at the least).
+// From what appeared in the last 7 days, or since the volume was made if that is later (a day at the least).
 // growth: at least of those 7 days. now: seconds since 1970.
 [[nodiscard]] Forecast make_forecast(const store::MapGrowth& growth, std::uint64_t slots_free,
                                      std::uint64_t slots_total, std::int64_t now);

@@ -50,19 +50,17 @@ Result<store::MapGrowth> read_growth(const std::string& map_path, const std::str
   return with_map(map_path, [&](const store::MapReader& map) { return map.growth(since); });
 }
 
-Result<MapPicture> read_picture(const std::string& map_path) {
-  return with_map(map_path, [](const store::MapReader& map) -> Result<MapPicture> {
+Result<report::DiskRegions> read_regions(const std::string& map_path) {
+  return with_map(map_path, [](const store::MapReader& map) -> Result<report::DiskRegions> {
     const auto info = map.info();
     if (!info) return fail(info.error());
-    auto created_at = map.created_at();
-    if (!created_at) return fail(created_at.error());
-    MapPicture picture{report::DiskRegions(info->size, info->block_size), std::move(*created_at)};
+    report::DiskRegions regions(info->size, info->block_size);
     auto read = map.for_each_row([&](const store::ListedRow& row) -> Result<void> {
-      picture.regions.add(row.row, row.created_at, row.updated_at);
+      regions.add(row.row, row.created_at, row.updated_at);
       return {};
     });
     if (!read) return fail(read.error());
-    return picture;
+    return regions;
   });
 }
 

@@ -24,11 +24,7 @@ namespace remapfs::cli {
 [[nodiscard]] Result<store::MapGrowth> read_growth(const std::string& map_path, const std::string& since);
 
 // Where entries are and when they appeared.
-struct MapPicture {
-  report::DiskRegions regions;
-  std::string created_at;  // of the volume
-};
-[[nodiscard]] Result<MapPicture> read_picture(const std::string& map_path);
+[[nodiscard]] Result<report::DiskRegions> read_regions(const std::string& map_path);
 
 [[nodiscard]] Result<std::vector<SmartReading>> read_smart(const std::string& map_path);
 

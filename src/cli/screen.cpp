@@ -3,11 +3,14 @@
 
 #include <poll.h>
 #include <sys/ioctl.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <ostream>
+#include <string_view>
 
 namespace remapfs::cli {
 namespace {
@@ -19,56 +22,86 @@ constexpr const char* kHome = "\x1b[H";
 constexpr const char* kEndOfLine = "\x1b[0m\x1b[K";
 constexpr const char* kClearRest = "\x1b[J";
 
-constexpr char kCtrlC = 3;
 constexpr char kCtrlD = 4;
 constexpr char kCtrlL = 12;
-constexpr char kCtrlZ = 26;
-constexpr char kCtrlBackslash = 28;
 
-// Signals that end the program have to give the terminal back first.
+// Signals that end the program give the terminal back first, at once: whoever asks a daemon that hangs would wait.
 constexpr std::array kEnds{SIGINT, SIGTERM, SIGHUP, SIGQUIT};
-volatile std::sig_atomic_t ended = 0;
-volatile std::sig_atomic_t resized = 0;
+volatile std::sig_atomic_t to_be_drawn = 0;
 
-void note(int signal) {
-  if (signal == SIGWINCH) {
-    resized = 1;
-  } else {
-    ended = 1;
-  }
+// What the handlers need, before any of them can run.
+termios as_it_was{};
+bool has_keyboard = false;
+
+void write_text(std::string_view text) {
+  [[maybe_unused]] const ssize_t written = ::write(STDOUT_FILENO, text.data(), text.size());
 }
 
-void listen_to(int signal) {
+void take_terminal() {
+  if (has_keyboard) {
+    termios keys = as_it_was;
+    // Ctrl-C and Ctrl-Z stay signals: they are for everybody who shares the terminal with this program.
+    keys.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
+    keys.c_cc[VMIN] = 0;
+    keys.c_cc[VTIME] = 0;
+    ::tcsetattr(STDIN_FILENO, TCSADRAIN, &keys);
+  }
+  write_text(kEnter);
+}
+
+void give_terminal_back() {
+  write_text(kLeave);
+  if (has_keyboard) ::tcsetattr(STDIN_FILENO, TCSADRAIN, &as_it_was);
+}
+
+void listen_to(int signal, void (*handler)(int)) {
   struct sigaction action {};
-  action.sa_handler = note;
+  action.sa_handler = handler;
   ::sigaction(signal, &action, nullptr);
 }
+
+// In the handlers only what may be called there: write, tcsetattr, sigaction, raise, _exit.
+
+void end(int) {
+  give_terminal_back();
+  ::_exit(0);
+}
+
+void stop(int) {
+  const int error = errno;
+  give_terminal_back();
+  listen_to(SIGTSTP, SIG_DFL);
+  ::raise(SIGTSTP);  // takes effect when this returns
+  errno = error;
+}
+
+void go_on(int) {
+  const int error = errno;
+  listen_to(SIGTSTP, stop);
+  take_terminal();
+  to_be_drawn = 1;
+  errno = error;
+}
+
+void note_size(int) { to_be_drawn = 1; }
 
 }  // namespace
 
 Screen::Screen(std::ostream& out) : out_(out) {
-  for (const int signal : kEnds) listen_to(signal);
-  listen_to(SIGWINCH);
-  has_keys_ = ::tcgetattr(STDIN_FILENO, &before_) == 0;
-  enter();
+  out_.flush();
+  has_keyboard = ::tcgetattr(STDIN_FILENO, &as_it_was) == 0;
+  for (const int signal : kEnds) listen_to(signal, end);
+  listen_to(SIGTSTP, stop);
+  listen_to(SIGCONT, go_on);
+  listen_to(SIGWINCH, note_size);
+  take_terminal();
 }
 
-Screen::~Screen() { leave(); }
-
-void Screen::enter() {
-  if (has_keys_) {
-    termios raw = before_;
-    raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO | ISIG);
-    raw.c_cc[VMIN] = 0;
-    raw.c_cc[VTIME] = 0;
-    ::tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
-  }
-  out_ << kEnter << std::flush;
-}
-
-void Screen::leave() {
-  out_ << kLeave << std::flush;
-  if (has_keys_) ::tcsetattr(STDIN_FILENO, TCSADRAIN, &before_);
+Screen::~Screen() {
+  out_.flush();
+  for (const int signal : kEnds) listen_to(signal, SIG_DFL);
+  for (const int signal : {SIGTSTP, SIGCONT, SIGWINCH}) listen_to(signal, SIG_DFL);
+  give_terminal_back();
 }
 
 Screen::Size Screen::size() {
@@ -87,34 +120,22 @@ void Screen::draw(const std::vector<std::string>& lines) {
 }
 
 Screen::Wake Screen::wait(std::chrono::milliseconds at_most) {
-  const auto end = std::chrono::steady_clock::now() + at_most;
+  const auto until = std::chrono::steady_clock::now() + at_most;
   for (;;) {
-    if (ended != 0 || !out_) return Wake::quit;
-    if (resized != 0) {
-      resized = 0;
+    if (!out_) return Wake::quit;
+    if (to_be_drawn != 0) {
+      to_be_drawn = 0;
       return Wake::resized;
     }
     const auto left =
-        std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()).count();
+        std::chrono::duration_cast<std::chrono::milliseconds>(until - std::chrono::steady_clock::now()).count();
     if (left <= 0) return Wake::time;
-    pollfd keys{has_keys_ ? STDIN_FILENO : -1, POLLIN, 0};
+    pollfd keys{has_keyboard ? STDIN_FILENO : -1, POLLIN, 0};
     if (::poll(&keys, 1, static_cast<int>(left)) <= 0) continue;
     char key = 0;
     if ((keys.revents & POLLIN) == 0 || ::read(STDIN_FILENO, &key, 1) != 1) return Wake::quit;  // the terminal is gone
-    switch (key) {
-      case 'q':
-      case 'Q':
-      case kCtrlC:
-      case kCtrlD:
-      case kCtrlBackslash: return Wake::quit;
-      case kCtrlL: return Wake::resized;
-      case kCtrlZ:
-        leave();
-        std::raise(SIGTSTP);
-        enter();
-        return Wake::resized;
-      default: break;
-    }
+    if (key == 'q' || key == 'Q' || key == kCtrlD) return Wake::quit;
+    if (key == kCtrlL) return Wake::resized;
   }
 }
 

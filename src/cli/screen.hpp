@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <termios.h>
-
 #include <chrono>
 #include <cstdint>
 #include <iosfwd>
@@ -12,7 +10,7 @@
 namespace remapfs::cli {
 
 // The whole terminal, drawn again and again without a flicker; when it ends, what was there before is there again, also
-// after Ctrl-C and Ctrl-Z.
+// after Ctrl-C (which ends the program with 0) and Ctrl-Z.
 // Threads: one a process. Errors: none; a terminal that is gone ends the waiting.
 class Screen {
  public:
@@ -35,12 +33,7 @@ class Screen {
   Wake wait(std::chrono::milliseconds at_most);
 
  private:
-  void enter();
-  void leave();
-
   std::ostream& out_;
-  termios before_{};
-  bool has_keys_ = false;
 };
 
 }  // namespace remapfs::cli

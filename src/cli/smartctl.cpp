@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -39,12 +40,21 @@ std::string text_at(const Json& json, const char* path) {
   return json.contains(pointer) && json.at(pointer).is_string() ? one_line(json.at(pointer).get<std::string>()) : "";
 }
 
+// The raw value is 48 bits, of which some makers use a few for something else. smartctl knows: what it prints begins
+// with the count.
+std::optional<std::uint64_t> raw_of(const Json& attribute) {
+  const std::string text = text_at(attribute, "/raw/string");
+  std::uint64_t count = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), count);
+  return error == std::errc() && end != text.data() ? count : number_at(attribute, "/raw/value");
+}
+
 void read_attributes(const Json& json, DriveHealth& health) {
   const Json::json_pointer table("/ata_smart_attributes/table");
   if (!json.contains(table) || !json.at(table).is_array()) return;
   for (const Json& attribute : json.at(table)) {
     const auto id = number_at(attribute, "/id");
-    const auto raw = number_at(attribute, "/raw/value");
+    const auto raw = raw_of(attribute);
     if (!id) continue;
     if (*id == kReallocatedSectors) health.reading.reallocated = raw;
     if (*id == kPendingSectors) health.reading.pending = raw;
@@ -130,6 +140,9 @@ Result<DriveHealth> parse_smartctl(const std::string& text) {
   read_nvme(json, health);
   read_scsi(json, health);
   read_recovery(json, health.recovery);
+  // Whatever says so: a reading that is kept has to tell it later, too.
+  const bool warns = !health.failing.empty() || health.critical_warning.value_or(0) != 0 || health.spare_exhausted;
+  if (warns) reading.passed = false;
   const bool something = reading.passed || reading.reallocated || reading.pending || reading.uncorrectable;
   if (!something) {
     const std::string messages = messages_of(json);

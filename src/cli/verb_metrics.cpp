@@ -5,6 +5,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <ostream>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,10 @@ int run_metrics(const MetricsArguments& arguments, World& world) {
   // What is known of the others is worth as much without one of them.
   std::vector<Json> volumes;
   std::vector<std::string> ours;
+  std::set<std::string> seen;
   for (const Target& target : targets) {
+    if (!seen.insert(target.map_path).second) continue;
+    for (const char* ending : {"", "-wal", "-shm"}) ours.push_back(target.map_path + ending);
     auto status = status_of(target, world);
     if (!status) {
       exit_code = report_error(world, status.error());
@@ -46,8 +50,9 @@ int run_metrics(const MetricsArguments& arguments, World& world) {
     volumes.push_back(std::move(*status));
   }
   // A file is written all the same: old figures would say that all is as it was.
-  if (arguments.file.empty() && volumes.empty() && exit_code != kExitDone) return exit_code;
-  if (arguments.file.empty()) {
+  const bool to_file = !arguments.file.empty() && arguments.file != "-";
+  if (!to_file && volumes.empty() && exit_code != kExitDone) return exit_code;
+  if (!to_file) {
     world.out << render_metrics(volumes, MetricsFormat::openmetrics);
     return exit_code;
   }

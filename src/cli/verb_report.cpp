@@ -33,10 +33,7 @@ struct ReportArguments {
 
 constexpr std::uint64_t kEventsShown = 200;
 
-Json forecast_data(const report::DiskRegions& regions, const std::string& created_at, const Json& spare,
-                   std::int64_t now) {
-  store::MapGrowth growth{created_at, {}};
-  for (const auto& [hour, counts] : regions.hours()) growth.hours.push_back({hour + ":00:00Z", counts.remapped, 0, 0});
+Json forecast_data(const store::MapGrowth& growth, const Json& spare, std::int64_t now) {
   const Forecast forecast = make_forecast(growth, spare["slots_free"], spare["slots_total"], now);
   return {{"slots_free", forecast.slots_free},
           {"slots_total", forecast.slots_total},
@@ -45,33 +42,27 @@ Json forecast_data(const report::DiskRegions& regions, const std::string& create
           {"basis", basis_of(forecast)}};
 }
 
-std::uint64_t moved_lately(const report::DiskRegions& regions, std::int64_t now) {
-  std::uint64_t moved = 0;
-  for (const auto& [hour, counts] : regions.hours()) {
-    if (hour + ":59:59Z" >= forecast_begin(now)) moved += counts.remapped;
-  }
-  return moved;
-}
-
 Result<Json> report_data(const Target& target, const World& world) {
   auto status = status_of(target, world);
   if (!status) return fail(status.error());
-  const auto picture = read_picture(target.map_path);
-  if (!picture) return fail(picture.error());
+  const auto regions = read_regions(target.map_path);
+  if (!regions) return fail(regions.error());
   const auto events = read_newest_events(target.map_path, kEventsShown);
   if (!events) return fail(events.error());
   const auto readings = read_smart(target.map_path);
   if (!readings) return fail(readings.error());
   const std::int64_t now = std::time(nullptr);
+  const auto lately = read_growth(target.map_path, forecast_begin(now));
+  if (!lately) return fail(lately.error());
 
   Json data{{"json_format_version", 1},
             {"generated_at", utc_text(now)},
             {"program", fmt::format("remapfs {}", kVersion)},
             {"target", target.map_path}};
-  data["regions"] = picture->regions.regions();
-  data["growth"] = picture->regions.growth();
-  data["forecast"] = forecast_data(picture->regions, picture->created_at, (*status)["spare"], now);
-  const OwnEvidence own{moved_lately(picture->regions, now), (*status)["lost_sectors"]};
+  data["regions"] = regions->regions();
+  data["growth"] = regions->growth();
+  data["forecast"] = forecast_data(*lately, (*status)["spare"], now);
+  const OwnEvidence own = own_evidence(*lately, *status);
   data["smart"] = primary_health(*readings, own, now);
   data["events"] = Json::array();
   for (const store::ListedEvent& event : *events) data["events"].push_back(event_json(event));
@@ -86,6 +77,10 @@ int run_report(const ReportArguments& arguments, World& world) {
   if (!data) return report_error(world, data.error());
   if (arguments.json) {
     world.out << data->dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+    return kExitDone;
+  }
+  if (arguments.file == "-") {
+    report::write_page(*data, world.out);
     return kExitDone;
   }
   const auto written =

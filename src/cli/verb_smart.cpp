@@ -13,6 +13,7 @@
 
 #include "cli/assemble.hpp"
 #include "cli/drive_report.hpp"
+#include "cli/forecast.hpp"
 #include "cli/map_view.hpp"
 #include "cli/output.hpp"
 #include "cli/reach.hpp"
@@ -89,13 +90,12 @@ int run_smart(const SmartArguments& arguments, World& world) {
   const auto history = read_smart(target->map_path);
   if (!history) return report_error(world, history.error());
   const std::int64_t now = std::time(nullptr);
-  const auto own = own_evidence(target->map_path, *status, now);
-  if (!own) return report_error(world, own.error());
+  const auto lately = read_growth(target->map_path, forecast_begin(now));
+  if (!lately) return report_error(world, lately.error());
 
-  DriveReport report(*history, *own, now);
+  DriveReport report(*history, own_evidence(*lately, *status), now);
   std::vector<SmartReading> readings;
   for (const Json& device : (*status)["devices"]) {
-    if (device["missing"].get<bool>()) continue;
     auto asked = ask_drive(device, world, kPatience);
     if (!asked) return report_error(world, asked.error());
     if (asked->health && asked->health->trouble.empty()) {

@@ -58,6 +58,14 @@ std::uint64_t number_at(const Json& status, const Json::json_pointer& path) {
   return value.is_number_unsigned() ? value.get<std::uint64_t>() : 0;
 }
 
+// Spares come and go between two looks.
+Json device_of(const Json& status, const Json& id) {
+  for (const Json& device : status["devices"]) {
+    if (device["id"] == id) return device;
+  }
+  return Json::object();
+}
+
 // Counters of a process that ended begin again.
 std::uint64_t grown(std::uint64_t from, std::uint64_t to) { return to >= from ? to - from : to; }
 
@@ -82,7 +90,10 @@ WatchView::Recent WatchView::recent(const std::string& kind) const {
   const Sample& then = before(kRecent);
   Recent recent{counts(samples_.back()), std::chrono::duration<double>(samples_.back().at - then.at).count()};
   const LatencyCounts old = counts(then);
-  if (old.count() > recent.latencies.count()) return recent;
+  // Another process counts from the beginning.
+  for (std::size_t i = 0; i < old.buckets.size(); ++i) {
+    if (old.buckets[i] > recent.latencies.buckets[i]) return recent;
+  }
   for (std::size_t i = 0; i < old.buckets.size(); ++i) recent.latencies.buckets[i] -= old.buckets[i];
   return recent;
 }
@@ -158,16 +169,16 @@ void WatchView::put_devices(std::vector<std::string>& out) const {
   out.emplace_back();
   out.push_back(dim(fmt::format("  {:<8}{:>10}{:>11}{:>11}{:>11}{:>14}  {}", "Failures", "read", "write", "zero",
                                 "sync", "all, 1 min", "device")));
-  for (std::size_t i = 0; i < devices.size(); ++i) {
-    const Json& device = devices[i];
+  for (const Json& device : devices) {
     std::string line = fmt::format("  {:<8}", text_of(device["role"]));
     std::uint64_t in_a_minute = 0;
+    const Json before = device_of(samples_.front().status, device["id"]);
     for (const char* access : {"read", "write", "zero", "sync"}) {
       std::uint64_t all = 0;
       for (const char* failure : {"media", "timeout", "gone", "other"}) {
-        const Json::json_pointer path(fmt::format("/devices/{}/failures/{}/{}", i, access, failure));
-        all += number_at(samples_.back().status, path);
-        in_a_minute += last_minute(path);
+        const Json::json_pointer path(fmt::format("/failures/{}/{}", access, failure));
+        all += number_at(device, path);
+        in_a_minute += grown(number_at(before, path), number_at(device, path));
       }
       line += fmt::format("{:>{}}", all, access == std::string_view("read") ? 10 : 11);
     }

@@ -4,7 +4,9 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <fstream>
 #include <ostream>
+#include <string_view>
 
 #include "cli/output_file.hpp"
 #include "cli/target.hpp"
@@ -17,6 +19,16 @@ bool is_same_file(const std::string& path, const std::string& other) {
   struct stat b {};
   return ::stat(path.c_str(), &a) == 0 && ::stat(other.c_str(), &b) == 0 && a.st_dev == b.st_dev &&
          a.st_ino == b.st_ino;
+}
+
+// Whatever it is, nobody wants a list in its place; and not every map that must not be replaced is known here.
+bool is_database(const std::string& path) {
+  constexpr std::string_view kMagic = "SQLite format 3";
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
+  std::string begin(kMagic.size(), '\0');
+  std::ifstream file(path, std::ios::binary);
+  return file.read(begin.data(), static_cast<std::streamsize>(begin.size())) && begin == kMagic;
 }
 
 }  // namespace
@@ -33,6 +45,9 @@ Result<void> write_output(const std::string& name, const std::vector<std::string
   for (const std::string& member : ours) {
     if (!is_same_file(*path, member)) continue;
     return fail(Errc::exists, fmt::format("a part of the volume has this name, {}, name another file", *path));
+  }
+  if (is_database(*path)) {
+    return fail(Errc::exists, fmt::format("a database is there, perhaps a map, {}, name another file", *path));
   }
   auto file = OutputFile::create(*path);
   if (!file) return fail(file.error());

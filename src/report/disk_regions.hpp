@@ -32,13 +32,13 @@ class DiskRegions {
   [[nodiscard]] nlohmann::ordered_json regions() const;
   // [["2026-11-01T00:00:00Z",remapped,lost sectors,weak],...]: how many there were, of those that there are now.
   [[nodiscard]] nlohmann::ordered_json growth() const;
+
   struct Counts {
     std::uint64_t remapped = 0;
     std::uint64_t lost_sectors = 0;
     std::uint64_t weak = 0;
     std::uint64_t lost = 0;
   };
-  [[nodiscard]] const std::map<std::string, Counts, std::less<>>& hours() const { return hours_; }
 
  private:
   using Time = std::array<char, 24>;  // as text, which sorts as they do

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "report/write_page.hpp"
 
+#include <algorithm>
 #include <ostream>
 #include <string>
+#include <string_view>
 
 #include "report/page.hpp"
 

@@ -104,12 +104,6 @@ Result<SpareId> MapReader::highest_spare() const {
   });
 }
 
-Result<std::string> MapReader::created_at() const {
-  return with_database([](SQLite::Database& database, const VolumeRecord&) -> Result<std::string> {
-    return database.execAndGet("SELECT created_at FROM volume").getString();
-  });
-}
-
 Result<std::vector<SmartReading>> MapReader::smart() const {
   return with_database([](SQLite::Database& database, const VolumeRecord&) { return read_smart(database); });
 }
@@ -118,9 +112,10 @@ Result<MapGrowth> MapReader::growth(const std::string& since) const {
   return with_database([&](SQLite::Database& database, const VolumeRecord&) -> Result<MapGrowth> {
     MapGrowth growth;
     growth.created_at = database.execAndGet("SELECT created_at FROM volume").getString();
-    SQLite::Statement by_hour(database,
-                              "SELECT substr(created_at, 1, 13) AS hour, state, count(*) FROM remaps "
-                              "WHERE created_at >= ? GROUP BY hour, state ORDER BY hour");
+    SQLite::Statement by_hour(
+        database,
+        "SELECT substr(created_at, 1, 13) AS hour, state, count(*) FROM remaps "
+        "WHERE created_at >= ? AND created_at > (SELECT created_at FROM volume) GROUP BY hour, state ORDER BY hour");
     by_hour.bind(1, since);
     while (by_hour.executeStep()) {
       const std::string hour = by_hour.getColumn(0).getString() + ":00:00Z";

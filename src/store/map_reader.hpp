@@ -77,12 +77,11 @@ class MapReader {
 
   Result<VolumeInfo> info() const;
   Result<MapSummary> summary() const;
-  // Entries that appeared at `since` (UTC, empty: ever) or later. Cost: looks at every row.
+  // Entries that appeared at `since` (UTC, empty: ever) or later, but for those that are as old as the map: of a map
+  // that was recovered nobody knows when they appeared. Cost: looks at every row.
   Result<MapGrowth> growth(const std::string& since) const;
   // What its drives said of themselves, oldest first.
   Result<std::vector<SmartReading>> smart() const;
-  // When the volume was made.
-  Result<std::string> created_at() const;
   // The highest number that a spare has ever had.
   Result<SpareId> highest_spare() const;
   // Ascending by block. What visit() answers ends the iteration and is passed on.

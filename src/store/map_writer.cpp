@@ -187,7 +187,10 @@ Result<void> MapWriter::put_scrub(const ScrubRecord& record) {
 Result<void> MapWriter::add_smart(const SmartReading& reading) {
   auto added = run(statements_->add_smart, [&](SQLite::Statement& statement) { bind_smart(statement, reading); });
   if (!added) return added;
-  return run(statements_->trim_smart, [&](SQLite::Statement& statement) { statement.bind(1, kSmartKept); });
+  return run(statements_->trim_smart, [&](SQLite::Statement& statement) {
+    statement.bind(1, std::int64_t{reading.device});
+    statement.bind(2, kSmartKept);
+  });
 }
 
 // Changes of spares are rare: their statements are made when they are needed.

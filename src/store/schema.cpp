@@ -81,8 +81,8 @@ CREATE TABLE scrub (
 ) STRICT;
 
 CREATE TABLE smart (
-  -- What drives said of themselves, one row for each time that they were asked; only the newest 2000 are kept. Unknown is
-  -- NULL.
+  -- What drives said of themselves, one row for each time that they were asked; only the newest 2000 of each are
+  -- kept. Unknown is NULL.
   id             INTEGER PRIMARY KEY,
   device_id      INTEGER NOT NULL CHECK (device_id BETWEEN 0 AND 255),
   at             TEXT    NOT NULL,

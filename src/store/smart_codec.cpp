@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/smart_codec.hpp"
 
+#include <algorithm>
 #include <limits>
 
 #include "store/sql.hpp"
@@ -24,7 +25,9 @@ std::optional<std::uint64_t> number(SQLite::Statement& statement, int column) {
 const char* const kAddSmartSql =
     "INSERT INTO smart (device_id, at, drive, passed, reallocated, pending, uncorrectable, wear_percent, temperature, "
     "power_on_hours) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-const char* const kTrimSmartSql = "DELETE FROM smart WHERE id <= (SELECT max(id) FROM smart) - ?";
+const char* const kTrimSmartSql =
+    "DELETE FROM smart WHERE device_id = ?1 AND id NOT IN "
+    "(SELECT id FROM smart WHERE device_id = ?1 ORDER BY id DESC LIMIT ?2)";
 
 void bind_smart(SQLite::Statement& statement, const SmartReading& reading) {
   statement.bind(1, std::int64_t{reading.device});

@@ -14,7 +14,7 @@ namespace remapfs::store {
 
 extern const char* const kAddSmartSql;
 void bind_smart(SQLite::Statement& statement, const SmartReading& reading);
-// Leaves the newest; its parameter is how many.
+// Leaves the newest of a device; its parameters are its number and how many.
 extern const char* const kTrimSmartSql;
 inline constexpr std::int64_t kSmartKept = 2000;
 

@@ -31,6 +31,8 @@ remapfs create "$map" --primary "$disk" --spare "$work/spare.img" --spare-size 6
   --label '</script><script>document.title="broken"</script>' > /dev/null
 remapfs report "$map" -o "$work/empty.html"
 remapfs mount "$map" "$work/volume"
+# What is as old as the volume is not counted as new.
+sleep 1.1
 remapfs add "$map" 100-109 5000 7777 > /dev/null
 remapfs mark-lost "$map" 20000-20002 > /dev/null
 printf '%s\n' 30000 30001 | remapfs import "$map" - --format badblocks --block-size 4096 --as weak > /dev/null
@@ -45,6 +47,8 @@ jq -e '.regions == {unit_blocks: 1, list: .regions.list} and
   .growth[-1][1:] == [12, 24, 2] and .forecast.slots_per_day > 0 and (.events | length) > 3' "$work/mounted.json" > /dev/null ||
   fail "$(jq -c '.regions, .growth, .forecast' "$work/mounted.json")"
 [ "$(grep -c '<script' "$work/mounted.html")" = 2 ] || fail "text of the volume became an element"
+remapfs report "$map" -o - > "$work/printed.html"
+grep -q '</html>' "$work/printed.html" && [ ! -e - ] || fail "-o - is no standard output"
 remapfs unmount "$map"
 remapfs report "$map" -o "$work/unmounted.html"
 
@@ -53,6 +57,14 @@ before=$(sha256sum < "$map")
 if remapfs report "$map" -o "$map" 2> "$work/err"; then fail "wrote over the map"; fi
 grep -q 'a part of the volume has this name' "$work/err" || fail "$(cat "$work/err")"
 [ "$(sha256sum < "$map")" = "$before" ] || fail "the map is another one"
+# Also one that cannot be read, and one that nobody spoke of.
+cp "$map" "$work/damaged.map"
+printf 'xxxx' | dd of="$work/damaged.map" bs=1 seek=100 conv=notrunc status=none
+for other in "$work/damaged.map" "$map"; do
+  before=$(sha256sum < "$other")
+  if remapfs metrics "$work/damaged.map" -o "$other" 2> "$work/err"; then fail "wrote over $other"; fi
+  [ "$(sha256sum < "$other")" = "$before" ] || fail "metrics replaced $other: $(cat "$work/err")"
+done
 if remapfs report "$map" -o "$work/nowhere/x.html" 2> "$work/err"; then fail "wrote to nowhere"; fi
 [ "$(wc -l < "$work/err")" = 1 ] || fail "$(cat "$work/err")"
 status=0

@@ -54,7 +54,7 @@ ask
 jq -e '.drives[0].history | length == 1 and .[0].reallocated == 0' "$work/smart.json" > /dev/null || fail "not kept"
 [ ! -s "$work/err" ] || fail "mounted: $(cat "$work/err")"
 remapfs smart "$map" > "$work/words"
-grep -q '^Verdict: *replace it now$' "$work/words" && grep -q '60 sectors were replaced in the last 7 days' "$work/words" ||
+grep -q '^Verdict: *replace it now$' "$work/words" && grep -q '60 sectors were replaced since 20' "$work/words" ||
   fail "$(cat "$work/words")"
 grep -q '^History: *2 readings since 20' "$work/words" || fail "$(cat "$work/words")"
 [ "$(sqlite3 -readonly "$map" "SELECT group_concat(reallocated) FROM smart WHERE device_id = 0")" = 0,60,60 ] || fail "the table"

@@ -32,8 +32,8 @@ TEST(Forecast, OfAYoungVolumeCountsItsLife) {
   const auto forecast = make_forecast(growth(kNow - 2 * kDay, {{kNow - kDay, 10}}), 100, 200, kNow);
   EXPECT_DOUBLE_EQ(*forecast.slots_per_day, 5);
   EXPECT_EQ(basis_of(forecast), "rate since the volume was made");
-  // An hour at the least: one block in the first minute is no storm.
-  EXPECT_DOUBLE_EQ(*make_forecast(growth(kNow - 60, {{kNow - 60, 1}}), 100, 200, kNow).slots_per_day, 24);
+  // A day at the least: one block in the first minute is no storm.
+  EXPECT_DOUBLE_EQ(*make_forecast(growth(kNow - 60, {{kNow - 60, 1}}), 100, 200, kNow).slots_per_day, 1);
 }
 
 TEST(Forecast, LostAndWeakBlocksTakeNoSlots) {

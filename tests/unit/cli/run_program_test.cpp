@@ -52,6 +52,9 @@ TEST_F(RunProgram, SaysThatItIsNotInstalled) {
   make("tool", "exit 0");
   EXPECT_EQ(run_program({"tool"}, ":.:relative").error().code, Errc::not_found);
   EXPECT_TRUE(run_program({"tool"}, std::string("/nowhere:") + (dir / "")));
+  // Nor what others could have put there.
+  std::filesystem::permissions(dir / "", std::filesystem::perms::others_write, std::filesystem::perm_options::add);
+  EXPECT_EQ(run({"tool"}).error().code, Errc::not_found);
 }
 
 TEST_F(RunProgram, EndsWhatTakesTooLongOrPrintsTooMuch) {

@@ -19,7 +19,7 @@ std::string ata(unsigned reallocated, unsigned pending, unsigned uncorrectable, 
                 const std::string& when_failed = "") {
   const auto attribute = [](unsigned id, const char* name, unsigned raw, const std::string& failed) {
     return R"({"id":)" + std::to_string(id) + R"(,"name":")" + name + R"(","value":100,"when_failed":")" + failed +
-           R"(","raw":{"value":)" + std::to_string(raw) + R"(,"string":"x"}})";
+           R"(","raw":{"value":)" + std::to_string(raw) + R"(,"string":")" + std::to_string(raw) + R"("}})";
   };
   return R"({"json_format_version":[1,0],"smartctl":{"version":[7,3],"exit_status":0},
     "device":{"name":"/dev/sda","type":"sat","protocol":"ATA"},"model_name":"WDC WD40EFRX-68WT0N0",
@@ -78,6 +78,19 @@ TEST(Smartctl, ReadsNvmeAndScsi) {
   EXPECT_EQ(scsi->reading.uncorrectable, 3U);
 }
 
+TEST(Smartctl, TakesTheCountOutOfARawValueThatHoldsMore) {
+  const auto health = parse_smartctl(R"x({"ata_smart_attributes":{"table":[
+    {"id":5,"name":"Reallocated_Sector_Ct","raw":{"value":8589934592003,"string":"3 (2000 0)"
+}
+},
+    {"id":197,"name":"Current_Pending_Sector","raw":{"value":7,"string":"?"}}]
+}
+})x");
+  ASSERT_TRUE(health);
+  EXPECT_EQ(health->reading.reallocated, 3U);
+  EXPECT_EQ(health->reading.pending, 7U);
+}
+
 TEST(Smartctl, SaysWhyADriveTellsNothing) {
   const auto refused = parse_smartctl(
       R"({"smartctl":{"exit_status":2,"messages":[{"string":"Smartctl open device: /dev/sda\nfailed: Permission denied","severity":"error"}]}})");
@@ -126,7 +139,14 @@ TEST(DriveVerdict, LooksAtTheCourse) {
   EXPECT_EQ(judge(ata(9, 0, 0), {reading(300, 8), reading(30, 8)}).verdict, DriveVerdict::replace_soon);
   const auto fast = judge(ata(90, 0, 0), {reading(300, 8), reading(8, 30), reading(3, 60)});
   EXPECT_EQ(fast.verdict, DriveVerdict::replace_now);
-  EXPECT_EQ(fast.reasons[0], "60 sectors were replaced in the last 7 days, 90 in all");
+  EXPECT_EQ(fast.reasons[0], "60 sectors were replaced since 2026-11-20, 90 in all");
+  // As many in a month are no reason for haste.
+  EXPECT_EQ(judge(ata(60, 0, 0), {reading(300, 0)}).verdict, DriveVerdict::replace_soon);
+  EXPECT_EQ(judge(ata(60, 0, 0), {reading(0, 0)}).verdict, DriveVerdict::replace_now);
+  // What an earlier reading did not know is not known to be old.
+  SmartReading without = reading(300, 0);
+  without.reallocated.reset();
+  EXPECT_EQ(judge(ata(8, 0, 0), {without, reading(1, 8)}).verdict, DriveVerdict::replace_soon);
 }
 
 TEST(DriveVerdict, CountsWhatRemapfsHasSeen) {

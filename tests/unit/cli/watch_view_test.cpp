@@ -81,6 +81,39 @@ TEST(WatchView, AProcessThatWasReplacedCountsFromTheBeginning) {
   EXPECT_TRUE(contains(text, "             5           5\n")) << text;
 }
 
+TEST(WatchView, AProcessThatDidMoreThanTheOneBeforeIsNotTakenForIt) {
+  WatchView view(false);
+  const WatchView::Clock::time_point start{};
+  StatusReport before = after(0);
+  LatencyCounts slow;
+  slow.buckets[LatencyCounts::bucket_of(50'000'000)] = 100;
+  before.latencies = RequestLatencies{slow};
+  view.add(to_json(before), start);
+  view.add(to_json(after(5000)), start + 10s);
+  const std::string text = text_of_lines(view.lines(100, 40, kNow));
+  EXPECT_TRUE(contains(text, "  read           500     151 us     2.5 ms     3.0 ms")) << text;
+}
+
+TEST(WatchView, ASpareThatLeftIsNotTakenForTheNext) {
+  WatchView view(false);
+  const WatchView::Clock::time_point start{};
+  StatusReport two = after(0);
+  SpareInfo second;
+  second.id = 2;
+  second.path = "/srv/second";
+  two.info.spares.push_back(second);
+  two.volume.failures = {{0, {}}, {1, {}}, {2, {}}};
+  two.volume.failures[1].failures[0][0] = 1;
+  two.volume.failures[2].failures[0][0] = 500;
+  view.add(to_json(two), start);
+  two.info.spares.erase(two.info.spares.begin());
+  two.volume.failures.erase(two.volume.failures.begin() + 1);
+  view.add(to_json(two), start + 10s);
+  const std::string text = text_of_lines(view.lines(100, 40, kNow));
+  EXPECT_TRUE(contains(text, "  spare          500          0          0          0             0  /srv/second"))
+      << text;
+}
+
 TEST(WatchView, FitsOnAnyScreen) {
   WatchView view(false);
   view.add(to_json(after(100)), {});

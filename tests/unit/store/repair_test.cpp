@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/repair.hpp"
-#include "store/map_reader.hpp"
 
 #include <SQLiteCpp/SQLiteCpp.h>
 
