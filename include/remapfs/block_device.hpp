@@ -63,6 +63,10 @@ class BlockDevice {
   // flight. Errors: device_gone, foreign (another device is there now).
   virtual Result<void> reopen() = 0;
 
+  // Something that is the same as long as nobody has written to it: of a file when it was last written. Empty: cannot
+  // be told.
+  [[nodiscard]] virtual std::string stamp() const { return {}; }
+
   // --- For engines that do transfers themselves, on a descriptor. ---
   // The descriptor; -1 when there is none. The number stays the same over reopen(). Transfers that end off the grid
   // have to go through read_exact() and write_all(), and so has what is left of a short one.

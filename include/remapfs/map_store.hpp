@@ -93,9 +93,11 @@ struct MapTransaction {
   std::vector<Event> events;
   std::optional<ScrubRecord> scrub{};  // replaces what the map has
   std::vector<SmartReading> smart{};
+  std::optional<std::string> primary_stamp{};  // as it is at the end, see BlockDevice::stamp()
 
   [[nodiscard]] bool empty() const {
-    return changes.empty() && retired_slots.empty() && events.empty() && !scrub.has_value() && smart.empty();
+    return changes.empty() && retired_slots.empty() && events.empty() && !scrub.has_value() && smart.empty() &&
+           !primary_stamp.has_value();
   }
 };
 
@@ -136,9 +138,10 @@ struct VolumeInfo {
   std::string primary_path;
   std::string primary_identity;
   std::vector<SpareInfo> spares;
-  std::uint64_t rows = 0;  // of `remaps` when the map was opened
-  bool clean = false;      // the last user closed it in order
-  ScrubRecord scrub;       // when the map was opened
+  std::uint64_t rows = 0;     // of `remaps` when the map was opened
+  bool clean = false;         // the last user closed it in order
+  std::string primary_stamp;  // what it was then; empty: cannot be told
+  ScrubRecord scrub;          // when the map was opened
 };
 
 // The durable map: rows in the map file and tags on the spares, kept as one.

@@ -60,6 +60,7 @@ class MemberDevice final : public BlockDevice {
   Result<ByteOffset> seek_data(ByteOffset from) override { return device_->seek_data(from); }
   Result<ByteOffset> seek_hole(ByteOffset from) override { return device_->seek_hole(from); }
   void drop_cache(ByteRange range) override { device_->drop_cache(range); }
+  [[nodiscard]] std::string stamp() const override { return device_->stamp(); }
   Result<void> reopen() override EXCLUDES(mutex_);
   [[nodiscard]] int native_handle() const override { return device_->native_handle(); }
   [[nodiscard]] bool ready_for(bool write) const override { return device_->ready_for(write); }

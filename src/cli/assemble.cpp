@@ -46,6 +46,18 @@ bool is_absent(const Error& error) { return error.code == Errc::not_found || err
 
 }  // namespace
 
+bool was_changed(const VolumeInfo& info, const std::string& stamp) {
+  return info.clean && !info.primary_stamp.empty() && stamp != info.primary_stamp;
+}
+
+std::string change_warning(const VolumeInfo& info) {
+  return fmt::format(
+      "the primary was written to, or copied, since the volume was last closed, {}, blocks on the spare do not have "
+      "what "
+      "was written",
+      info.primary_path);
+}
+
 Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOptions& options) {
   auto opened = store::SqliteMapStore::open(map_path, {.read_only = options.read_only, .degraded = options.degraded});
   if (!opened) return fail(opened.error());
@@ -71,11 +83,15 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
   }
 
   if (options.before_devices) options.before_devices(info);
+  // To find out what a file can do, opening it for writing counts as writing.
+  const std::string stamp = file_stamp(info.primary_path);
   auto primary = open_member(info.primary_path, "primary", options);
   if (!primary) return fail(primary.error());
   if (auto same = check_primary(info, **primary, options.views); !same) return fail(same.error());
   assembled.primary = (*primary)->geometry();
   warn(warning_for(**primary));
+  const bool changed = !options.goes_on && was_changed(info, stamp);
+  if (changed) warn(change_warning(info));
   parts.primary = std::move(*primary);
 
   for (const SpareInfo& spare : info.spares) {
@@ -102,6 +118,10 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
   auto volume = Volume::open(std::move(parts), std::move(how));
   if (!volume) return fail(about(volume.error(), "volume", map_path));
   assembled.volume = std::move(*volume);
+  if (changed && !options.read_only) {
+    std::ignore =
+        assembled.volume->record_event({"primary-changed", std::nullopt, "by somebody else, since the last close"});
+  }
   return assembled;
 }
 

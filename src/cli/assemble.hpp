@@ -42,4 +42,9 @@ struct AssembledVolume {
 // Errors: those of the map store and of the devices; each with "what, where, what to do".
 Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOptions& options);
 
+// Whether somebody else has written to a primary that is a file since the volume was closed in order; stamp: as it is
+// now. And what there is to say then.
+[[nodiscard]] bool was_changed(const VolumeInfo& info, const std::string& stamp);
+[[nodiscard]] std::string change_warning(const VolumeInfo& info);
+
 }  // namespace remapfs::cli

@@ -12,8 +12,8 @@ namespace remapfs::cli {
 namespace {
 
 constexpr std::int64_t kHour = 3600;
-constexpr std::int64_t kDay = 24 * kHour;
-constexpr std::int64_t kWindow = 7 * kDay;
+constexpr std::int64_t kOneDay = 24 * kHour;
+constexpr std::int64_t kWindow = 7 * kOneDay;
 constexpr double kCentury = 36525;  // days
 
 // "2027-07-04T..." -> "4 July 2027"
@@ -42,7 +42,7 @@ Forecast make_forecast(const store::MapGrowth& growth, std::uint64_t slots_free,
   forecast.slots_free = slots_free;
   forecast.slots_total = slots_total;
   const std::int64_t born = utc_seconds(growth.created_at).value_or(0);
-  const std::int64_t window = std::clamp(now - born, kDay, kWindow);
+  const std::int64_t window = std::clamp(now - born, kOneDay, kWindow);
   forecast.whole_window = window == kWindow;
   std::uint64_t taken = 0;
   for (const store::NewEntries& entries : growth.hours) {
@@ -50,10 +50,10 @@ Forecast make_forecast(const store::MapGrowth& growth, std::uint64_t slots_free,
     if (hour && *hour + kHour > now - window) taken += entries.remapped;
   }
   if (taken == 0) return forecast;
-  const double per_day = static_cast<double>(taken) * kDay / static_cast<double>(window);
+  const double per_day = static_cast<double>(taken) * kOneDay / static_cast<double>(window);
   forecast.slots_per_day = per_day;
   const double days = static_cast<double>(slots_free) / per_day;
-  if (days < kCentury) forecast.runs_out_at = now + static_cast<std::int64_t>(days * kDay);
+  if (days < kCentury) forecast.runs_out_at = now + static_cast<std::int64_t>(days * kOneDay);
   return forecast;
 }
 

@@ -25,7 +25,7 @@ using json = nlohmann::ordered_json;
 
 // Bytes of paths need not be UTF-8.
 json bytes_of(const std::string& text) { return json::binary({text.begin(), text.end()}); }
-std::string text_of(const json& value) {
+std::string string_of(const json& value) {
   const auto& bytes = value.get_binary();
   return {bytes.begin(), bytes.end()};
 }
@@ -121,9 +121,9 @@ Result<MountRecord> read_record(const Handover& handover) {
       return fail(Errc::too_new, "the kernel was promised something else, this mount, use the remapfs that made it");
     }
     MountRecord record;
-    record.spec.map_path = text_of(document.at("map"));
-    record.spec.mount_point = text_of(document.at("asked_mount_point"));
-    record.mount_point = text_of(document.at("mount_point"));
+    record.spec.map_path = string_of(document.at("map"));
+    record.spec.mount_point = string_of(document.at("asked_mount_point"));
+    record.mount_point = string_of(document.at("mount_point"));
     record.spec.foreground = document.at("foreground").get<bool>();
     record.spec.remove_mount_point = document.at("remove_mount_point").get<bool>();
     MountSettings& settings = record.spec.settings;
@@ -135,7 +135,7 @@ Result<MountRecord> read_record(const Handover& handover) {
     if (engine < 0 || engine > static_cast<int>(MountSettings::Engine::blocking)) return fail(damaged);
     settings.engine = static_cast<MountSettings::Engine>(engine);
     if (const json& workers = document.at("workers"); !workers.is_null()) settings.workers = workers.get<unsigned>();
-    for (const json& option : document.at("passed_on")) settings.passed_on.push_back(text_of(option));
+    for (const json& option : document.at("passed_on")) settings.passed_on.push_back(string_of(option));
     record.root = document.at("root_is_file").get<bool>() ? fuse::RootKind::file : fuse::RootKind::directory;
     if (const json& number = document.at("connection"); !number.is_null()) record.connection = number.get<unsigned>();
     record.cloned = document.at("cloned").get<bool>();

@@ -8,11 +8,14 @@
 #include <cerrno>
 #include <cstring>
 
+#include "cli/assemble.hpp"
 #include "cli/daemonize.hpp"
 #include "cli/drive_report.hpp"
 #include "cli/keeper.hpp"
+#include "cli/map_view.hpp"
 #include "cli/output.hpp"
 #include "core/unique_fd.hpp"
+#include "io/device_identity.hpp"
 
 namespace remapfs::cli {
 
@@ -32,6 +35,9 @@ Result<std::string> open_served_disk(const std::string& mount_point) {
 
 Result<std::string> mount_in_background(const std::string& map_path, const std::string& mount_point,
                                         const MountSettings& settings, bool remove_mount_point, World& world) {
+  // The daemon logs it; who is at the terminal reads no log.
+  const auto info = read_map_info(map_path);
+  if (info && was_changed(*info, file_stamp(info->primary_path))) report_note(world, change_warning(*info));
   if (const auto warning = warning_before_mount(map_path, world)) report_note(world, *warning);
   ServiceSpec spec{map_path, mount_point, settings, /*foreground=*/false, remove_mount_point};
   auto started = start_in_background([&](Readiness& readiness) { return keep(spec, world, readiness); });

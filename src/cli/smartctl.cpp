@@ -18,7 +18,7 @@
 namespace remapfs::cli {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kLongestDrive = 200;
 

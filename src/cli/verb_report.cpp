@@ -31,7 +31,7 @@ struct ReportArguments {
   bool json = false;
 };
 
-constexpr std::uint64_t kEventsShown = 200;
+constexpr std::uint64_t kNewestEvents = 200;
 
 Json forecast_data(const store::MapGrowth& growth, const Json& spare, std::int64_t now) {
   const Forecast forecast = make_forecast(growth, spare["slots_free"], spare["slots_total"], now);
@@ -47,7 +47,7 @@ Result<Json> report_data(const Target& target, const World& world) {
   if (!status) return fail(status.error());
   const auto regions = read_regions(target.map_path);
   if (!regions) return fail(regions.error());
-  const auto events = read_newest_events(target.map_path, kEventsShown);
+  const auto events = read_newest_events(target.map_path, kNewestEvents);
   if (!events) return fail(events.error());
   const auto readings = read_smart(target.map_path);
   if (!readings) return fail(readings.error());

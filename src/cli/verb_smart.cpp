@@ -34,7 +34,7 @@ struct SmartArguments {
 };
 
 // A drive that is busy with a bad sector answers late.
-constexpr std::chrono::seconds kPatience{60};
+constexpr std::chrono::seconds kDrivePatience{60};
 
 // Errors: those of the daemon, or of opening the volume here.
 Result<void> keep(const Target& target, std::vector<SmartReading> readings, const World& world) {
@@ -96,7 +96,7 @@ int run_smart(const SmartArguments& arguments, World& world) {
   DriveReport report(*history, own_evidence(*lately, *status), now);
   std::vector<SmartReading> readings;
   for (const Json& device : (*status)["devices"]) {
-    auto asked = ask_drive(device, world, kPatience);
+    auto asked = ask_drive(device, world, kDrivePatience);
     if (!asked) return report_error(world, asked.error());
     if (asked->health && asked->health->trouble.empty()) {
       asked->health->reading.at = utc_text(now);

@@ -32,7 +32,7 @@ struct StatusArguments {
 
 constexpr std::chrono::milliseconds kWatchPause{2000};
 constexpr std::chrono::minutes kForecastPause{1};
-constexpr std::uint64_t kEventsShown = 50;
+constexpr std::uint64_t kEventsOnScreen = 50;
 
 // For people, from the same JSON that scripts get, so that the two cannot disagree.
 void print_for_people(const Json& status, std::ostream& out) {
@@ -127,7 +127,7 @@ int watch_on_screen(const std::string& map_path, World& world) {
         }
         forecast_due = now + kForecastPause;
       }
-      if (auto events = read_newest_events(map_path, kEventsShown)) view.set_events(std::move(*events));
+      if (auto events = read_newest_events(map_path, kEventsOnScreen)) view.set_events(std::move(*events));
       view.add(std::move(*status), now);
     }
     auto wake = Screen::Wake::resized;

@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 #include <cerrno>
 #include <charconv>
@@ -107,6 +109,19 @@ Result<DeviceIdentity> identify_device(const std::string& path, const KernelView
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
   if (!fd) return named(errno);
   return identify_device(fd.get(), views);
+}
+
+std::string file_stamp(int fd) {
+  struct stat status {};
+  struct statfs where {};
+  if (::fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || ::fstatfs(fd, &where) != 0) return {};
+  if (where.f_type == FUSE_SUPER_MAGIC) return {};
+  return std::to_string(status.st_mtim.tv_sec) + "." + std::to_string(status.st_mtim.tv_nsec);
+}
+
+std::string file_stamp(const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  return fd ? file_stamp(fd.get()) : std::string();
 }
 
 std::string to_line(const DeviceIdentity& identity) {

@@ -33,6 +33,11 @@ struct DeviceIdentity {
 // The same by path; opens it for reading for a moment. Errors: also not_found, permission.
 [[nodiscard]] Result<DeviceIdentity> identify_device(const std::string& path, const KernelViews& views = {});
 
+// When a file was last written, as text to be compared: see BlockDevice::stamp(). Empty: it is no file, or its file
+// system may keep times only as long as it is mounted.
+[[nodiscard]] std::string file_stamp(int fd);
+[[nodiscard]] std::string file_stamp(const std::string& path);
+
 // One line, "kind=disk size=4096 wwn=naa.5000 ...", as the map stores it. Unknown keys are ignored when read back, so
 // that newer programs can add some. Errors: corrupt when it is not such a line.
 [[nodiscard]] std::string to_line(const DeviceIdentity& identity);

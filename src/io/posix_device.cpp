@@ -93,6 +93,8 @@ Result<void> PosixDevice::explain(Result<void> result) const {
   return result;
 }
 
+std::string PosixDevice::stamp() const { return geometry_.block_device ? std::string() : file_stamp(main_.get()); }
+
 bool PosixDevice::ready_for(bool write) const {
   if (!check_present() || (write && options_.read_only)) return false;
   if (!write || geometry_.block_device) return true;

@@ -76,6 +76,7 @@ class PosixDevice final : public BlockDevice {
   void drop_cache(ByteRange range) override;
   Result<void> reopen() override;
   [[nodiscard]] int native_handle() const override { return main_.get(); }
+  [[nodiscard]] std::string stamp() const override;
   [[nodiscard]] bool ready_for(bool write) const override;
   [[nodiscard]] Error failure_of(int os_errno) const override;
 

@@ -68,12 +68,13 @@ struct MapWriter::Statements {
         set_sequence(database, "UPDATE devices SET sequence = ? WHERE id = ?"),
         set_totals(database, "UPDATE volume SET row_count = ?, row_digest = ?"),
         set_clean(database, "UPDATE volume SET clean = ?"),
+        set_primary_stamp(database, "UPDATE volume SET primary_stamp = ?"),
         put_scrub(database, kPutScrubSql),
         add_smart(database, kAddSmartSql),
         trim_smart(database, kTrimSmartSql) {}
 
   SQLite::Statement begin, commit, rollback, find, find_owner, insert, update, erase, retire, add_event, trim_events,
-      set_sequence, set_totals, set_clean, put_scrub, add_smart, trim_smart;
+      set_sequence, set_totals, set_clean, set_primary_stamp, put_scrub, add_smart, trim_smart;
 };
 
 void MapWriter::StatementsDeleter::operator()(Statements* statements) const { delete statements; }
@@ -245,6 +246,11 @@ Result<void> MapWriter::set_totals(std::uint64_t row_count, std::uint64_t row_di
 
 Result<void> MapWriter::set_clean(bool clean) {
   return run(statements_->set_clean, [&](SQLite::Statement& statement) { statement.bind(1, clean ? 1 : 0); });
+}
+
+Result<void> MapWriter::set_primary_stamp(const std::string& stamp) {
+  return run(statements_->set_primary_stamp,
+             [&](SQLite::Statement& statement) { stamp.empty() ? statement.bind(1) : statement.bind(1, stamp); });
 }
 
 Result<void> MapWriter::prepare() {

@@ -15,7 +15,8 @@ CREATE TABLE volume (
   created_at  TEXT    NOT NULL,
   clean       INTEGER NOT NULL CHECK (clean IN (0, 1)),  -- 1: the last user closed the map in order
   row_count   INTEGER NOT NULL,  -- number of rows in remaps
-  row_digest  INTEGER NOT NULL   -- XOR of the XXH3 hashes of all rows in remaps, a signed 64-bit number
+  row_digest  INTEGER NOT NULL,  -- XOR of the XXH3 hashes of all rows in remaps, a signed 64-bit number
+  primary_stamp TEXT             -- when a primary that is a file was last written, as of the last close; NULL: not known
 ) STRICT;
 
 CREATE TABLE devices (

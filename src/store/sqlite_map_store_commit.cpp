@@ -209,6 +209,9 @@ Result<void> SqliteMapStore::stage_rest(const MapTransaction& transaction, Plan&
   if (transaction.scrub) {
     if (auto done = writer_->put_scrub(*transaction.scrub); !done) return done;
   }
+  if (transaction.primary_stamp) {
+    if (auto done = writer_->set_primary_stamp(*transaction.primary_stamp); !done) return done;
+  }
   for (const SmartReading& reading : transaction.smart) {
     if (auto done = writer_->add_smart(reading); !done) return done;
   }

@@ -31,7 +31,8 @@ Result<void> check_kind(SQLite::Database& database, const std::string& path) {
 
 Result<void> read_volume(SQLite::Database& database, VolumeRecord& record) {
   SQLite::Statement select(database,
-                           "SELECT uuid, label, block_size, size_bytes, clean, row_count, row_digest FROM volume");
+                           "SELECT uuid, label, block_size, size_bytes, clean, row_count, row_digest, primary_stamp "
+                           "FROM volume");
   VolumeInfo& info = record.info;
   if (!select.executeStep()) return damaged(info.map_path, "the volume's row is missing");
   info.uuid = select.getColumn(0).getString();
@@ -42,6 +43,7 @@ Result<void> read_volume(SQLite::Database& database, VolumeRecord& record) {
   record.row_count = column_u64(select, 5);
   info.rows = record.row_count;
   record.row_digest = column_u64(select, 6);
+  if (!select.isColumnNull(7)) info.primary_stamp = select.getColumn(7).getString();
   if (!Uuid::parse(info.uuid)) return damaged(info.map_path, "the volume's uuid is not one");
   if (!BlockGeometry::is_valid_block_size(info.block_size)) return damaged(info.map_path, "impossible block size");
   if (info.size.value() == 0 || info.size.value() % kSectorSize != 0 || to_sql(info.size.value()) < 0) {

@@ -39,6 +39,7 @@ void GroupCommit::lead(const std::vector<Waiting*>& group) {
     append(all.retired_slots, one->transaction.retired_slots);
     append(all.events, one->transaction.events);
     append(all.smart, one->transaction.smart);
+    if (one->transaction.primary_stamp) all.primary_stamp = one->transaction.primary_stamp;
     if (one->transaction.scrub) all.scrub = one->transaction.scrub;
   }
   const auto is_unknown = [](const auto& result) {

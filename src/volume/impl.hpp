@@ -94,6 +94,7 @@ struct Volume::Impl {
   // From here on the devices are as they were to the process before, if there was one.
   void go_on_from_memory();
   [[nodiscard]] VolumeStatus status() const;
+  void note_primary();
   // For those inside the gate, or with a hold: as long as they are, no member goes away.
   [[nodiscard]] Member* member(SpareId id) const { return members[id].load(std::memory_order_acquire); }
   // For everybody; null: there is none of this number.
@@ -313,6 +314,7 @@ struct Volume::Impl {
   std::array<std::shared_ptr<Member>, VolumeMemory::kMostDevices> owned GUARDED_BY(members_mutex);
   std::atomic<unsigned> highest_member{0};
   VolumeInfo known_info GUARDED_BY(members_mutex);
+  std::string known_stamp;                // of the primary in the map
   std::atomic<bool> spare_is_low{false};  // and that was said
   std::uint32_t io_alignment = 512;       // of offsets and lengths that go down unchanged
   std::uint32_t memory_alignment = 512;

@@ -97,6 +97,7 @@ Result<void> Volume::Impl::load() {
   });
   const MutexLock lock(members_mutex);
   known_info = store->info();
+  known_stamp = known_info.primary_stamp;
   return {};
 }
 
@@ -228,6 +229,18 @@ Result<std::unique_ptr<Volume>> Volume::open(VolumeParts parts, VolumeOptions op
   return std::unique_ptr<Volume>(new Volume(std::move(impl)));
 }
 
+// How the primary is left, for the next one to see whether somebody else has written to it. That it cannot be noted
+// hides only that.
+void Volume::Impl::note_primary() {
+  Member& primary = *member(0);
+  if (primary.missing() || map_failed()) return;
+  std::string stamp = primary.device().stamp();
+  if (stamp.empty() && known_stamp.empty()) return;
+  MapTransaction transaction;
+  transaction.primary_stamp = std::move(stamp);
+  std::ignore = commits.commit(std::move(transaction));
+}
+
 void Volume::interrupt_waits() {
   {
     MutexLock lock(impl_->resume_mutex);
@@ -241,6 +254,7 @@ Result<void> Volume::close() {
   impl_->closed = true;
   Result<void> flushed;
   if (!impl_->options.read_only) flushed = impl_->flush();
+  if (!impl_->options.read_only && flushed) impl_->note_primary();
   auto closed = impl_->commits.close();
   return flushed ? closed : flushed;
 }
