@@ -39,7 +39,11 @@ class MemberDevice final : public BlockDevice {
   bool trust_again(bool after_loss) EXCLUDES(mutex_);
 
   // An access failed that was not made through this object.
-  void note_failure(DeviceAccess access, Errc code);
+  void note_failure(DeviceAccess access, Errc code) {
+    if (code == Errc::unsupported) return;  // nothing was tried
+    auto& row = memory_->failures[static_cast<std::size_t>(access)];
+    row[static_cast<std::size_t>(failure_class_of(code))].fetch_add(1, std::memory_order_relaxed);
+  }
 
   // Knows from now on what `memory` knows, and keeps what it learns there. When the process that knew it ended in the
   // middle of a sync, its outcome is unknown: the device is synced again. Errors: that sync's, remembered.

@@ -23,7 +23,14 @@ enum class FailureClass : std::uint8_t {
 inline constexpr std::size_t kFailureClasses = 4;
 [[nodiscard]] std::string_view to_string(DeviceAccess access);
 [[nodiscard]] std::string_view to_string(FailureClass failure);
-[[nodiscard]] FailureClass failure_class_of(Errc code);
+[[nodiscard]] inline FailureClass failure_class_of(Errc code) {
+  switch (code) {
+    case Errc::media: return FailureClass::media;
+    case Errc::timeout: return FailureClass::timeout;
+    case Errc::device_gone: return FailureClass::gone;
+    default: return FailureClass::other;
+  }
+}
 
 // [DeviceAccess][FailureClass]. Each attempt counts, also those that are repeated.
 template <class Number>

@@ -23,21 +23,6 @@ std::string_view to_string(FailureClass failure) {
   invariant_failed("FailureClass has a name", __FILE__, __LINE__);
 }
 
-FailureClass failure_class_of(Errc code) {
-  switch (code) {
-    case Errc::media: return FailureClass::media;
-    case Errc::timeout: return FailureClass::timeout;
-    case Errc::device_gone: return FailureClass::gone;
-    default: return FailureClass::other;
-  }
-}
-
-void MemberDevice::note_failure(DeviceAccess access, Errc code) {
-  if (code == Errc::unsupported) return;  // nothing was tried
-  auto& row = memory_->failures[static_cast<std::size_t>(access)];
-  row[static_cast<std::size_t>(failure_class_of(code))].fetch_add(1, std::memory_order_relaxed);
-}
-
 Result<void> MemberDevice::sync() {
   const MutexLock lock(mutex_);
   return sync_locked();
