@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstring>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "io/busy_users.hpp"
@@ -109,7 +110,11 @@ bool can_punch(int fd, const struct stat& status, const DeviceOptions& options) 
   // makes the file longer; but a file system that cannot punch says so.
   constexpr std::uint64_t kFarBeyond = std::uint64_t{1} << 30U;
   const std::uint64_t where = round_up(static_cast<std::uint64_t>(status.st_size), 1U << 20U) + kFarBeyond;
-  return ::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(where), 4096) == 0;
+  if (::fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(where), 4096) != 0) return false;
+  // It counts as a write, and is none.
+  const timespec as_it_was[] = {{0, UTIME_OMIT}, status.st_mtim};
+  std::ignore = ::futimens(fd, as_it_was);
+  return true;
 }
 
 std::uint32_t physical_block_of(int fd, const struct stat& status, const DeviceOptions& options) {
