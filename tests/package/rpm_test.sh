@@ -21,10 +21,12 @@ if grep -vE "^ *systemctl stop '[a-z@*-]+\.timer' \|\| :\$" <<< "$scripts" | gre
   fail "a script meddles: $scripts"
 fi
 
-# What is where: as in the deb, but for the folders that distributions call differently.
+# What is where: as in the deb, but for the folders that distributions call differently, and those of ours, which an rpm
+# lists as it lists files.
 plain() {
   sed -e 's,^\.,,' -e 's,^/lib/,/usr/lib/,' -e 's,zsh/vendor-completions,zsh/site-functions,' \
-    -e '\,/usr/share/doc/,d' -e '\,/usr/share/lintian,d' -e '\,/usr/share/licenses/,d' -e '\,^/usr/lib/\.build-id,d' -e '\,/$,d' | sort
+    -e '\,/usr/share/doc/,d' -e '\,/usr/share/lintian,d' -e '\,/usr/share/licenses/,d' -e '\,^/usr/lib/\.build-id,d' \
+    -e '\,^/usr/share/remapfs\(/grafana\|/prometheus\)\?$,d' -e '\,/$,d' | sort
 }
 difference=$(diff <(for deb in "$packages"/deb/{remapfs,faulty-disk}_*.deb; do dpkg-deb -c "$deb" | awk '{print $6}'; done | plain) \
   <(rpm -qpl "$main" "$disk" | plain)) || fail "deb (<) and rpm (>) differ: $difference"
