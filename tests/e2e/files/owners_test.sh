@@ -7,6 +7,7 @@ source "$(dirname "$0")/../lib.sh"
 schema=$1/docs/schema/files.schema.json
 conforms() { python3 "$(dirname "$0")/../exchange/validate.py" "$schema"; }
 megabyte=$((1 << 20))
+extra_clean_up() { losetup -j "$work/primary.img" | cut -d: -f1 | xargs -r losetup -d; }
 
 # fill FOLDER: files of which it is known what they are called.
 fill() {
