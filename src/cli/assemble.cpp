@@ -53,8 +53,7 @@ bool was_changed(const VolumeInfo& info, const std::string& stamp) {
 std::string change_warning(const VolumeInfo& info) {
   return fmt::format(
       "the primary was written to, or copied, since the volume was last closed, {}, blocks on the spare do not have "
-      "what "
-      "was written",
+      "what was written",
       info.primary_path);
 }
 
@@ -83,7 +82,7 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
   }
 
   if (options.before_devices) options.before_devices(info);
-  // To find out what a file can do, opening it for writing counts as writing.
+  // Before it is opened: finding out what a file can do counts as writing, and only its owner can set the time back.
   const std::string stamp = file_stamp(info.primary_path);
   auto primary = open_member(info.primary_path, "primary", options);
   if (!primary) return fail(primary.error());
