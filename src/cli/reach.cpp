@@ -4,11 +4,20 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <chrono>
+#include <thread>
+
 #include "cli/map_view.hpp"
 #include "store/map_lock.hpp"
 
 namespace remapfs::cli {
 namespace {
+
+using namespace std::chrono_literals;
+
+// A daemon that crashed is replaced within milliseconds, on a loaded machine within a second.
+constexpr auto kRestart = 2s;
+constexpr auto kLookAgain = 20ms;
 
 // True when `other` exists and is another file than `path`: a map that was moved while mounted is no copy.
 bool is_other_file(const std::string& path, const std::string& other) {
@@ -25,6 +34,27 @@ bool is_held(const std::string& map_path) {
   return !lock && lock.error().code == Errc::busy;
 }
 
+// Nothing when nobody listens.
+Result<std::optional<Daemon>> ask(const std::vector<std::string>& sockets, const Target& target) {
+  std::optional<Error> refused;
+  for (const std::string& path : sockets) {
+    auto client = ControlClient::connect({&path, 1});
+    if (!client) {
+      if (client.error().code != Errc::not_found) refused = client.error();
+      continue;
+    }
+    auto status = client->status();
+    if (!status && status.error().code == Errc::device_other) continue;  // killed while it was asked
+    if (!status) return fail(status.error());
+    if (const std::string served = status->value("map", ""); is_other_file(target.map_path, served)) {
+      return fail(Errc::busy, fmt::format("another copy of this map is mounted, {}, use that one", served));
+    }
+    return Daemon(path, std::move(*status));
+  }
+  if (refused) return fail(std::move(*refused));
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::string Daemon::mount_point() const {
@@ -36,32 +66,23 @@ Result<std::optional<Daemon>> find_daemon(const Target& target, const World& wor
   const auto info = read_map_info(target.map_path);
   if (!info) return fail(info.error());
   const uid_t owner = target.mount ? target.mount->owner : world.uid;
-  std::optional<Error> refused;
-  for (const std::string& path : socket_candidates(info->uuid, world.uid, world.xdg_runtime_dir, owner)) {
-    auto client = ControlClient::connect({&path, 1});
-    if (!client) {
-      if (client.error().code != Errc::not_found) refused = client.error();
-      continue;
-    }
-    auto status = client->status();
-    if (!status) return fail(status.error());
-    if (const std::string served = status->value("map", ""); is_other_file(target.map_path, served)) {
-      return fail(Errc::busy, fmt::format("another copy of this map is mounted, {}, use that one", served));
-    }
-    return Daemon(path, std::move(*status));
+  const auto sockets = socket_candidates(info->uuid, world.uid, world.xdg_runtime_dir, owner);
+  const auto deadline = std::chrono::steady_clock::now() + kRestart;
+  for (;;) {
+    auto daemon = ask(sockets, target);
+    if (!daemon || *daemon) return daemon;
+    if (!target.mount) return std::nullopt;
+    if (std::chrono::steady_clock::now() >= deadline) break;
+    std::this_thread::sleep_for(kLookAgain);
   }
-  if (refused) return fail(std::move(*refused));
-  if (target.mount && is_held(target.map_path)) {
+  if (is_held(target.map_path)) {
     return fail(Errc::transport,
                 fmt::format("its daemon cannot be found, {}, use the XDG_RUNTIME_DIR it was mounted with, or umount",
                             target.mount->mount_point));
   }
-  if (target.mount) {
-    return fail(Errc::device_gone,
-                fmt::format("the daemon of this mount is gone, {}, run remapfs unmount --force, then mount again",
-                            target.mount->mount_point));
-  }
-  return std::nullopt;
+  return fail(Errc::device_gone,
+              fmt::format("the daemon of this mount is gone, {}, run remapfs unmount --force, then mount again",
+                          target.mount->mount_point));
 }
 
 }  // namespace remapfs::cli

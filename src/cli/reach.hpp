@@ -27,7 +27,8 @@ class Daemon {
   nlohmann::ordered_json status_;
 };
 
-// The daemon that serves the target; nothing when it is not mounted.
+// The daemon that serves the target; nothing when it is not mounted. Waits for up to two seconds for one that is being
+// started again after a crash: it may answer before it serves, then its status says nothing of the mount.
 // Errors: device_gone (mounted, but its daemon has died), transport (its daemon lives and listens elsewhere),
 // permission (another user's), busy (a daemon serves another
 //   copy of this map), timeout (the daemon hangs), and those of reading the map.

@@ -42,13 +42,30 @@ Result<std::string> program_to_run(const UpgradeArguments& arguments) {
   return existing_path({path.data(), static_cast<std::size_t>(length)});
 }
 
+// Null of a program that does not serve yet: it answers before it does, and knows nothing of the mount by then.
+Json survival_of(const Daemon& daemon) { return daemon.status().value("crash_survival", Json()); }
+
+// Waits for a program that has just been started, after a crash for instance, or is about to end. Null when nothing is
+// mounted.
+auto find_serving(const Target& target, const World& world) -> decltype(find_daemon(target, world)) {
+  const auto deadline = std::chrono::steady_clock::now() + kPatience;
+  for (;;) {
+    auto daemon = find_daemon(target, world);
+    if (!daemon || !*daemon || survival_of(**daemon).is_object()) return daemon;
+    if (std::chrono::steady_clock::now() >= deadline) {
+      return fail(Errc::timeout,
+                  fmt::format("the volume does not come to serve, {}, look at the system log", target.map_path));
+    }
+    std::this_thread::sleep_for(kLookAgain);
+  }
+}
+
 // Follows the change until one of the two programs serves. The daemon is not there for a part of it.
 Result<Json> wait_for_outcome(const Target& target, const Json& before, const World& world) {
   const auto deadline = std::chrono::steady_clock::now() + kPatience;
   for (;;) {
     const auto daemon = find_daemon(target, world);
-    // The new program answers before it serves, and knows nothing of the mount yet.
-    const Json now = daemon && *daemon ? (*daemon)->status().value("crash_survival", Json()) : Json();
+    const Json now = daemon && *daemon ? survival_of(**daemon) : Json();
     if (now.is_object()) {
       if (now["upgrades"] != before["upgrades"]) return (*daemon)->status();
       if (now["failed_upgrades"] != before["failed_upgrades"]) {
@@ -65,15 +82,13 @@ Result<Json> wait_for_outcome(const Target& target, const Json& before, const Wo
 }
 
 int upgrade_volume(const Target& target, const std::string& program, World& world) {
-  const auto daemon = find_daemon(target, world);
+  const auto daemon = find_serving(target, world);
   if (!daemon) return report_error(world, daemon.error());
   if (!*daemon) {
     report_note(world, fmt::format("not mounted, {}, nothing to upgrade", target.map_path));
     return kExitDone;
   }
-  const Json before = (*daemon)->status().value("crash_survival", Json());
-  if (!before.is_object())
-    return report_error(world, fmt::format("starting or ending, {}, try again", (*daemon)->mount_point()));
+  const Json before = survival_of(**daemon);
   auto client = (*daemon)->connect();
   if (!client) return report_error(world, client.error());
   const auto completion = client->ask({.verb = Verb::upgrade, .blocks = {}, .program = program});

@@ -51,6 +51,15 @@ TEST_F(Upgrade, TheNewProgramSurvivesKillsAsWell) {
   EXPECT_EQ(survival().at("restarts"), 1);
 }
 
+TEST_F(Upgrade, AProgramThatIsJustBeingStartedAgainIsWaitedFor) {
+  for (unsigned i = 0; i < 10; ++i) {
+    kill_worker();
+    std::this_thread::sleep_for(std::chrono::milliseconds(3 * i));
+    const Ran ran = volume_.ask("upgrade", {});
+    EXPECT_EQ(ran.code, 0) << ran.err;
+  }
+}
+
 TEST_F(Upgrade, AProgramThatRefusesTheHandoverLeavesTheOldOne) {
   expect_refused(volume_, "/bin/false", "cannot go on with this mount");
   EXPECT_EQ(survival().at("failed_upgrades"), 0) << "it was not even tried";

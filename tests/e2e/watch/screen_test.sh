@@ -19,7 +19,7 @@ use_disk() {
 
 enter=$'\e[?1049h'
 # on_screen SECONDS KEYS COMMAND...: on a terminal of 100 x 40; keys are typed so many seconds after the screen was taken.
-# What is shown goes to $work/screen.
+# What is shown goes to $work/screen. The shell is bash, for others end by the Ctrl-C that their child took.
 on_screen() {
   local seconds=$1 keys=$2
   shift 2
@@ -32,13 +32,14 @@ on_screen() {
     sleep "$seconds"
     printf "%b" "$keys"
     sleep 1
-  ) | timeout 40 script -qec "stty rows 40 cols 100; $*; echo ended with \$?; stty -a | grep -o ' icanon'" /dev/null > "$work/screen"
+  ) | SHELL=$BASH timeout 40 script -qec "stty rows 40 cols 100; $*; echo ended with \$?; stty -a | grep -o ' icanon'" /dev/null > "$work/screen" ||
+    fail "no screen of $*: $?"
 }
 leave=$'\e[?1049l'
 shows() { grep -qaE "$1" "$work/screen" || fail "not on the screen: $1: $(tr -d '\r' < "$work/screen" | tail -n 45)"; }
 
 use_disk &
-on_screen 6 q "'$REMAPFS' status --watch '$map'" || fail "status --watch"
+on_screen 6 q "'$REMAPFS' status --watch '$map'"
 wait $!
 shows 'State +.*degraded'
 shows '8 sectors lost, of 64M'
