@@ -121,12 +121,25 @@ in_root /tmp/remapfs status $map > /dev/null || fail "the old daemon cannot be a
 in_root apt-get -q install -y --allow-downgrades /tmp/newer.deb > "$work/apt.log" 2>&1 || { cat "$work/apt.log" && fail "upgrade"; }
 still_serving "after the way back"
 
-step "a removal and a purge under it"
+step "a removal and a purge under it, with units enabled"
+# As systemctl enable does, which this tree does not have.
+wants=$root/etc/systemd/system/timers.target.wants
+mkdir -p "$wants" "$root/var/lib/systemd/timers" "$root/var/lib/prometheus/node-exporter"
+for unit in remapfs-scrub@var-tmp-busy.map.timer remapfs-metrics.timer; do ln -s "/lib/systemd/system/${unit/@*./@.}" "$wants/$unit"; done
+mkdir -p "$root/etc/systemd/system/multi-user.target.wants"
+for unit in remapfs@var-tmp-busy.map.service remapfs-attach@var-tmp-busy.map.service other.service; do
+  ln -s "/lib/systemd/system/${unit/@*./@.}" "$root/etc/systemd/system/multi-user.target.wants/$unit"
+done
+touch "$root/var/lib/systemd/timers/stamp-remapfs-scrub@var-tmp-busy.map.timer" "$root/var/lib/prometheus/node-exporter/remapfs.prom"
 for verb in remove purge; do
   in_root apt-get -q $verb -y remapfs > "$work/apt.log" 2>&1 || { cat "$work/apt.log" && fail "$verb"; }
   still_serving "after $verb"
 done
 [ ! -e "$root/usr/bin/remapfs" ] || fail "the program is still there"
+left=$(find "$root/etc/systemd" "$root/var/lib/systemd" "$root/var/lib/prometheus" -name '*remapfs*')
+[ -z "$left" ] || fail "left behind: $left"
+rm "$root/etc/systemd/system/multi-user.target.wants/other.service" || fail "a purge disables the units of others"
+rmdir --ignore-fail-on-non-empty "$root/etc/systemd/system/multi-user.target.wants" "$root/var/lib/systemd/timers"
 [ -f "$work/disks/busy.map" ] && [ -f "$work/disks/spare" ] && [ -f "$work/disks/primary" ] || fail "a purge touched a volume"
 
 step "taken down without the program, installed again, whole"

@@ -4,7 +4,7 @@
 # touch nothing, its dependencies are there. Fedora's packages are not here, so that rpm cannot look for them (--nodeps).
 # shellcheck source=tests/package/lib.sh
 . "$(dirname "$0")/lib.sh"
-need rpm dpkg-deb
+need rpm dpkg-deb systemctl
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
 main=$(only "$packages"/rpm/remapfs-[0-9]*.x86_64.rpm)
@@ -16,8 +16,9 @@ for wanted in fuse3 'libfuse3.so.3()(64bit)' 'libsqlite3.so.0()(64bit)' 'liburin
 done
 if grep -qE 'devel|/usr/bin/(python|bash|env)' <<< "$requires"; then fail "the rpm asks for too much: $requires"; fi
 scripts=$(rpm -qp --scripts "$main" "$disk")
-# Timers are no volumes.
-if grep -vE "^ *systemctl stop '[a-z@*-]+\.timer' \|\| :\$" <<< "$scripts" | grep -qE 'restart|stop|rm |unmount|detach'; then
+# Timers are no volumes, nor are the files that timers write.
+if grep -vE "^ *(systemctl stop '[a-z@*-]+\.timer' \|\| :|rm -f /var/lib/[a-z/-]+/[a-z*-]+\.(prom|timer))\$" <<< "$scripts" |
+  grep -vE '^ *(#|remapfs@[.]service remapfs-attach@[.]service )' | grep -qE 'restart|stop|rm |unmount|detach'; then
   fail "a script meddles: $scripts"
 fi
 
@@ -40,6 +41,26 @@ rpm --root "$root" --nodeps -V remapfs faulty-disk || fail "what was installed i
 # Whoever upgrades has the new files, and nothing twice.
 rpm --root "$root" --nodeps --noscripts -U --replacepkgs "$main"
 [ "$(rpm --root "$root" -qa | sort -u | wc -l)" = 2 ] || fail "there is more than what was installed: $(rpm --root "$root" -qa)"
+
+# The scripts of a removal, with a systemctl that works in the root: what was enabled is taken back, what somebody else
+# enabled is not, and nothing is stopped. Of an upgrade they do nothing.
+enabled=(remapfs-scrub@srv-a.map.timer remapfs-scrub@srv-b.map.timer remapfs@srv-a.map.service remapfs-attach@srv-a.map.service
+  remapfs-metrics.timer)
+printf '[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n' > "$root/usr/lib/systemd/system/other.service"
+systemctl --root="$root" enable "${enabled[@]}" other.service 2> /dev/null
+links() { find "$root/etc/systemd" -type l -printf '%f\n' | sort | tr '\n' ' '; }
+all=$(links)
+[ "$(wc -w <<< "$all")" = 6 ] || fail "not enabled: $all"
+for script in PREUN POSTUN; do rpm -qp --queryformat "%{$script}\n" "$main" > "$root/$script"; done
+mkdir "$root/bin"
+printf '#!/bin/sh\n[ "$1" = stop ] || exec %s --root="%s" "$@"\n' "$(command -v systemctl)" "$root" > "$root/bin/systemctl"
+chmod +x "$root/bin/systemctl"
+removal() { PATH=$root/bin:$PATH sh -e "$root/$1" "$2" 2> "$root/log" || fail "$1 $2: $(cat "$root/log")"; }
+removal PREUN 1
+[ "$(links)" = "$all" ] || fail "an upgrade disables: $(links)"
+removal PREUN 0
 rpm --root "$root" --nodeps --noscripts -e remapfs faulty-disk
+removal POSTUN 0
+[ "$(links)" = 'other.service ' ] || fail "after a removal: $(links)"
 left=$(find "$root" -iname '*remapfs*' -o -iname '*faulty*')
 [ -z "$left" ] || fail "left behind: $left"
