@@ -71,6 +71,8 @@ class BlockDevice {
   // The descriptor; -1 when there is none. The number stays the same over reopen(). Transfers that end off the grid
   // have to go through read_exact() and write_all(), and so has what is left of a short one.
   [[nodiscard]] virtual int native_handle() const = 0;
+  // Where on the descriptor the device begins.
+  [[nodiscard]] virtual ByteOffset native_begin() const { return ByteOffset(0); }
   // Whether such a transfer may begin now: the device is there, and a write would not make a file longer.
   [[nodiscard]] virtual bool ready_for(bool write) const = 0;
   // What it means when one failed with this errno.

@@ -32,6 +32,7 @@ enum class Cause : std::uint8_t {
   imported,        // remapfs import
   recovered,       // remapfs recover: the reason went with the map
   spare_retired,   // remapfs spare retire: its slot was on that one
+  replaced,        // remapfs replace, of a lost block: what can be read on the new primary is not its data
 };
 [[nodiscard]] constexpr std::string_view to_string(Cause cause) {
   switch (cause) {
@@ -47,10 +48,11 @@ enum class Cause : std::uint8_t {
     case Cause::imported: return "imported";
     case Cause::recovered: return "recovered";
     case Cause::spare_retired: return "spare_retired";
+    case Cause::replaced: return "replaced";
   }
   return "unknown";
 }
-inline constexpr Cause kLastCause = Cause::spare_retired;
+inline constexpr Cause kLastCause = Cause::replaced;
 
 // One row of `remaps`.
 struct RemapRow {
@@ -86,6 +88,12 @@ struct Event {
   std::string detail;
 };
 
+// Another primary in the place of the one that the map has.
+struct PrimaryRecord {
+  std::string path;
+  std::string identity;
+};
+
 // What becomes durable together.
 struct MapTransaction {
   std::vector<MapChange> changes;
@@ -94,10 +102,12 @@ struct MapTransaction {
   std::optional<ScrubRecord> scrub{};  // replaces what the map has
   std::vector<SmartReading> smart{};
   std::optional<std::string> primary_stamp{};  // as it is at the end, see BlockDevice::stamp()
+  // Alone with events: from then on the primary is that one. Its stamp is not known yet.
+  std::optional<PrimaryRecord> primary{};
 
   [[nodiscard]] bool empty() const {
     return changes.empty() && retired_slots.empty() && events.empty() && !scrub.has_value() && smart.empty() &&
-           !primary_stamp.has_value();
+           !primary_stamp.has_value() && !primary.has_value();
   }
 };
 

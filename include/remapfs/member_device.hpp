@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "remapfs/block_device.hpp"
+#include "remapfs/dirty_map.hpp"
 #include "remapfs/thread_annotations.hpp"
 #include "remapfs/volume_memory.hpp"
 
@@ -38,6 +39,16 @@ class MemberDevice final : public BlockDevice {
   // transfer is in flight. True if a sync had failed.
   bool trust_again(bool after_loss) EXCLUDES(mutex_);
 
+  // Marks in `map` what changes from now on, once it was tried, whether or not it failed. Null: no more. Changes that
+  // are under way may not be seen: the caller lets them end, and keeps the map until they have. map outlives that.
+  void mark_changes_in(DirtyMap* map) { dirty_.store(map, std::memory_order_release); }
+  // A change was tried that was not made through this object.
+  void note_change(ByteRange range) {
+    if (DirtyMap* const map = dirty_.load(std::memory_order_acquire)) map->mark(range);
+  }
+  // Nothing is changed any more: whoever wants to is answered `failed`.
+  void freeze() { frozen_.store(true, std::memory_order_release); }
+
   // An access failed that was not made through this object.
   void note_failure(DeviceAccess access, Errc code) {
     if (code == Errc::unsupported) return;  // nothing was tried
@@ -57,17 +68,25 @@ class MemberDevice final : public BlockDevice {
     return counted(DeviceAccess::read, device_->read_exact(offset, buffer));
   }
   Result<void> write_all(ByteOffset offset, std::span<const std::byte> data) override {
-    return counted(DeviceAccess::write, device_->write_all(offset, data));
+    return change(DeviceAccess::write, {offset, offset + data.size()},
+                  [&] { return device_->write_all(offset, data); });
   }
-  Result<void> zero_range(ByteRange range) override { return counted(DeviceAccess::zero, device_->zero_range(range)); }
-  Result<void> punch_hole(ByteRange range) override { return counted(DeviceAccess::zero, device_->punch_hole(range)); }
+  Result<void> zero_range(ByteRange range) override {
+    return change(DeviceAccess::zero, range, [&] { return device_->zero_range(range); });
+  }
+  Result<void> punch_hole(ByteRange range) override {
+    return change(DeviceAccess::zero, range, [&] { return device_->punch_hole(range); });
+  }
   Result<ByteOffset> seek_data(ByteOffset from) override { return device_->seek_data(from); }
   Result<ByteOffset> seek_hole(ByteOffset from) override { return device_->seek_hole(from); }
   void drop_cache(ByteRange range) override { device_->drop_cache(range); }
   [[nodiscard]] std::string stamp() const override { return device_->stamp(); }
   Result<void> reopen() override EXCLUDES(mutex_);
   [[nodiscard]] int native_handle() const override { return device_->native_handle(); }
-  [[nodiscard]] bool ready_for(bool write) const override { return device_->ready_for(write); }
+  [[nodiscard]] ByteOffset native_begin() const override { return device_->native_begin(); }
+  [[nodiscard]] bool ready_for(bool write) const override {
+    return !(write && frozen_.load(std::memory_order_acquire)) && device_->ready_for(write);
+  }
   [[nodiscard]] Error failure_of(int os_errno) const override { return device_->failure_of(os_errno); }
 
  private:
@@ -77,7 +96,17 @@ class MemberDevice final : public BlockDevice {
     return done;
   }
 
+  template <class Change>
+  Result<void> change(DeviceAccess access, ByteRange range, Change&& make) {
+    if (frozen_.load(std::memory_order_acquire)) return fail(Errc::failed);
+    auto done = counted(access, make());
+    note_change(range);
+    return done;
+  }
+
   const std::unique_ptr<BlockDevice> device_;
+  std::atomic<DirtyMap*> dirty_{nullptr};
+  std::atomic<bool> frozen_{false};
   Mutex mutex_;  // held over a sync and a reopen
   DeviceMemory own_;
   DeviceMemory* memory_ = &own_;

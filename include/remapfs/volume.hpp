@@ -44,6 +44,23 @@ struct NewSpare {
   bool alone = false;
 };
 
+// A device that is to take the primary's place.
+struct NewPrimary {
+  PrimaryRecord record;
+  std::unique_ptr<MemberDevice> device;  // as large as the disk
+  bool alone = false;                    // as of NewSpare
+};
+
+// How far the copy to a new primary has come.
+struct CopyProgress {
+  ByteCount total;
+  ByteCount left;                // to be copied, or to be copied again
+  bool again = false;            // everything was copied once: what is left was written since
+  std::optional<Error> trouble;  // what keeps the last step from being done: it will be tried again
+};
+// Asked before each step: how many bytes it may be. 0: give up. May take its time.
+using CopyPace = std::function<std::uint64_t(const CopyProgress&)>;
+
 struct VolumeOptions {
   bool read_only = false;  // writes nothing to primary, spare or map
   OnLoss on_loss = OnLoss::fail;
@@ -101,6 +118,12 @@ enum class Outcome : std::uint8_t {
   still_bad,  // retest, clear-lost: the place still cannot be read (the entry stays)
 };
 
+// A block that was to go back to the primary.
+struct ReturnedBlock {
+  BlockIndex block;
+  Result<Outcome> result = Outcome::done;
+};
+
 // Neighbouring blocks about which an import says the same.
 struct ImportRun {
   BlockRange blocks;
@@ -134,6 +157,7 @@ struct DirectAccess {
     SpareId member = 0;   // 0 is the primary
     int descriptor = -1;  // the device's, if it has one
     ByteOffset at;        // on the device
+    ByteOffset native;    // the same on the descriptor
     ByteRange range;      // on the virtual disk
     // Set by who carried it out. Not done, and no error: it was short, or not tried.
     bool done = false;  // all of it
@@ -255,6 +279,22 @@ class Volume {
   // Errors: not_found, read_only, device_gone (it is missing), no_space (the others have too few free slots), busy,
   // interrupted, and those of moving a block; then it stays, with the blocks that were not moved.
   Result<void> retire_spare(SpareId id, const std::function<bool(BlockIndex)>& moved);
+  // remapfs replace: copies the disk to another device while it is in use, and goes on with that one. What is written
+  // meanwhile is copied again; at the end requests wait while the rest is copied, about a second. Sectors that cannot
+  // be read are recorded as lost, and stay so; blocks in slots stay there. Until it is over the map knows nothing of
+  // the new device, and afterwards nothing of the old one, which is closed. After a crash the map says which of the two
+  // it is. Errors: read_only, busy (one is under way), invalid (its size), unsupported (as add_spare), no_memory,
+  // interrupted, failed (also when a block answers nothing until remount, or the map cannot be written), store, device
+  // errors of the new device. A primary that does not work is waited for. When it fails the volume goes on as it was;
+  // but when it is unknown whether the map has the new device, every later write fails with `failed` until remount.
+  // Threads: one at a time. Cost: a bit of memory for each block, one copy of the disk and of what is written
+  // meanwhile.
+  Result<void> replace_primary(NewPrimary next, const CopyPace& pace);
+  // Copies the next block at or behind `from` that lives in a slot, as a whole, back to the primary, as remove(), which
+  // the history does not tell of every block. Nothing: there is none.
+  std::optional<ReturnedBlock> return_next(BlockIndex from);
+  // Of the primary that serves now.
+  [[nodiscard]] DeviceGeometry primary_geometry() const;
   // remapfs resume: probes the devices, closes breakers, forgets sync failures (the first flush after unflushed writes
   // were lost with a vanished device fails). Errors: device errors when a device still does not answer.
   Result<Outcome> resume();

@@ -211,11 +211,11 @@ class UringWorker final : public Worker, private JobRunner {
       std::byte* const memory = slot.job.memory + distance(slot.job.range.begin, part.range.begin).value();
       const auto size = static_cast<unsigned>(part.range.size().value());
       if (slot.access.write) {
-        ring_.fixed_memory() ? io_uring_prep_write_fixed(entry, part.descriptor, memory, size, part.at.value(), 0)
-                             : io_uring_prep_write(entry, part.descriptor, memory, size, part.at.value());
+        ring_.fixed_memory() ? io_uring_prep_write_fixed(entry, part.descriptor, memory, size, part.native.value(), 0)
+                             : io_uring_prep_write(entry, part.descriptor, memory, size, part.native.value());
       } else {
-        ring_.fixed_memory() ? io_uring_prep_read_fixed(entry, part.descriptor, memory, size, part.at.value(), 0)
-                             : io_uring_prep_read(entry, part.descriptor, memory, size, part.at.value());
+        ring_.fixed_memory() ? io_uring_prep_read_fixed(entry, part.descriptor, memory, size, part.native.value(), 0)
+                             : io_uring_prep_read(entry, part.descriptor, memory, size, part.native.value());
       }
       io_uring_sqe_set_data64(entry, index * DirectAccess::kMostParts + i);
     }

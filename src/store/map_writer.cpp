@@ -69,12 +69,13 @@ struct MapWriter::Statements {
         set_totals(database, "UPDATE volume SET row_count = ?, row_digest = ?"),
         set_clean(database, "UPDATE volume SET clean = ?"),
         set_primary_stamp(database, "UPDATE volume SET primary_stamp = ?"),
+        set_primary(database, "UPDATE devices SET path = ?, identity = ? WHERE id = 0"),
         put_scrub(database, kPutScrubSql),
         add_smart(database, kAddSmartSql),
         trim_smart(database, kTrimSmartSql) {}
 
   SQLite::Statement begin, commit, rollback, find, find_owner, insert, update, erase, retire, add_event, trim_events,
-      set_sequence, set_totals, set_clean, set_primary_stamp, put_scrub, add_smart, trim_smart;
+      set_sequence, set_totals, set_clean, set_primary_stamp, set_primary, put_scrub, add_smart, trim_smart;
 };
 
 void MapWriter::StatementsDeleter::operator()(Statements* statements) const { delete statements; }
@@ -251,6 +252,13 @@ Result<void> MapWriter::set_clean(bool clean) {
 Result<void> MapWriter::set_primary_stamp(const std::string& stamp) {
   return run(statements_->set_primary_stamp,
              [&](SQLite::Statement& statement) { stamp.empty() ? statement.bind(1) : statement.bind(1, stamp); });
+}
+
+Result<void> MapWriter::set_primary(const PrimaryRecord& primary) {
+  return run(statements_->set_primary, [&](SQLite::Statement& statement) {
+    statement.bind(1, primary.path);
+    statement.bind(2, primary.identity);
+  });
 }
 
 Result<void> MapWriter::prepare() {

@@ -53,6 +53,7 @@ class MapWriter {
   Result<void> set_totals(std::uint64_t row_count, std::uint64_t row_digest);
   Result<void> set_clean(bool clean);
   Result<void> set_primary_stamp(const std::string& stamp);
+  Result<void> set_primary(const PrimaryRecord& primary);
   // Writes what commit() will need but one page, and makes sure of the room for that: after this a full disk can
   // hardly fail the commit itself, whose failure leaves the outcome unknown.
   Result<void> prepare();

@@ -90,6 +90,7 @@ class SqliteMapStore final : public MapStore {
     std::size_t own_events = 0;  // of own_events_, those the commit writes
     std::uint64_t row_count = 0;
     std::uint64_t row_digest = 0;
+    std::optional<PrimaryRecord> primary;
   };
 
   SqliteMapStore(MapLock lock, OpenOptions options);

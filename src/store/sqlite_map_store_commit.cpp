@@ -76,6 +76,13 @@ Result<void> SqliteMapStore::stage(const MapTransaction& transaction, const std:
   for (const SpareId id : also_touched) {
     if (auto spare = touch(id, plan); !spare) return fail(std::move(spare.error()));
   }
+  if (transaction.primary) {
+    // Every superblock names the primary: all of them are written again.
+    plan.primary = transaction.primary;
+    for (const auto& [id, spare] : spares_) {
+      if (auto touched = touch(id, plan); !touched) return fail(std::move(touched.error()));
+    }
+  }
   for (const MapChange& change : transaction.changes) {
     auto done = change.kind == MapChange::Kind::put ? stage_put(change, plan) : stage_erase(change, plan);
     if (!done) return done;
@@ -212,6 +219,10 @@ Result<void> SqliteMapStore::stage_rest(const MapTransaction& transaction, Plan&
   if (transaction.primary_stamp) {
     if (auto done = writer_->set_primary_stamp(*transaction.primary_stamp); !done) return done;
   }
+  if (transaction.primary) {
+    if (auto done = writer_->set_primary(*transaction.primary); !done) return done;
+    if (auto done = writer_->set_primary_stamp(""); !done) return done;
+  }
   for (const SmartReading& reading : transaction.smart) {
     if (auto done = writer_->add_smart(reading); !done) return done;
   }
@@ -338,9 +349,14 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::finish(const Plan& pla
   record_.row_count = plan.row_count;
   record_.row_digest = plan.row_digest;
   retired_.insert(plan.retired.begin(), plan.retired.end());
+  if (plan.primary) {
+    record_.info.primary_path = plan.primary->path;
+    record_.info.primary_identity = plan.primary->identity;
+  }
   CommitReport report;
   for (const auto& [id, spare_plan] : plan.spares) {
     Spare& spare = spares_.at(id);
+    if (plan.primary) spare.superblock.primary_identity = plan.primary->identity;
     record_.spares[spare.position].sequence = spare_plan.sequence;
     spare.superblock.rows = spare_plan.rows;
     if (spare_plan.tags_written) spare.doubtful.clear();

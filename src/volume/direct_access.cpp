@@ -19,6 +19,7 @@ bool Volume::Impl::plan(DirectAccess& access) {
     part.member = id;
     part.descriptor = part.device->native_handle();
     part.at = place_of(run);
+    part.native = part.device->native_begin() + part.at.value();
     part.range = run.range;
     part.done = false;
     part.error.reset();
@@ -48,6 +49,7 @@ bool Volume::end(DirectAccess& access) {
   bool served = true;
   for (const DirectAccess::Part& part : access.all()) {
     served = served && part.done;
+    if (access.write) part.device->note_change({part.at, part.at + part.range.size().value()});
     if (part.done) impl_->note_success(*impl_->member(part.member), part.at, access.write);
     if (part.error) {
       part.device->note_failure(access.write ? DeviceAccess::write : DeviceAccess::read, part.error->code);
@@ -103,7 +105,7 @@ Result<void> Volume::Impl::recover_part(const DirectAccess& access, DirectAccess
   return access.write ? write_request(part.range, place, deadline) : read_request(part.range, place, deadline);
 }
 
-bool Volume::waits_for_devices() const { return !impl_->member(0)->device().geometry().in_memory; }
+bool Volume::waits_for_devices() const { return !impl_->share(0)->device().geometry().in_memory; }
 
 bool Volume::has_direct_access() const {
   bool all = true;

@@ -27,7 +27,7 @@ Result<void> Volume::Impl::flush_member(Member& member) {
 Result<void> Volume::Impl::flush() {
   return retry_after_resume(false, [&](const Deadline&) {
     // All of them are synced whatever becomes of one. What failed will not be said again: it outranks what may wait.
-    Result<void> answer = flush_member(*member(0));
+    Result<void> answer = flush_member(*share(0));
     for_each_spare([&](Member& spare) {
       auto flushed = flush_member(spare);
       if (!flushed && (answer || answer.error().code == Errc::suspended)) answer = std::move(flushed);

@@ -40,6 +40,7 @@ void GroupCommit::lead(const std::vector<Waiting*>& group) {
     append(all.events, one->transaction.events);
     append(all.smart, one->transaction.smart);
     if (one->transaction.primary_stamp) all.primary_stamp = one->transaction.primary_stamp;
+    if (one->transaction.primary) all.primary = one->transaction.primary;
     if (one->transaction.scrub) all.scrub = one->transaction.scrub;
   }
   const auto is_unknown = [](const auto& result) {

@@ -206,8 +206,8 @@ struct Volume::Impl {
   void stage_lost(const HeldBlock& held, SectorMask bad, Cause cause, Batch& batch);
   // The same for sectors that a failed write has ruined: what can be read there is not the block's data.
   void stage_ruined(const HeldBlock& held, SectorMask ruined, Batch& batch);
-  // A lost row without a slot, of which no sector may be taken for readable again: some were ruined.
-  [[nodiscard]] bool was_ruined(const HeldBlock& held);
+  // Of a lost row without a slot, of which no sector may be taken for readable again: why, write_error or replaced.
+  [[nodiscard]] std::optional<Cause> ruin_of(const HeldBlock& held);
   // Sectors of the slot that were written in place become valid.
   void stage_revived(const HeldBlock& held, SectorMask sectors, Cause cause, Batch& batch);
   [[nodiscard]] SectorMask written_mask(const HeldBlock& held);
@@ -260,7 +260,7 @@ struct Volume::Impl {
 
   // --- operator's verbs (manage.cpp) ---
   Result<Outcome> add(BlockIndex block);
-  Result<Outcome> remove(BlockIndex block);
+  Result<Outcome> remove(BlockIndex block, bool tell_of_it);
   Result<Outcome> retest(BlockIndex block, bool lost_only);
   Result<Outcome> mark_lost(BlockIndex block);
   Result<void> check_block(BlockIndex block) const;
@@ -281,13 +281,20 @@ struct Volume::Impl {
   Result<void> add_spare(NewSpare spare);
   Result<void> fits_beside(const DeviceGeometry& device, const std::string& name) const;
   Result<void> retire_spare(SpareId id, const std::function<bool(BlockIndex)>& moved);
-  [[nodiscard]] static Result<void> check_trusted(const Member& spare);
+  [[nodiscard]] static Result<void> check_trusted(const Member& member);
   Result<void> empty_spare(const Member& spare, const std::function<bool(BlockIndex)>& moved);
   [[nodiscard]] std::vector<BlockIndex> blocks_on(SpareId id, BlockRange blocks) const;
   Result<void> leave_spare(BlockRange blocks, SpareId id);
   Result<void> drop_spare(const Member& spare);
   [[nodiscard]] std::uint64_t free_slots_beside(SpareId id) const;
   std::optional<Event> low_on_slots();
+
+  // --- a new primary (replace.cpp) ---
+  class Replacement;
+  Result<void> replace_primary(NewPrimary next, const CopyPace& pace);
+  [[nodiscard]] Result<void> can_replace(const NewPrimary& next) const;
+  Result<void> forget_dirty();
+  std::optional<ReturnedBlock> return_next(BlockIndex from);
 
   // --- import (import.cpp) ---
   struct PlannedImport {
@@ -323,6 +330,10 @@ struct Volume::Impl {
   std::unique_ptr<RemapTable> table;
   std::unique_ptr<ScratchPool> scratches;
   BlockGate gate;
+
+  std::atomic<bool> replacing{false};           // whoever set it has the rest
+  std::unique_ptr<DirtyMap> dirty;              // of a replacement; of the last one while somebody may still mark in it
+  std::atomic<DirtyMap*> copied_from{nullptr};  // the same, while one is under way
 
   std::uint64_t loading_room = 0;  // reservations of the table that load() has not used yet
   // The map is written no more: a commit's outcome is unknown.

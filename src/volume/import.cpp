@@ -67,8 +67,7 @@ class Volume::Impl::ImportPlan {
 Result<void> Volume::Impl::check_import(std::span<const ImportRun> runs) const {
   if (options.read_only) return fail(Errc::read_only);
   if (map_failed()) return fail(Errc::failed);
-  if (member(0)->missing()) return fail(Errc::device_gone);
-  if (member(0)->breaker_open()) return fail(Errc::suspended);
+  if (share(0)->breaker_open()) return fail(Errc::suspended);
   BlockIndex next(0);
   for (const ImportRun& run : runs) {
     const bool in_order = run.blocks.begin >= next && !run.blocks.empty() && run.blocks.end.value() <= block_count;

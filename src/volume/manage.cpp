@@ -77,7 +77,7 @@ Result<void> Volume::Impl::copy_back(const HeldBlock& held, const ScratchPool::S
   return {};
 }
 
-Result<Outcome> Volume::Impl::remove(BlockIndex block) {
+Result<Outcome> Volume::Impl::remove(BlockIndex block, bool tell_of_it) {
   return with_block(
       block,
       [&](const HeldBlock& held, const ScratchPool::Scratch& scratch, const Deadline& deadline,
@@ -96,7 +96,9 @@ Result<Outcome> Volume::Impl::remove(BlockIndex block) {
           entry.change.vacated = held.mapping->where;
         }
         batch.entries.push_back(entry);
-        batch.events.push_back({"removed", block, held.has_slot() ? "copied back to the primary and verified" : ""});
+        if (tell_of_it) {
+          batch.events.push_back({"removed", block, held.has_slot() ? "copied back to the primary and verified" : ""});
+        }
         return Outcome::done;
       });
 }
@@ -121,7 +123,7 @@ Result<Outcome> Volume::Impl::retest(BlockIndex block, bool lost_only) {
 
         // Only the place that holds the data is asked, and of it only sectors that hold this block's data if anything.
         const SectorMask lost = full & ~held.valid;
-        const SectorMask written = held.has_slot() ? written_mask(held) : was_ruined(held) ? 0 : full;
+        const SectorMask written = held.has_slot() ? written_mask(held) : ruin_of(held) ? 0 : full;
         const SectorMask hopeful = lost & written;
         const SectorMask wanted = lost_only ? hopeful : hopeful | held.valid;
         const auto buffer = scratch.main().first(geometry.block_size());
@@ -153,7 +155,7 @@ Result<Outcome> Volume::Impl::retest(BlockIndex block, bool lost_only) {
 }
 
 Result<Outcome> Volume::add(BlockIndex block) { return impl_->add(block); }
-Result<Outcome> Volume::remove(BlockIndex block) { return impl_->remove(block); }
+Result<Outcome> Volume::remove(BlockIndex block) { return impl_->remove(block, true); }
 Result<Outcome> Volume::retest(BlockIndex block) { return impl_->retest(block, false); }
 Result<Outcome> Volume::mark_lost(BlockIndex block) { return impl_->mark_lost(block); }
 Result<Outcome> Volume::clear_lost(BlockIndex block) { return impl_->retest(block, true); }

@@ -23,7 +23,7 @@ Result<BlockIndex> Volume::Impl::scrub(BlockIndex from, std::uint64_t most_block
     if (!piece.empty() && !end_aligned(piece.end)) {
       careful = {next, careful.begin};
     } else if (!piece.empty()) {
-      member(0)->device().drop_cache(piece);
+      share(0)->device().drop_cache(piece);
       const auto scratch = scratches->take();
       const auto trouble = fast_read(piece, scratch.main().data(), Deadline(options.request_budget));
       if (trouble && trouble->fatal && trouble->fatal->code != Errc::deadline) return fail(*trouble->fatal);

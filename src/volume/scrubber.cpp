@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <system_error>
 #include <utility>
@@ -17,8 +16,6 @@ namespace {
 
 // How often a device that does not work is asked again.
 constexpr std::chrono::seconds kDevicePause{1};
-// The meter forgets two thirds of what was this long ago.
-constexpr double kMeterSeconds = 5;
 // As SQLite has numbers.
 constexpr std::uint64_t kHighestRate = std::numeric_limits<std::int64_t>::max();
 
@@ -29,13 +26,6 @@ bool waits_for_a_device(const Error& error) { return error.code == Errc::suspend
 std::string in_words(const ScrubFindings& found) {
   return fmt::format("{} weak blocks moved, {} not moved; {} sectors lost; {} blocks not read", found.moved_blocks,
                      found.weak_blocks, found.lost_sectors, found.unread_blocks);
-}
-
-void Scrubber::Meter::add(std::uint64_t more, Clock::duration took) {
-  const double passed = std::chrono::duration<double>(took).count();
-  const double kept = std::exp(-passed / kMeterSeconds);
-  bytes = bytes * kept + static_cast<double>(more);
-  seconds = seconds * kept + passed;
 }
 
 Scrubber::Scrubber(Volume& volume, bool go_on, std::chrono::milliseconds save_after)
@@ -126,7 +116,7 @@ Result<Outcome> Scrubber::end(ScrubState state) {
 ScrubStatus Scrubber::status() const {
   const MutexLock lock(mutex_);
   ScrubStatus now{record_, total_, 0, trouble_};
-  if (runs() && meter_.seconds > 0) now.bytes_per_second = static_cast<std::uint64_t>(meter_.bytes / meter_.seconds);
+  if (runs()) now.bytes_per_second = meter_.bytes_per_second();
   return now;
 }
 

@@ -12,6 +12,7 @@
 #include "remapfs/scrub.hpp"
 #include "remapfs/thread_annotations.hpp"
 #include "remapfs/volume.hpp"
+#include "volume/rate_meter.hpp"
 
 namespace remapfs {
 
@@ -45,12 +46,6 @@ class Scrubber {
 
  private:
   using Clock = std::chrono::steady_clock;
-  // Bytes a second, the more recent the weightier.
-  struct Meter {
-    double bytes = 0;
-    double seconds = 0;
-    void add(std::uint64_t more, Clock::duration took);
-  };
   // A step that is due.
   struct Step {
     std::uint64_t run = 0;
@@ -91,7 +86,7 @@ class Scrubber {
   ScrubRecord record_ GUARDED_BY(mutex_);
   std::uint64_t run_ GUARDED_BY(mutex_) = 0;  // changes when another scrub begins
   std::string trouble_ GUARDED_BY(mutex_);
-  Meter meter_ GUARDED_BY(mutex_);
+  RateMeter meter_ GUARDED_BY(mutex_);
   Clock::time_point saved_at_ GUARDED_BY(mutex_);
   bool unsaved_ GUARDED_BY(mutex_) = false;  // the map lacks something that will not be saved by itself
   std::optional<Event> unsaved_event_ GUARDED_BY(mutex_);

@@ -100,12 +100,12 @@ Result<void> Volume::Impl::retire_spare(SpareId id, const std::function<bool(Blo
 }
 
 // What such a device has lost is for the next flush to tell, which asks those that are members then.
-Result<void> Volume::Impl::check_trusted(const Member& spare) {
-  const DeviceMemory& memory = spare.device().memory();
-  if (!spare.sync_failed() && !memory.lost_writes && !memory.telling_loss) return {};
-  return fail(Errc::failed, fmt::format("spare {} has lost writes or could not be synced, run remapfs resume and flush "
-                                        "first",
-                                        spare.id()));
+Result<void> Volume::Impl::check_trusted(const Member& member) {
+  const DeviceMemory& memory = member.device().memory();
+  if (!member.sync_failed() && !memory.lost_writes && !memory.telling_loss) return {};
+  return fail(Errc::failed, fmt::format("{} has lost writes or could not be synced, run remapfs resume and flush the "
+                                        "disk first",
+                                        member.is_primary() ? "the primary" : fmt::format("spare {}", member.id())));
 }
 
 Result<void> Volume::Impl::empty_spare(const Member& spare, const std::function<bool(BlockIndex)>& moved) {

@@ -125,11 +125,13 @@ void Volume::Impl::stage_new_slot(const HeldBlock& held, SlotAddress where, Sect
   if (auto low = low_on_slots()) batch.events.push_back(std::move(*low));
 }
 
-bool Volume::Impl::was_ruined(const HeldBlock& held) {
-  if (!held.mapping || held.has_slot()) return false;
+std::optional<Cause> Volume::Impl::ruin_of(const HeldBlock& held) {
+  if (!held.mapping || held.has_slot()) return std::nullopt;
   const auto row = commits.find_row(held.block);
   // When the store cannot say, it may have been.
-  return !row || (*row && (*row)->cause == Cause::write_error);
+  if (!row) return Cause::write_error;
+  const bool ruined = *row && ((*row)->cause == Cause::write_error || (*row)->cause == Cause::replaced);
+  return ruined ? std::optional((*row)->cause) : std::nullopt;
 }
 
 void Volume::Impl::stage_ruined(const HeldBlock& held, SectorMask ruined, Batch& batch) {
@@ -138,7 +140,7 @@ void Volume::Impl::stage_ruined(const HeldBlock& held, SectorMask ruined, Batch&
 }
 
 void Volume::Impl::stage_lost(const HeldBlock& held, SectorMask bad, Cause cause, Batch& batch) {
-  if (was_ruined(held)) cause = Cause::write_error;
+  if (const auto ruin = ruin_of(held)) cause = *ruin;
   Batch::Entry entry;
   entry.change.block = held.block;
   RemapRow& row = entry.change.row;
@@ -298,6 +300,10 @@ void Volume::Impl::publish(BlockIndex block, const std::optional<Mapping>& mappi
   } else {
     table->erase(block);
   }
+  // More of it may count on the primary now than whoever copied it has seen.
+  DirtyMap* const copied = copied_from.load(std::memory_order_acquire);
+  const bool in_slot = mapping && mapping->state == EntryState::remapped;
+  if (copied != nullptr && !in_slot) copied->mark({geometry.begin_of(block), geometry.end_of(block)});
 }
 
 void Volume::Impl::tell(const Event& event) const {

@@ -267,7 +267,8 @@ VolumeInfo Volume::info() const {
 }
 bool Volume::read_only() const { return impl_->options.read_only; }
 VolumeStatus Volume::status() const { return impl_->status(); }
-bool Volume::can_punch() const { return impl_->member(0)->device().geometry().punches_cheaply; }
+bool Volume::can_punch() const { return primary_geometry().punches_cheaply; }
+DeviceGeometry Volume::primary_geometry() const { return impl_->share(0)->device().geometry(); }
 
 Result<void> Volume::flush() {
   if (impl_->options.read_only) return {};

@@ -78,7 +78,7 @@ Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch, const Deadlin
 
 Result<ByteOffset> Volume::Impl::seek_data(ByteOffset from) {
   if (from.value() >= size.value()) return fail(Errc::past_end);
-  auto data = member(0)->device().seek_data(from);
+  auto data = share(0)->device().seek_data(from);
   if (!data && data.error().code != Errc::not_found) return data;
   const auto entry = table->next_entry(geometry.block_of(from), BlockIndex(block_count));
   if (!entry) return data;
@@ -89,7 +89,7 @@ Result<ByteOffset> Volume::Impl::seek_data(ByteOffset from) {
 Result<ByteOffset> Volume::Impl::seek_hole(ByteOffset from) {
   if (from.value() >= size.value()) return fail(Errc::past_end);
   for (ByteOffset at = from;;) {
-    auto hole = member(0)->device().seek_hole(at);
+    auto hole = share(0)->device().seek_hole(at);
     if (!hole) return hole;
     if (hole->value() >= size.value()) return ByteOffset(size.value());
     // The end of the disk is a hole; a block with an entry is not.

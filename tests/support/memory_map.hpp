@@ -22,7 +22,8 @@ struct MemoryMap {
   std::vector<Event> events;
   ScrubRecord scrub;
   std::vector<SmartReading> smart;
-  std::vector<SpareInfo> joined;  // since the store was opened
+  std::optional<PrimaryRecord> primary;  // another one than at the beginning
+  std::vector<SpareInfo> joined;         // since the store was opened
   std::set<SpareId> gone;
 
   // What a commit does, if it is one that a volume may ask for.
@@ -49,6 +50,7 @@ struct MemoryMap {
     }
     retired.insert(transaction.retired_slots.begin(), transaction.retired_slots.end());
     events.insert(events.end(), transaction.events.begin(), transaction.events.end());
+    if (transaction.primary) primary = *transaction.primary;
     if (transaction.scrub) scrub = *transaction.scrub;
     smart.insert(smart.end(), transaction.smart.begin(), transaction.smart.end());
   }

@@ -97,6 +97,7 @@ class VolumeRig {
 
   Result<void> try_mount(VolumeOptions volume_options) {
     volume.reset();
+    if (next && map.primary && map.primary->path == next->name()) primary = std::move(next);
     VolumeParts parts;
     parts.primary = std::make_unique<MemberDevice>(std::make_unique<BorrowedDevice>(*primary));
     MemoryMapStore::Spares devices;
@@ -147,6 +148,14 @@ class VolumeRig {
     return spare;
   }
 
+  // A disk to take the primary's place, with junk on it. A mount after the map has it uses it.
+  NewPrimary ready_primary(DeviceGeometry geometry = {}) {
+    geometry.memory_alignment = 512;
+    next = std::make_unique<FakeDisk>(ByteCount(options_.disk_bytes), geometry, "next");
+    next->poke(ByteOffset(0), std::vector<std::byte>(options_.disk_bytes, std::byte{0xEE}));
+    return {{"next", "its identity"}, std::make_unique<MemberDevice>(std::make_unique<BorrowedDevice>(*next)), false};
+  }
+
   [[nodiscard]] FakeDisk& spare() { return *spares.front(); }
   [[nodiscard]] BlockGeometry geometry() const { return BlockGeometry(options_.block_size); }
 
@@ -195,6 +204,7 @@ class VolumeRig {
   }
 
   std::unique_ptr<FakeDisk> primary;
+  std::unique_ptr<FakeDisk> next;
   std::vector<std::unique_ptr<FakeDisk>> spares;
   MemoryMap map;
   MemoryMapStore* store = nullptr;  // without a backend

@@ -85,7 +85,8 @@ bool MemoryDisk::begin(DirectAccess& access, ByteRange range, const std::byte* /
   access.count = 0;
   for (const ByteRange part : {ByteRange{range.begin, middle}, ByteRange{middle, range.end}}) {
     if (part.empty()) continue;
-    access.parts[access.count++] = {nullptr, 0, fails ? -1 : memory_.descriptor(), part.begin, part, false, {}};
+    access.parts[access.count++] = {nullptr, 0, fails ? -1 : memory_.descriptor(), part.begin, part.begin, part,
+                                    false,   {}};
   }
   return true;
 }

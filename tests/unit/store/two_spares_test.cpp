@@ -86,6 +86,58 @@ TEST_F(TwoSpares, OneThatJoinsServesAtOnceAndAfterAKill) {
   EXPECT_TRUE(checked->empty()) << checked->front().text;
 }
 
+// Every superblock names the primary, for a recovery without the map.
+TEST_F(TwoSpares, AnotherPrimaryIsNamedByEverySuperblock) {
+  commit({{put_on(2, 1, 5)}, {}, {}});
+  MapTransaction transaction;
+  transaction.primary = PrimaryRecord{"/dev/new", "{\"size\":1}"};
+  ASSERT_TRUE(store().commit(transaction).has_value());
+  const auto named = [&](BlockDevice& device) {
+    const auto copies = read_superblocks(device);
+    EXPECT_TRUE(copies.agree());
+    return copies[Copy::a]->primary_identity;
+  };
+  EXPECT_EQ(store().info().primary_path, "/dev/new");
+  EXPECT_EQ(named(spare()), "{\"size\":1}");
+  EXPECT_EQ(named(*second_), "{\"size\":1}");
+  kill();
+  open_both();
+  EXPECT_EQ(store().info().primary_path, "/dev/new");
+  EXPECT_EQ(store().info().primary_identity, "{\"size\":1}");
+  EXPECT_EQ(store().info().primary_stamp, "");
+  EXPECT_EQ(rows().size(), 1U);
+  close();
+  const auto checked = check_map(map_path(), {{1, &spare()}, {2, second_.get()}});
+  ASSERT_TRUE(checked.has_value());
+  EXPECT_TRUE(checked->empty()) << checked->front().text;
+}
+
+// The map says it first. Power goes at each write and sync of the superblocks in turn: the next mount writes them
+// again.
+TEST_F(TwoSpares, PowerLossWhileThePrimaryChanges) {
+  unsigned losses = 0;
+  for (std::uint64_t n = 1;; ++n) {
+    spare().cut_power_after(n);
+    MapTransaction transaction;
+    transaction.primary = PrimaryRecord{"/dev/new", "new " + std::to_string(n)};
+    const auto committed = store().commit(transaction);
+    if (!spare().power_is_off()) break;
+    ++losses;
+    ASSERT_FALSE(committed);
+    EXPECT_EQ(committed.error().error.code, Errc::commit_unknown);
+    kill();
+    spare().crash_all_lost();
+    open_both();
+    EXPECT_EQ(store().info().primary_identity, transaction.primary->identity) << n;
+    for (testing::FakeDisk* device : {&spare(), second_.get()}) {
+      const auto copies = read_superblocks(*device);
+      EXPECT_TRUE(copies.agree()) << n;
+      EXPECT_EQ(copies[Copy::a]->primary_identity, transaction.primary->identity) << n;
+    }
+  }
+  EXPECT_GE(losses, 3U);
+}
+
 TEST_F(TwoSpares, WhatIsNotReadyDoesNotJoin) {
   testing::FakeDisk third(ByteCount(4 * kMiB), {}, "third");
   const SpareInfo good = make_ready(third, 3);

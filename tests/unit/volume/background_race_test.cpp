@@ -50,6 +50,50 @@ TEST(SparesRace, ComeAndGoUnderRequests) {
   EXPECT_EQ(rig.map.rows.size(), 64U);
 }
 
+// Writers, readers, flushes and blocks that move, while the primary is replaced under them.
+TEST(ReplaceRace, GoesOnWithTheNewOneUnderRequests) {
+  VolumeRig rig{RigOptions{.disk_bytes = 1U << 20U}};
+  std::vector<std::unique_ptr<FakeDisk>> old;
+  rig.primary->poke(ByteOffset(0), std::vector<std::byte>(1U << 20U));
+  rig.primary->add_bad_sectors(8 * 3, 8, FaultRule::On::read);
+  std::atomic<bool> enough = false;
+  std::vector<std::thread> users;
+  for (std::uint64_t user = 0; user < 2; ++user) {
+    users.emplace_back([&, user] {
+      std::vector<std::vector<std::byte>> last(100);
+      for (std::uint64_t round = 1; !enough; ++round) {
+        for (std::uint64_t i = 0; i < last.size(); ++i) {
+          const std::uint64_t at = (user * 100 + i) * 4096;
+          last[i] = pattern(at, 4096, round);
+          ASSERT_TRUE(rig.volume->write(ByteOffset(at), last[i]));
+          if (i % 9 == 0) std::ignore = rig.volume->add(BlockIndex(at / 4096));
+          if (i % 7 == 0) std::ignore = rig.volume->remove(BlockIndex(at / 4096));
+          if (i % 11 != 0) continue;
+          ASSERT_TRUE(rig.volume->punch({ByteOffset(at), ByteOffset(at + 2048)}) ||
+                      rig.volume->zero({ByteOffset(at), ByteOffset(at + 2048)}));
+          std::fill_n(last[i].begin(), 2048, std::byte{0});
+        }
+        ASSERT_TRUE(rig.volume->flush());
+        for (std::uint64_t i = 0; i < last.size(); ++i) {
+          std::vector<std::byte> got(4096);
+          ASSERT_TRUE(rig.volume->read(ByteOffset((user * 100 + i) * 4096), got));
+          ASSERT_EQ(got, last[i]) << user << ' ' << i;
+        }
+        std::ignore = rig.volume->status();
+        std::ignore = rig.volume->can_punch();
+      }
+    });
+  }
+  for (int i = 0; i < 100; ++i) {
+    if (rig.next) old.push_back(std::move(rig.next));
+    const auto replaced =
+        rig.volume->replace_primary(rig.ready_primary(), [](const CopyProgress&) { return std::uint64_t{65536}; });
+    ASSERT_TRUE(replaced) << describe(replaced.error());
+  }
+  enough = true;
+  for (std::thread& user : users) user.join();
+}
+
 // Scrubs and their pauses, beside writers whose blocks move under them.
 TEST(ScrubRace, GoesOnUnderRequests) {
   VolumeRig rig{RigOptions{}};
