@@ -44,7 +44,7 @@ _remapfs() {
   local cur prev words cword
   _get_comp_words_by_ref -n =: cur prev words cword
   if [[ $cword -eq 1 ]]; then
-    if [[ $cur == */* ]]; then _remapfs_files; else _remapfs_words 'create mount unmount attach detach status list add remove retest mark-lost clear-lost import export scrub spare resume events metrics report files smart check repair recover backup destroy upgrade -h --help --version'; fi
+    if [[ $cur == */* ]]; then _remapfs_files; else _remapfs_words 'create mount unmount attach detach status list add remove retest mark-lost clear-lost import export scrub spare replace resume events metrics report files smart check repair recover backup destroy upgrade -h --help --version'; fi
     return
   fi
   local options='' valued=''
@@ -65,6 +65,7 @@ _remapfs() {
     export) options='-h --help --format --block-size' valued=' --format --block-size ' ;;
     scrub) options='-h --help --rate -J --json' valued=' --rate ' ;;
     spare) options='-h --help --size --force -J --json' valued=' --size ' ;;
+    replace) options='-h --help --rate --force --status --stop -J --json' valued=' --rate ' ;;
     resume) options='-h --help' valued='  ' ;;
     events) options='-h --help -J --json --follow' valued='  ' ;;
     metrics) options='-h --help --all -o --output' valued=' -o --output ' ;;
@@ -94,6 +95,7 @@ _remapfs() {
     'export --block-size') return ;;
     'scrub --rate') return ;;
     'spare --size') return ;;
+    'replace --rate') return ;;
     'metrics -o' | 'metrics --output') _remapfs_files; return ;;
     'report -o' | 'report --output') _remapfs_files; return ;;
     'recover --primary') _remapfs_files; return ;;
@@ -132,6 +134,8 @@ _remapfs() {
     'spare 0') _remapfs_targets ;;
     'spare 1') _remapfs_words 'add list retire' ;;
     'spare 2') _remapfs_files ;;
+    'replace 0') _remapfs_targets ;;
+    'replace 1') _remapfs_files ;;
     'resume 0') _remapfs_targets ;;
     'events 0') _remapfs_targets ;;
     'metrics '*) _remapfs_targets ;;

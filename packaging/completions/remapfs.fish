@@ -131,6 +131,16 @@ complete -c remapfs -n '__remapfs_at spare 0 =' -F -a '(__remapfs_targets)'
 complete -c remapfs -n '__remapfs_at spare 1 =' -f -a 'add list retire'
 complete -c remapfs -n '__remapfs_at spare 2 =' -F
 
+complete -c remapfs -n __fish_use_subcommand -a replace -d 'Copy to another primary while in use, and go on with it'
+complete -c remapfs -n '__fish_seen_subcommand_from replace' -s h -l help -d 'Print this help message and exit'
+complete -c remapfs -n '__fish_seen_subcommand_from replace' -l rate -r -d 'Copy at most so much a second, as 64M or 64M/s; 0: no limit'
+complete -c remapfs -n '__fish_seen_subcommand_from replace' -l force -d 'Overwrite what carries a file system or is a spare'
+complete -c remapfs -n '__fish_seen_subcommand_from replace' -l status -d 'How the replacement under way is, or the last one'
+complete -c remapfs -n '__fish_seen_subcommand_from replace' -l stop -d 'End the one that is under way; the volume stays as it is'
+complete -c remapfs -n '__fish_seen_subcommand_from replace' -s J -l json -d 'How the replacement is, as JSON'
+complete -c remapfs -n '__remapfs_at replace 0 =' -F -a '(__remapfs_targets)'
+complete -c remapfs -n '__remapfs_at replace 1 =' -F
+
 complete -c remapfs -n __fish_use_subcommand -a resume -d 'Go on after a device was gone or a sync failed'
 complete -c remapfs -n '__fish_seen_subcommand_from resume' -s h -l help -d 'Print this help message and exit'
 complete -c remapfs -n '__remapfs_at resume 0 =' -F -a '(__remapfs_targets)'

@@ -31,6 +31,7 @@ _remapfs() {
     'export:Write the map in the format of another tool'
     'scrub:Read the whole disk and move what is weak'
     'spare:Add, list and retire spares, also while mounted'
+    'replace:Copy to another primary while in use, and go on with it'
     'resume:Go on after a device was gone or a sync failed'
     'events:Show the history of a volume'
     'metrics:Show figures of volumes for Prometheus'
@@ -175,6 +176,17 @@ _remapfs() {
         '1:TARGET:_remapfs_targets' \
         '2:ACTION:(add list retire)' \
         '3:PATH:_files'
+      ;;
+    replace)
+      _arguments \
+        '(-h --help)'{-h,--help}'[Print this help message and exit]' \
+        '--rate[Copy at most so much a second, as 64M or 64M/s; 0\: no limit]:SIZE: ' \
+        '--force[Overwrite what carries a file system or is a spare]' \
+        '--status[How the replacement under way is, or the last one]' \
+        '--stop[End the one that is under way; the volume stays as it is]' \
+        '(-J --json)'{-J,--json}'[How the replacement is, as JSON]' \
+        '1:TARGET:_remapfs_targets' \
+        '2:NEWPRIMARY:_files'
       ;;
     resume)
       _arguments \

@@ -50,6 +50,11 @@ Result<std::uint64_t> parse_size(std::string_view text) {
   return *number << shift;
 }
 
+Result<std::uint64_t> parse_rate(std::string_view text) {
+  if (text.ends_with("/s")) text.remove_suffix(2);
+  return parse_size(text);
+}
+
 Result<BlockRange> parse_blocks(std::string_view text) {
   const std::size_t dash = text.find('-');
   const auto first = parse_block_number(text.substr(0, dash));

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "io/device_identity.hpp"
+#include "io/device_slice.hpp"
 #include "io/member_check.hpp"
 #include "io/posix_device.hpp"
 #include "store/sqlite_map_store.hpp"
@@ -20,8 +21,8 @@ Error about(const Error& error, std::string_view role, const std::string& path) 
           fmt::format("cannot use the {}, {} ({}), check the device", role, path, describe(error))};
 }
 
-Result<std::unique_ptr<MemberDevice>> open_member(const std::string& path, std::string_view role,
-                                                  const AssembleOptions& options) {
+Result<std::unique_ptr<BlockDevice>> open_one(const std::string& path, std::string_view role,
+                                              const AssembleOptions& options) {
   if (!options.goes_on) {
     if (auto unused = check_unused(path, options.views); !unused) return fail(about(unused.error(), role, path));
   }
@@ -31,7 +32,23 @@ Result<std::unique_ptr<MemberDevice>> open_member(const std::string& path, std::
   how.views = options.views;
   auto device = open_device(path, how);
   if (!device) return fail(about(device.error(), role, path));
+  return device;
+}
+
+Result<std::unique_ptr<MemberDevice>> open_spare(const std::string& path, const AssembleOptions& options) {
+  auto device = open_one(path, "spare", options);
+  if (!device) return fail(device.error());
   return std::make_unique<MemberDevice>(std::move(*device));
+}
+
+// A primary may be larger than the disk: one that took another's place is as it was bought.
+Result<std::unique_ptr<MemberDevice>> open_primary(const VolumeInfo& info, const AssembleOptions& options) {
+  auto device = open_one(info.primary_path, "primary", options);
+  if (!device) return fail(device.error());
+  if ((*device)->geometry().size <= info.size) return std::make_unique<MemberDevice>(std::move(*device));
+  auto part = DeviceSlice::make(std::move(*device), {ByteOffset(0), ByteOffset(info.size.value())});
+  if (!part) return fail(part.error());
+  return std::make_unique<MemberDevice>(std::move(*part));
 }
 
 Result<void> check_primary(const VolumeInfo& info, const BlockDevice& primary, const KernelViews& views) {
@@ -84,17 +101,16 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
   if (options.before_devices) options.before_devices(info);
   // Before it is opened: finding out what a file can do counts as writing, and only its owner can set the time back.
   const std::string stamp = file_stamp(info.primary_path);
-  auto primary = open_member(info.primary_path, "primary", options);
+  auto primary = open_primary(info, options);
   if (!primary) return fail(primary.error());
   if (auto same = check_primary(info, **primary, options.views); !same) return fail(same.error());
-  assembled.primary = (*primary)->geometry();
   warn(warning_for(**primary));
   const bool changed = !options.goes_on && was_changed(info, stamp);
   if (changed) warn(change_warning(info));
   parts.primary = std::move(*primary);
 
   for (const SpareInfo& spare : info.spares) {
-    auto device = open_member(spare.path, "spare", options);
+    auto device = open_spare(spare.path, options);
     if (!device && options.degraded && is_absent(device.error())) {
       assembled.degraded = true;
       warn(fmt::format("spare is missing, {}, its blocks cannot be read until it is back", spare.path));

@@ -32,7 +32,6 @@ struct AssembleOptions {
 // A volume put together from its parts, and what is worth saying about them.
 struct AssembledVolume {
   std::unique_ptr<Volume> volume;
-  DeviceGeometry primary;
   bool degraded = false;              // a spare is missing
   std::vector<std::string> warnings;  // one line each
 };

@@ -21,6 +21,7 @@
 #include "cli/end_requests.hpp"
 #include "cli/event_log.hpp"
 #include "cli/log.hpp"
+#include "cli/new_primary.hpp"
 #include "cli/output.hpp"
 #include "cli/service_figures.hpp"
 #include "cli/service_manager.hpp"
@@ -29,6 +30,7 @@
 #include "cli/succession.hpp"
 #include "cli/udev_notice.hpp"
 #include "cli/watchdog.hpp"
+#include "control/replace_report.hpp"
 #include "control/server.hpp"
 #include "control/volume_target.hpp"
 #include "fuse/operations.hpp"
@@ -36,6 +38,7 @@
 #include "fuse/session.hpp"
 #include "fuse/transport.hpp"
 #include "fuse/volume_disk.hpp"
+#include "volume/replacer.hpp"
 #include "volume/scrubber.hpp"
 
 namespace remapfs::cli {
@@ -67,6 +70,7 @@ class Service {
   [[nodiscard]] Handover& handover() const { return *lifeline_.handover; }
   Result<void> start_transport();
   Result<void> start_control();
+  Result<JobReply> replace(const ReplaceRequest& request);
   void undo_start();
   // The descriptors go to who keeps them.
   Result<void> leave_descriptors();
@@ -91,6 +95,7 @@ class Service {
   const Lifeline lifeline_;
   std::optional<Inheritance> inheritance_;
   UdevPost udev_{world_};
+  Mutex telling_udev_;
   UniqueFd signals_;
   UniqueFd keeper_;  // a pidfd
   EndRequests requests_;
@@ -101,6 +106,7 @@ class Service {
   std::optional<ServedMount> mount_;
   std::unique_ptr<fuse::Transport> transport_;
   std::optional<Scrubber> scrubber_;
+  std::optional<Replacer> replacer_;
   std::optional<VolumeTarget> target_;
   std::unique_ptr<ControlServer> server_;
   bool inherited_ = false;
@@ -236,13 +242,16 @@ Result<void> Service::start_control() {
   if (auto prepared = prepare_runtime_directory(world_.place); !prepared) return prepared;
   scrubber_.emplace(*assembled_.volume, /*go_on=*/!spec_.settings.read_only);
   VolumeTarget::Service service;
-  service.scrub = [this](const ScrubRequest& request) -> Result<ScrubReply> {
+  service.scrub = [this](const ScrubRequest& request) -> Result<JobReply> {
     const auto outcome = scrubber_->apply(request);
     if (!outcome) return fail(outcome.error());
-    return ScrubReply{*outcome, to_json(scrubber_->status(), assembled_.volume->info())};
+    return JobReply{*outcome, to_json(scrubber_->status(), assembled_.volume->info())};
   };
+  replacer_.emplace(*assembled_.volume, [this] { tell_udev(); });
+  service.replace = [this](const ReplaceRequest& request) { return replace(request); };
   service.add_spare = [this](const std::string& path) -> Result<Outcome> {
-    if (auto apart = check_stands_apart(path, mount_->mount_point(), world_.views); !apart) return fail(apart.error());
+    if (auto apart = check_stands_apart(path, "spare", mount_->mount_point(), world_.views); !apart)
+      return fail(apart.error());
     auto spare = open_prepared_spare(path, assembled_.volume->info(), world_.views);
     if (!spare) return fail(spare.error());
     if (auto added = assembled_.volume->add_spare(std::move(*spare)); !added) return fail(added.error());
@@ -252,6 +261,11 @@ Result<void> Service::start_control() {
   service.describe = [this](StatusReport& report) { describe_status(report); };
   service.unmount = [this] { return requests_.ask_to_unmount(); };
   service.upgrade = [this](const std::string& program) -> Result<Outcome> {
+    if (replacer_->runs()) {
+      return fail(Errc::busy, fmt::format("the primary is being replaced, which would begin anew, {}, wait for that or "
+                                          "run remapfs replace --stop",
+                                          mount_->mount_point()));
+    }
     if (auto fit = check_successor(program, lifeline_.handover, mount_->record(), world_.views); !fit) {
       return fail(fit.error());
     }
@@ -262,6 +276,20 @@ Result<void> Service::start_control() {
   if (!server) return fail(server.error());
   server_ = std::move(*server);
   return {};
+}
+
+Result<JobReply> Service::replace(const ReplaceRequest& request) {
+  Outcome outcome = Outcome::done;
+  if (request.action == ReplaceAction::stop) outcome = replacer_->stop();
+  if (request.action == ReplaceAction::start) {
+    if (auto apart = check_stands_apart(request.path, "new primary", mount_->mount_point(), world_.views); !apart) {
+      return fail(apart.error());
+    }
+    auto next = open_new_primary(request.path, assembled_.volume->info(), world_.views);
+    if (!next) return fail(next.error());
+    if (auto started = replacer_->start(std::move(*next), request.rate); !started) return fail(started.error());
+  }
+  return JobReply{outcome, to_json(replacer_->status())};
 }
 
 Result<void> Service::leave_descriptors() {
@@ -287,6 +315,7 @@ void Service::undo_start() {
   requests_.answer_for_good(fail(Errc::failed, "the mount failed, this volume, see what mount said"));
   if (server_) server_->stop();
   if (assembled_.volume) assembled_.volume->interrupt_waits();
+  replacer_.reset();
   scrubber_.reset();
   transport_.reset();
   if (mount_ && !inherited_) {
@@ -300,6 +329,7 @@ void Service::undo_start() {
 
 void Service::describe_status(StatusReport& report) const {
   report.scrub = scrubber_->status();
+  report.replacement = replacer_->status();
   if (!serving_) return;
   const Handover& shared = handover();
   report.mounted = true;
@@ -312,7 +342,7 @@ void Service::describe_status(StatusReport& report) const {
   report.engine = transport_->info().engine;
   report.transport = transport_figures(transport_->info(), mount_->record().connection);
   report.hardening = hardening_.lines;
-  report.primary = assembled_.primary;
+  report.primary = assembled_.volume->primary_geometry();
   report.latencies = operations_->latencies();
 }
 
@@ -359,6 +389,7 @@ void Service::reload() {
 }
 
 void Service::tell_udev() {
+  const MutexLock in_turn(telling_udev_);
   const std::string disk = mount_->mount_point() + (mount_->record().root == fuse::RootKind::directory ? "/disk" : "");
   if (const auto told = udev_.serving(assembled_.volume->info(), disk); !told) log_warning(describe(told.error()));
 }
@@ -439,6 +470,7 @@ void Service::run() {
 
 Result<void> Service::finish() {
   target_->detach();
+  replacer_.reset();
   scrubber_.reset();
   transport_.reset();
   // Told to go while the mount went away: there is nothing to leave.

@@ -73,6 +73,7 @@ int parse_and_run(std::span<const char* const> raw_args, World& world) {
   add_export(program, invocation);
   add_scrub(program, invocation);
   add_spare(program, invocation);
+  add_replace(program, invocation);
   add_resume(program, invocation);
   add_events(program, invocation);
   add_metrics(program, invocation);

@@ -163,11 +163,13 @@ Result<SpareInfo> prepare_spare(const std::string& map_path, const VolumeInfo& v
   return spare_of(*superblock, spare.device->name());
 }
 
-Result<void> check_stands_apart(const std::string& path, const std::string& mount_point, const KernelViews& views) {
+Result<void> check_stands_apart(const std::string& path, std::string_view what, const std::string& mount_point,
+                                const KernelViews& views) {
   std::error_code unresolved;
   const std::string real = std::filesystem::weakly_canonical(path, unresolved).string();
   if (!stands_on_disk(unresolved ? path : real, mount_point, views)) return {};
-  return fail(Errc::invalid, fmt::format("the spare would be on the volume's own disk, {}, use another place", path));
+  return fail(Errc::invalid,
+              fmt::format("the {} would be on the volume's own disk, {}, use another place", what, path));
 }
 
 Result<NewSpare> open_prepared_spare(const std::string& path, const VolumeInfo& volume, const KernelViews& views) {

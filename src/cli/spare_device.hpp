@@ -69,7 +69,8 @@ Result<std::unique_ptr<BlockDevice>> open_alone(const std::string& path, const W
 Result<SpareInfo> prepare_spare(const std::string& map_path, const VolumeInfo& volume, SpareDevice& spare);
 
 // Refuses what stands on the volume's own disk, which would wait for itself. Errors: invalid.
-Result<void> check_stands_apart(const std::string& path, const std::string& mount_point, const KernelViews& views);
+Result<void> check_stands_apart(const std::string& path, std::string_view what, const std::string& mount_point,
+                                const KernelViews& views);
 
 // Opens a device that was prepared to be a spare of this volume. Errors: foreign (it was not), device errors.
 Result<NewSpare> open_prepared_spare(const std::string& path, const VolumeInfo& volume, const KernelViews& views);

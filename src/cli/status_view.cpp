@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/status_view.hpp"
 
+#include <fmt/format.h>
+
 #include "cli/map_view.hpp"
+#include "cli/output.hpp"
+#include "cli/progress.hpp"
 #include "cli/reach.hpp"
 
 namespace remapfs::cli {
@@ -17,6 +21,8 @@ Result<Json> status_of(const Target& target, const World& world) {
   return to_json(*report);
 }
 
+std::string pretty(const Json& value) { return value.dump(2, ' ', false, Json::error_handler_t::replace) + '\n'; }
+
 std::string text_of(const Json& value) {
   if (value.is_null()) return "";
   return value.is_string() ? value.get<std::string>() : value.dump();
@@ -25,6 +31,27 @@ std::string text_of(const Json& value) {
 std::string note_of_device(const Json& device) {
   if (device["missing"].get<bool>()) return "missing";
   return device["retiring"].get<bool>() ? "being retired" : "";
+}
+
+std::string replacement_in_words(const Json& replacement) {
+  if (replacement.is_null()) return "";
+  const std::string state = text_of(replacement["state"]);
+  const std::string path = one_line(text_of(replacement["path"]));
+  if (state == "returning") {
+    return fmt::format("{} serves, {} blocks came back from the spares", path, text_of(replacement["returned_blocks"]));
+  }
+  if (state != "copying") return "";
+  const auto total = replacement["bytes_total"].get<double>();
+  const auto left = replacement["bytes_left"].get<double>();
+  std::string words = fmt::format("{:.0f} % copied to {}, {} to go", total > 0 ? (total - left) / total * 100 : 100,
+                                  path, human_size(replacement["bytes_left"]));
+  if (const auto rate = replacement["bytes_per_second"].get<std::uint64_t>(); rate != 0) {
+    words += fmt::format(", {}/s", human_size(rate));
+  }
+  if (!replacement["seconds_left"].is_null()) {
+    words += fmt::format(", {} left", duration_text(replacement["seconds_left"]));
+  }
+  return words;
 }
 
 std::vector<std::string> paths_of_status(const Json& status) {

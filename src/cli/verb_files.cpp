@@ -22,6 +22,7 @@
 #include "cli/reach.hpp"
 #include "cli/run_program.hpp"
 #include "cli/salvage_view.hpp"
+#include "cli/status_view.hpp"
 #include "cli/table.hpp"
 #include "cli/verbs.hpp"
 #include "core/unique_fd.hpp"
@@ -283,9 +284,7 @@ int run_files(const FilesArguments& arguments, World& world) {
   if (arguments.json) {
     Json list = Json::array();
     for (const Owner& owner : *owners) list.push_back(json_of(owner));
-    world.out << Json{{"json_format_version", 1}, {"lost", std::move(list)}}.dump(2, ' ', false,
-                                                                                  Json::error_handler_t::replace)
-              << '\n';
+    world.out << pretty(Json{{"json_format_version", 1}, {"lost", std::move(list)}});
     return kExitDone;
   }
   if (owners->empty()) {

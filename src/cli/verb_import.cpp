@@ -18,6 +18,7 @@
 #include "cli/map_view.hpp"
 #include "cli/output.hpp"
 #include "cli/progress.hpp"
+#include "cli/status_view.hpp"
 #include "cli/verbs.hpp"
 #include "core/unique_fd.hpp"
 #include "exchange/badblocks.hpp"
@@ -139,7 +140,7 @@ void print_json(const ImportArguments& arguments, const Listed& listed, const Im
                     {"weak_blocks", counts.weak_blocks},
                     {"existing_blocks", counts.existing_blocks},
                     {"remapped_as_lost", listed.remapped_as_lost}};
-  out << result.dump(2) << '\n';
+  out << pretty(result);
 }
 
 std::string in_words(const ImportCounts& counts) {

@@ -76,7 +76,7 @@ int run_report(const ReportArguments& arguments, World& world) {
   const auto data = report_data(*target, world);
   if (!data) return report_error(world, data.error());
   if (arguments.json) {
-    world.out << data->dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+    world.out << pretty(*data);
     return kExitDone;
   }
   if (arguments.file == "-") {

@@ -64,8 +64,7 @@ void print_scrub(const Json& scrub, std::ostream& out) {
 
 void print(const ScrubArguments& arguments, const Json& scrub, std::ostream& out) {
   if (arguments.json) {
-    out << Json{{"json_format_version", 1}, {"scrub", scrub}}.dump(2, ' ', false, Json::error_handler_t::replace)
-        << '\n';
+    out << pretty(Json{{"json_format_version", 1}, {"scrub", scrub}});
   } else {
     print_scrub(scrub, out);
   }
@@ -81,9 +80,7 @@ Result<ScrubRequest> understand(const ScrubArguments& arguments) {
   if (request.action != ScrubAction::start && request.action != ScrubAction::resume) {
     return fail(Errc::invalid, "usage, --rate belongs to a scrub that starts or is resumed, see remapfs scrub --help");
   }
-  std::string_view text = arguments.rate;
-  if (text.ends_with("/s")) text.remove_suffix(2);
-  const auto rate = parse_size(text);
+  const auto rate = parse_rate(arguments.rate);
   if (!rate) return fail(rate.error());
   request.rate = *rate;
   return request;

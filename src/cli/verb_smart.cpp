@@ -11,7 +11,6 @@
 #include <string>
 #include <vector>
 
-#include "cli/assemble.hpp"
 #include "cli/drive_report.hpp"
 #include "cli/forecast.hpp"
 #include "cli/map_view.hpp"
@@ -20,6 +19,7 @@
 #include "cli/smartctl.hpp"
 #include "cli/status_view.hpp"
 #include "cli/verbs.hpp"
+#include "cli/with_volume.hpp"
 #include "control/smart_report.hpp"
 #include "core/utc.hpp"
 
@@ -37,7 +37,7 @@ struct SmartArguments {
 constexpr std::chrono::seconds kDrivePatience{60};
 
 // Errors: those of the daemon, or of opening the volume here.
-Result<void> keep(const Target& target, std::vector<SmartReading> readings, const World& world) {
+Result<void> keep(const Target& target, std::vector<SmartReading> readings, World& world) {
   const auto daemon = find_daemon(target, world);
   if (!daemon) return fail(daemon.error());
   if (*daemon) {
@@ -51,13 +51,7 @@ Result<void> keep(const Target& target, std::vector<SmartReading> readings, cons
     if (!completion->result) return fail(completion->result.error());
     return {};
   }
-  AssembleOptions how;
-  how.views = world.views;
-  auto assembled = assemble(target.map_path, how);
-  if (!assembled) return fail(assembled.error());
-  auto recorded = assembled->volume->record_smart(std::move(readings));
-  auto closed = assembled->volume->close();
-  return recorded ? closed : recorded;
+  return with_volume(target.map_path, world, [&](Volume& volume) { return volume.record_smart(std::move(readings)); });
 }
 
 void print_drive(const Json& drive, std::ostream& out) {
@@ -110,9 +104,7 @@ int run_smart(const SmartArguments& arguments, World& world) {
     }
   }
   if (arguments.json) {
-    world.out << Json{{"json_format_version", 1}, {"drives", report.drives()}}.dump(2, ' ', false,
-                                                                                    Json::error_handler_t::replace)
-              << '\n';
+    world.out << pretty(Json{{"json_format_version", 1}, {"drives", report.drives()}});
     return kExitDone;
   }
   const char* separator = "";

@@ -12,7 +12,6 @@
 #include <string>
 
 #include "cli/arguments.hpp"
-#include "cli/assemble.hpp"
 #include "cli/held_signals.hpp"
 #include "cli/map_view.hpp"
 #include "cli/output.hpp"
@@ -23,6 +22,7 @@
 #include "cli/table.hpp"
 #include "cli/target.hpp"
 #include "cli/verbs.hpp"
+#include "cli/with_volume.hpp"
 #include "io/posix_device.hpp"
 #include "store/new_spare.hpp"
 
@@ -55,7 +55,7 @@ int list_spares(const SpareArguments& arguments, const Target& target, World& wo
   }
   if (arguments.json) {
     const Json all{{"json_format_version", 1}, {"spares", std::move(spares)}};
-    world.out << all.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+    world.out << pretty(all);
     return kExitDone;
   }
   Table table({{"ID", true}, {"PATH"}, {"SLOTS", true}, {"FREE", true}, {"RETIRED", true}, {"NOTE"}}, true);
@@ -68,18 +68,6 @@ int list_spares(const SpareArguments& arguments, const Target& target, World& wo
 }
 
 // --- add ---
-
-// Calls use(volume) with the volume opened right here, and closes it again.
-Result<void> with_volume(const std::string& map_path, World& world, const std::function<Result<void>(Volume&)>& use) {
-  AssembleOptions how;
-  how.views = world.views;
-  auto assembled = assemble(map_path, how);
-  if (!assembled) return fail(assembled.error());
-  for (const std::string& warning : assembled->warnings) report_note(world, warning);
-  auto used = use(*assembled->volume);
-  auto closed = assembled->volume->close();
-  return used ? closed : used;
-}
 
 Result<void> join(const Target& target, const std::optional<Daemon>& daemon, const std::string& path, World& world) {
   if (!daemon) {
@@ -143,7 +131,7 @@ int add_one(const SpareArguments& arguments, std::optional<ByteCount> size, cons
   const auto daemon = find_daemon(target, world);
   if (!daemon) return report_error(world, daemon.error());
   if (*daemon) {
-    auto apart = check_stands_apart(*path, (*daemon)->mount_point(), world.views);
+    auto apart = check_stands_apart(*path, "spare", (*daemon)->mount_point(), world.views);
     if (!apart) return report_error(world, apart.error());
   }
   auto spare = open_spare_device(wish, world);
@@ -217,7 +205,7 @@ int retire_one(const SpareArguments& arguments, unsigned id, const Target& targe
     return report_error(world, error);
   }
   if (arguments.json) {
-    world.out << Json{{"json_format_version", 1}, {"retired", id}, {"moved_blocks", moved}}.dump(2) << '\n';
+    world.out << pretty(Json{{"json_format_version", 1}, {"retired", id}, {"moved_blocks", moved}});
   } else {
     world.out << fmt::format("spare {} has left the volume, {} blocks moved; {} can be taken away\n", id, moved,
                              one_line(path));

@@ -64,6 +64,7 @@ void print_for_people(const Json& status, std::ostream& out) {
   } else {
     line("Scrub", text_of(scrub["state"]) + (scrub["updated_at"].is_null() ? "" : ", " + text_of(scrub["updated_at"])));
   }
+  if (const std::string words = replacement_in_words(status["replacement"]); !words.empty()) line("Replace", words);
   if (status["mounted"].get<bool>()) {
     line("Requests", fmt::format("{} reads, {} writes; {} and {} answered with an error; {} blocks relocated",
                                  text_of(io["reads"]), text_of(io["writes"]), text_of(io["read_errors"]),

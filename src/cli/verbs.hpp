@@ -26,6 +26,7 @@ void add_list(CLI::App& program, Invocation& invocation);
 void add_block_verbs(CLI::App& program, Invocation& invocation);  // add remove retest mark-lost clear-lost
 void add_import(CLI::App& program, Invocation& invocation);
 void add_export(CLI::App& program, Invocation& invocation);
+void add_replace(CLI::App& program, Invocation& invocation);
 void add_scrub(CLI::App& program, Invocation& invocation);
 void add_spare(CLI::App& program, Invocation& invocation);
 void add_resume(CLI::App& program, Invocation& invocation);

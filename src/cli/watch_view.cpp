@@ -204,6 +204,14 @@ void WatchView::put_scrub(std::vector<std::string>& out) const {
   if (!scrub["trouble"].is_null()) out.push_back(line_of("", one_line(text_of(scrub["trouble"]))));
 }
 
+void WatchView::put_replacement(std::vector<std::string>& out) const {
+  const Json& replacement = samples_.back().status["replacement"];
+  const std::string words = replacement_in_words(replacement);
+  if (words.empty()) return;
+  out.push_back(line_of("Replace", words));
+  if (!replacement["trouble"].is_null()) out.push_back(line_of("", one_line(text_of(replacement["trouble"]))));
+}
+
 void WatchView::put_events(std::vector<std::string>& out, std::size_t most) const {
   if (events_.empty() || most < 3) return;
   out.emplace_back();
@@ -226,6 +234,7 @@ std::vector<std::string> WatchView::lines(unsigned columns, unsigned rows, const
   put_requests(out);
   put_devices(out);
   put_scrub(out);
+  put_replacement(out);
   if (rows > out.size() + 2) put_events(out, rows - out.size() - 2);
   while (out.size() + 2 < rows) out.emplace_back();
   if (out.size() + 1 >= rows) out.resize(rows > 1 ? rows - 1 : 0);

@@ -51,6 +51,7 @@ class WatchView {
   void put_requests(std::vector<std::string>& out) const;
   void put_devices(std::vector<std::string>& out) const;
   void put_scrub(std::vector<std::string>& out) const;
+  void put_replacement(std::vector<std::string>& out) const;
   void put_events(std::vector<std::string>& out, std::size_t most) const;
 
   const bool colours_;

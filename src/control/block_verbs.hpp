@@ -10,6 +10,12 @@
 
 namespace remapfs {
 
+// What a request about something that goes on in the background did, and how that is then.
+struct JobReply {
+  Outcome outcome = Outcome::done;
+  nlohmann::ordered_json job;
+};
+
 // What the control verbs act on: a mounted volume seen from its daemon, or one opened by the command itself.
 //
 // Threads: every member from any number of threads.
@@ -22,7 +28,9 @@ class ControlTarget {
   // Enters blocks that have no entry, as Volume::import_entries(); adds to counts what was done, also before an error.
   virtual Result<void> import_entries(std::span<const ImportRun> runs, ImportCounts& counts) = 0;
   // As Scrubber::apply(); how the scrub is then.
-  virtual Result<ScrubReply> scrub(const ScrubRequest& request) = 0;
+  virtual Result<JobReply> scrub(const ScrubRequest& request) = 0;
+  // As Replacer, whose errors show in how it is then.
+  virtual Result<JobReply> replace(const ReplaceRequest& request) = 0;
   // Takes the device at this path, which was prepared, as one more spare. Errors: as Volume::add_spare().
   virtual Result<Outcome> add_spare(const std::string& path) = 0;
   // As Volume::retire_spare().

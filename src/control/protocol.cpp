@@ -14,7 +14,7 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-constexpr std::array<std::pair<Verb, std::string_view>, 14> kVerbs{{
+constexpr std::array<std::pair<Verb, std::string_view>, 15> kVerbs{{
     {Verb::status, "status"},
     {Verb::add, "add"},
     {Verb::remove, "remove"},
@@ -29,6 +29,7 @@ constexpr std::array<std::pair<Verb, std::string_view>, 14> kVerbs{{
     {Verb::spare_add, "spare-add"},
     {Verb::spare_retire, "spare-retire"},
     {Verb::smart, "smart"},
+    {Verb::replace, "replace"},
 }};
 
 constexpr std::array kOutcomes{Outcome::done, Outcome::already, Outcome::still_bad};
@@ -121,16 +122,31 @@ Result<std::vector<ImportRun>> entries_of(const json& request) {
   return runs;
 }
 
+// One of the actions from the first to `last`, by its name.
+template <class Action>
+std::optional<Action> action_of(const json& request, Action last) {
+  const std::string name = text_member(request, "action");
+  for (int i = 0; i <= static_cast<int>(last); ++i) {
+    if (name == to_string(static_cast<Action>(i))) return static_cast<Action>(i);
+  }
+  return std::nullopt;
+}
+
+Result<ReplaceRequest> replace_of(const json& request) {
+  const auto action = action_of(request, kLastReplaceAction);
+  if (!action) return fail(Errc::invalid, "control request: a replacement needs \"action\"");
+  ReplaceRequest replace{*action, text_member(request, "path"), count_member(request, "rate").value_or(0)};
+  if (replace.action == ReplaceAction::start && !replace.path.starts_with('/')) {
+    return fail(Errc::invalid, "control request: a replacement needs \"path\", an absolute path");
+  }
+  return replace;
+}
+
 Result<ScrubRequest> scrub_of(const json& request) {
   ScrubRequest scrub;
-  const std::string action = text_member(request, "action");
-  bool known = false;
-  for (int i = 0; i <= static_cast<int>(kLastScrubAction); ++i) {
-    if (action != to_string(static_cast<ScrubAction>(i))) continue;
-    scrub.action = static_cast<ScrubAction>(i);
-    known = true;
-  }
-  if (!known) return fail(Errc::invalid, "control request: a scrub needs \"action\"");
+  const auto action = action_of(request, kLastScrubAction);
+  if (!action) return fail(Errc::invalid, "control request: a scrub needs \"action\"");
+  scrub.action = *action;
   if (!request.contains("rate")) return scrub;
   scrub.rate = count_member(request, "rate");
   if (!scrub.rate) return fail(Errc::invalid, "control request: \"rate\" is not a number");
@@ -182,6 +198,7 @@ bool takes_blocks(Verb verb) {
     case Verb::scrub:
     case Verb::spare_add:
     case Verb::spare_retire:
+    case Verb::replace:
     case Verb::smart: return false;
   }
   return false;
@@ -220,6 +237,11 @@ std::string encode(const Request& request) {
     line["action"] = to_string(request.scrub.action);
     if (request.scrub.rate) line["rate"] = *request.scrub.rate;
   }
+  if (request.verb == Verb::replace) {
+    line["action"] = to_string(request.replace.action);
+    if (!request.replace.path.empty()) line["path"] = request.replace.path;
+    if (request.replace.rate != 0) line["rate"] = request.replace.rate;
+  }
   return to_line(line);
 }
 
@@ -236,6 +258,7 @@ json encode(const Completion& completion) {
   put_result(line, completion.result);
   if (completion.imported) line["imported"] = encode(*completion.imported);
   if (!completion.scrub.is_null()) line["scrub"] = completion.scrub;
+  if (!completion.replacement.is_null()) line["replacement"] = completion.replacement;
   return line;
 }
 
@@ -266,6 +289,11 @@ Result<Request> decode_request(std::string_view line) {
     auto scrub = scrub_of(*parsed);
     if (!scrub) return fail(scrub.error());
     request.scrub = *scrub;
+  }
+  if (*verb == Verb::replace) {
+    auto replace = replace_of(*parsed);
+    if (!replace) return fail(replace.error());
+    request.replace = std::move(*replace);
   }
   if (*verb == Verb::smart) {
     auto readings = smart_readings_of(parsed->value("readings", json()));
@@ -306,9 +334,10 @@ Result<ReplyLine> decode_reply(std::string_view line) {
   }
   if (parsed->contains("done")) {
     reply.completion =
-        Completion{std::move(*result), count_member(*parsed, "failed").value_or(0), import_counts_of(*parsed), {}};
-    if (const auto scrub = parsed->find("scrub"); scrub != parsed->end() && scrub->is_object()) {
-      reply.completion->scrub = std::move(*scrub);
+        Completion{std::move(*result), count_member(*parsed, "failed").value_or(0), import_counts_of(*parsed), {}, {}};
+    for (const auto& [name, job] :
+         {std::pair{"scrub", &reply.completion->scrub}, {"replacement", &reply.completion->replacement}}) {
+      if (const auto found = parsed->find(name); found != parsed->end() && found->is_object()) *job = std::move(*found);
     }
     return reply;
   }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "remapfs/error.hpp"
+#include "remapfs/replace.hpp"
 #include "remapfs/units.hpp"
 #include "remapfs/volume.hpp"
 
@@ -32,6 +33,9 @@
 //   spare-add names a device that was prepared to be a spare; spare-retire a spare, and reports each block that moved:
 //     {"protocol":1,"verb":"spare-add","path":"/srv/more.spare"}
 //     {"protocol":1,"verb":"spare-retire","spare":1}
+//   replace says what to do, and to start the path of the new primary and maybe a rate; its last line says how it is:
+//     {"protocol":1,"verb":"replace","action":"start","path":"/dev/sdc","rate":67108864}
+//     {"done":true,"failed":0,"outcome":"done","replacement":{"state":"copying",...}}
 //   smart brings what drives said of themselves, to be kept in the map:
 //     {"protocol":1,"verb":"smart","readings":[{"device":0,"at":"...","drive":"...","passed":true,"pending":0,...}]}
 //   upgrade names a program: {"protocol":1,"verb":"upgrade","program":"/usr/bin/remapfs"}.
@@ -64,7 +68,8 @@ enum class Verb : std::uint8_t {
   scrub,
   spare_add,
   spare_retire,
-  smart
+  smart,
+  replace
 };
 [[nodiscard]] std::string_view to_string(Verb verb);  // as on the command line: "mark-lost"
 [[nodiscard]] std::optional<Verb> verb_of(std::string_view name);
@@ -80,6 +85,7 @@ struct Request {
   std::string path{};                // for spare-add: absolute
   SpareId spare = 0;                 // for spare-retire
   std::vector<SmartReading> smart{};
+  ReplaceRequest replace{};  // for replace
 };
 
 // What a verb did to one block: an outcome, or why it could not.
@@ -94,6 +100,7 @@ struct Completion {
   std::uint64_t failed = 0;                // blocks whose report is an error
   std::optional<ImportCounts> imported{};  // by an import, also by one that failed
   nlohmann::ordered_json scrub{};          // by a scrub: see scrub_report.hpp; null otherwise
+  nlohmann::ordered_json replacement{};    // by a replacement: see replace_report.hpp; null otherwise
 };
 
 [[nodiscard]] std::string_view to_string(Outcome outcome);  // "done", "already", "still-bad"

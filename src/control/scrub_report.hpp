@@ -16,10 +16,4 @@ namespace remapfs {
 // Of a volume that nobody scrubs: what its map says.
 [[nodiscard]] ScrubStatus scrub_at_rest(const VolumeInfo& info);
 
-// What a request about a scrub did, and how the scrub is then.
-struct ScrubReply {
-  Outcome outcome = Outcome::done;
-  nlohmann::ordered_json scrub;
-};
-
 }  // namespace remapfs

@@ -239,7 +239,12 @@ Completion ControlServer::Impl::answer(const Request& request, LineChannel& chan
     case Verb::scrub: {
       auto reply = target.scrub(request.scrub);
       if (!reply) return {fail(reply.error()), 0};
-      return {reply->outcome, 0, {}, std::move(reply->scrub)};
+      return {reply->outcome, 0, {}, std::move(reply->job), {}};
+    }
+    case Verb::replace: {
+      auto reply = target.replace(request.replace);
+      if (!reply) return {fail(reply.error()), 0};
+      return {reply->outcome, 0, {}, {}, std::move(reply->job)};
     }
     case Verb::add:
     case Verb::remove:

@@ -6,6 +6,7 @@
 
 #include "control/json_values.hpp"
 #include "control/latency_report.hpp"
+#include "control/replace_report.hpp"
 #include "control/scrub_report.hpp"
 
 namespace remapfs {
@@ -95,6 +96,7 @@ Json to_json(const StatusReport& report) {
            {"longest_us", std::chrono::duration_cast<std::chrono::microseconds>(volume.longest_commit).count()}};
   status["latency"] = report.latencies ? to_json(*report.latencies) : Json();
   status["scrub"] = to_json(report.scrub, report.info);
+  status["replacement"] = to_json(report.replacement);
   status["map"] = report.info.map_path;
   status["mountpoint"] = or_null(report.mountpoint);
   status["daemon_pid"] = or_null(report.daemon_pid);

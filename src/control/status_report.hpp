@@ -8,6 +8,7 @@
 
 #include "core/latency_histogram.hpp"
 #include "remapfs/map_store.hpp"
+#include "remapfs/replace.hpp"
 #include "remapfs/volume.hpp"
 
 namespace remapfs {
@@ -29,6 +30,7 @@ struct StatusReport {
   nlohmann::ordered_json transport = nlohmann::ordered_json::object();  // figures the transport was granted, by name
   std::optional<RequestLatencies> latencies;                            // when mounted
   ScrubStatus scrub;
+  ReplaceStatus replacement;
   std::vector<std::string> hardening;  // what the process was granted against memory pressure
 };
 

@@ -54,6 +54,7 @@ Result<Outcome> VolumeTarget::apply(Verb verb, BlockIndex block) {
     case Verb::scrub:
     case Verb::spare_add:
     case Verb::spare_retire:
+    case Verb::replace:
     case Verb::smart: break;
   }
   return fail(Errc::invalid, "control request: the verb takes no blocks");
@@ -65,11 +66,18 @@ Result<void> VolumeTarget::import_entries(std::span<const ImportRun> runs, Impor
   return visit.volume()->import_entries(runs, counts);
 }
 
-Result<ScrubReply> VolumeTarget::scrub(const ScrubRequest& request) {
+Result<JobReply> VolumeTarget::scrub(const ScrubRequest& request) {
   const Visit visit(*this);
   if (visit.volume() == nullptr) return fail(being_unmounted());
   if (!service_.scrub) return fail(Errc::unsupported, "not mounted, nothing scrubs in the background");
   return service_.scrub(request);
+}
+
+Result<JobReply> VolumeTarget::replace(const ReplaceRequest& request) {
+  const Visit visit(*this);
+  if (visit.volume() == nullptr) return fail(being_unmounted());
+  if (!service_.replace) return fail(Errc::unsupported, "not mounted, nobody to replace a primary in the background");
+  return service_.replace(request);
 }
 
 Result<Outcome> VolumeTarget::add_spare(const std::string& path) {

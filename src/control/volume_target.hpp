@@ -23,7 +23,8 @@ class VolumeTarget final : public ControlTarget {
     std::function<Result<Outcome>()> unmount;
     std::function<Result<Outcome>(const std::string& program)> upgrade;
     // Not called after detach().
-    std::function<Result<ScrubReply>(const ScrubRequest&)> scrub;
+    std::function<Result<JobReply>(const ScrubRequest&)> scrub;
+    std::function<Result<JobReply>(const ReplaceRequest&)> replace;
     std::function<Result<Outcome>(const std::string& path)> add_spare;
   };
   // volume must live until detach() or the destructor.
@@ -31,7 +32,8 @@ class VolumeTarget final : public ControlTarget {
 
   Result<Outcome> apply(Verb verb, BlockIndex block) override;
   Result<void> import_entries(std::span<const ImportRun> runs, ImportCounts& counts) override;
-  Result<ScrubReply> scrub(const ScrubRequest& request) override;
+  Result<JobReply> scrub(const ScrubRequest& request) override;
+  Result<JobReply> replace(const ReplaceRequest& request) override;
   Result<Outcome> add_spare(const std::string& path) override;
   Result<Outcome> retire_spare(SpareId id, const std::function<bool(BlockIndex)>& moved) override;
   Result<Outcome> record_smart(const std::vector<SmartReading>& readings) override;

@@ -89,6 +89,7 @@ void Replacer::work(NewPrimary next, std::uint64_t rate) {
       status_.trouble.clear();
     }
     changed_.notify_all();
+    if (on_switch_) on_switch_();
     bring_back();
   }
   {

@@ -4,9 +4,11 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "remapfs/replace.hpp"
 #include "remapfs/thread_annotations.hpp"
@@ -23,8 +25,9 @@ namespace remapfs {
 // Threads: every member but the destructor from any number of threads.
 class Replacer {
  public:
-  // volume outlives this object.
-  explicit Replacer(Volume& volume) : volume_(volume) {}
+  // volume outlives this object. on_switch: called when the new device serves, on the thread.
+  explicit Replacer(Volume& volume, std::function<void()> on_switch = {})
+      : volume_(volume), on_switch_(std::move(on_switch)) {}
   // Ends what is under way.
   ~Replacer();
   Replacer(const Replacer&) = delete;
@@ -48,9 +51,9 @@ class Replacer {
   void bring_back();
   // False: it is to end.
   bool rest(Clock::duration pause) REQUIRES(mutex_);
-  void join();
 
   Volume& volume_;
+  const std::function<void()> on_switch_;
   std::uint64_t requests_seen_ = 0;  // of the thread
   Clock::time_point step_begun_{};   // of the thread
   std::uint64_t left_before_ = 0;    // of the thread

@@ -24,7 +24,10 @@ class FakeTarget final : public ControlTarget {
   Result<void> import_entries(std::span<const ImportRun> runs, ImportCounts& counts) override {
     return on_import ? on_import(runs, counts) : Result<void>();
   }
-  Result<ScrubReply> scrub(const ScrubRequest& request) override { return on_scrub ? on_scrub(request) : ScrubReply{}; }
+  Result<JobReply> scrub(const ScrubRequest& request) override { return on_scrub ? on_scrub(request) : JobReply{}; }
+  Result<JobReply> replace(const ReplaceRequest& request) override {
+    return on_replace ? on_replace(request) : JobReply{};
+  }
   Result<Outcome> add_spare(const std::string& path) override {
     return on_add_spare ? on_add_spare(path) : Outcome::done;
   }
@@ -55,7 +58,8 @@ class FakeTarget final : public ControlTarget {
   std::uint64_t blocks = 1000;
   std::function<Result<Outcome>(Verb, BlockIndex)> on_apply;
   std::function<Result<void>(std::span<const ImportRun>, ImportCounts&)> on_import;
-  std::function<Result<ScrubReply>(const ScrubRequest&)> on_scrub;
+  std::function<Result<JobReply>(const ScrubRequest&)> on_scrub;
+  std::function<Result<JobReply>(const ReplaceRequest&)> on_replace;
   std::function<Result<Outcome>(const std::string&)> on_add_spare;
   std::function<Result<Outcome>(SpareId, const std::function<bool(BlockIndex)>&)> on_retire_spare;
   std::function<Result<Outcome>(const std::vector<SmartReading>&)> on_record_smart;

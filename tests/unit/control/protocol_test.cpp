@@ -57,6 +57,30 @@ TEST(Protocol, ScrubSurvivesTheWire) {
   }
 }
 
+TEST(Protocol, ReplacementSurvivesTheWire) {
+  for (const ReplaceRequest& replace : {ReplaceRequest{ReplaceAction::start, "/dev/new disk", 0},
+                                        ReplaceRequest{ReplaceAction::start, "/a", 64U << 20U},
+                                        ReplaceRequest{ReplaceAction::stop, "", 0}, ReplaceRequest{}}) {
+    Request request;
+    request.verb = Verb::replace;
+    request.replace = replace;
+    const auto back = decode_request(encode(request));
+    ASSERT_TRUE(back);
+    EXPECT_EQ(back->replace.action, replace.action);
+    EXPECT_EQ(back->replace.path, replace.path);
+    EXPECT_EQ(back->replace.rate, replace.rate);
+  }
+  Completion completion;
+  completion.replacement = {{"state", "copying"}};
+  const auto line = decode_reply(to_line(encode(completion)));
+  ASSERT_TRUE(line && line->completion);
+  EXPECT_EQ(line->completion->replacement["state"], "copying");
+  EXPECT_TRUE(line->completion->scrub.is_null());
+  for (const char* rest : {"", R"(,"action":"fly")", R"(,"action":"start")", R"(,"action":"start","path":"new")"}) {
+    EXPECT_FALSE(decode_request(std::string(R"({"protocol":1,"verb":"replace")") + rest + "}")) << rest;
+  }
+}
+
 TEST(Protocol, SmartReadingsSurviveTheWire) {
   Request request;
   request.verb = Verb::smart;

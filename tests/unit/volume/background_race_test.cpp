@@ -55,7 +55,7 @@ TEST(ReplaceRace, GoesOnWithTheNewOneUnderRequests) {
   VolumeRig rig{RigOptions{.disk_bytes = 1U << 20U}};
   std::vector<std::unique_ptr<FakeDisk>> old;
   rig.primary->poke(ByteOffset(0), std::vector<std::byte>(1U << 20U));
-  rig.primary->add_bad_sectors(8 * 3, 8, FaultRule::On::read);
+  rig.primary->add_bad_sectors(8 * 250, 8, FaultRule::On::read);  // where nobody writes
   std::atomic<bool> enough = false;
   std::vector<std::thread> users;
   for (std::uint64_t user = 0; user < 2; ++user) {
