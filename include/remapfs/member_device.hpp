@@ -28,11 +28,11 @@ class MemberDevice final : public BlockDevice {
   // As sync(), and answers for writes lost with the device: `failed`, once, having remembered nothing else.
   // lost: set to whether that was it.
   Result<void> flush(bool& lost) EXCLUDES(mutex_);
-  [[nodiscard]] bool sync_failed() const { return memory_->sync_failed.load(std::memory_order_acquire); }
+  [[nodiscard]] bool sync_failed() const { return memory().sync_failed.load(std::memory_order_acquire); }
 
   // A write was acknowledged, or is about to be.
   void note_write() {
-    auto& unsynced = memory_->unsynced_writes;
+    auto& unsynced = memory().unsynced_writes;
     if (!unsynced.load(std::memory_order_relaxed)) unsynced.store(true, std::memory_order_release);
   }
   // The operator says that the device is to be trusted again. after_loss: it did not answer for a while. Only while no
@@ -52,7 +52,7 @@ class MemberDevice final : public BlockDevice {
   // An access failed that was not made through this object.
   void note_failure(DeviceAccess access, Errc code) {
     if (code == Errc::unsupported) return;  // nothing was tried
-    auto& row = memory_->failures[static_cast<std::size_t>(access)];
+    auto& row = memory().failures[static_cast<std::size_t>(access)];
     row[static_cast<std::size_t>(failure_class_of(code))].fetch_add(1, std::memory_order_relaxed);
   }
 
@@ -60,7 +60,10 @@ class MemberDevice final : public BlockDevice {
   // middle of a sync, its outcome is unknown: the device is synced again. Errors: that sync's, remembered.
   // Before any transfer of a request. memory outlives this object.
   Result<void> remember_in(DeviceMemory& memory) EXCLUDES(mutex_);
-  [[nodiscard]] DeviceMemory& memory() { return *memory_; }
+  // What it learns from now on is its own again: another device has its place. A sync that is under way may leave the
+  // mark in the memory that there is one.
+  void forget_memory() { memory_.store(&own_, std::memory_order_release); }
+  [[nodiscard]] DeviceMemory& memory() const { return *memory_.load(std::memory_order_acquire); }
 
   [[nodiscard]] const DeviceGeometry& geometry() const override { return device_->geometry(); }
   [[nodiscard]] const std::string& name() const override { return device_->name(); }
@@ -109,7 +112,7 @@ class MemberDevice final : public BlockDevice {
   std::atomic<bool> frozen_{false};
   Mutex mutex_;  // held over a sync and a reopen
   DeviceMemory own_;
-  DeviceMemory* memory_ = &own_;
+  std::atomic<DeviceMemory*> memory_{&own_};
 };
 
 }  // namespace remapfs

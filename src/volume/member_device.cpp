@@ -30,7 +30,7 @@ Result<void> MemberDevice::sync() {
 
 Result<void> MemberDevice::flush(bool& lost) {
   const MutexLock lock(mutex_);
-  DeviceMemory& memory = *memory_;
+  DeviceMemory& memory = this->memory();
   lost = memory.lost_writes.load(std::memory_order_acquire);
   // Until the next flush: should this process end before it answers, its successor tells it again.
   memory.telling_loss.store(lost, std::memory_order_seq_cst);
@@ -42,10 +42,12 @@ Result<void> MemberDevice::flush(bool& lost) {
 Result<void> MemberDevice::sync_locked() {
   if (sync_failed()) return fail(Errc::failed);
   // Writes that complete from here on set it again, whether this sync covers them or not.
-  DeviceMemory& memory = *memory_;
-  memory.syncing.store(true, std::memory_order_seq_cst);
-  const bool had_writes = memory.unsynced_writes.exchange(false, std::memory_order_seq_cst);
+  DeviceMemory& before = memory();
+  before.syncing.store(true, std::memory_order_seq_cst);
+  const bool had_writes = before.unsynced_writes.exchange(false, std::memory_order_seq_cst);
   auto synced = counted(DeviceAccess::sync, device_->sync());
+  // Which may have become another one's: see forget_memory().
+  DeviceMemory& memory = this->memory();
   if (!synced) {
     if (had_writes) memory.unsynced_writes.store(true, std::memory_order_release);
     memory.sync_failed.store(true, std::memory_order_seq_cst);
@@ -58,14 +60,14 @@ Result<void> MemberDevice::reopen() {
   const MutexLock lock(mutex_);
   auto reopened = device_->reopen();
   // A sync of the new file would know nothing of what the old one lost.
-  if (reopened && memory_->unsynced_writes.load(std::memory_order_acquire)) memory_->lost_writes.store(true);
+  if (reopened && memory().unsynced_writes.load(std::memory_order_acquire)) memory().lost_writes.store(true);
   return reopened;
 }
 
 bool MemberDevice::trust_again(bool after_loss) {
   const MutexLock lock(mutex_);
-  if (after_loss && memory_->unsynced_writes.load(std::memory_order_acquire)) memory_->lost_writes.store(true);
-  return memory_->sync_failed.exchange(false, std::memory_order_acq_rel);
+  if (after_loss && memory().unsynced_writes.load(std::memory_order_acquire)) memory().lost_writes.store(true);
+  return memory().sync_failed.exchange(false, std::memory_order_acq_rel);
 }
 
 Result<void> MemberDevice::remember_in(DeviceMemory& memory) {
@@ -81,7 +83,7 @@ Result<void> MemberDevice::remember_in(DeviceMemory& memory) {
   for (std::size_t i = 0; i < kDeviceAccesses; ++i) {
     for (std::size_t j = 0; j < kFailureClasses; ++j) memory.failures[i][j] += own_.failures[i][j].load();
   }
-  memory_ = &memory;
+  memory_.store(&memory, std::memory_order_release);
   if (!memory.syncing.exchange(false, std::memory_order_acq_rel)) return {};
   // The flag was up before it forgot the writes that it was to cover.
   memory.unsynced_writes.store(true, std::memory_order_release);

@@ -266,6 +266,8 @@ Result<void> Volume::Impl::Replacement::commit() {
 void Volume::Impl::Replacement::take_over() {
   auto member = std::make_shared<Member>(SpareId{0}, std::move(next_.device));
   DeviceMemory& memory = volume_.remembered.devices[0];
+  // A flush of the old one that comes to an end only now, and fails, says nothing of the new one.
+  old_->device().forget_memory();
   // It is not to blame for what the other one did.
   for (auto& row : memory.failures) {
     for (auto& count : row) count = 0;
@@ -291,14 +293,13 @@ Result<bool> Volume::Impl::Replacement::try_to_switch() {
                 synced.error().os_errno);
   };
   if (auto synced = sync(); !synced) return fail(std::move(synced).error());
+  // What the old one has lost is not to be taken for what was written. Not later: a dying disk may take its time.
   if (auto synced = volume_.after_sync(*old_, old_->device().sync()); !synced) return fail(Errc::suspended);
   {
     const auto scratch = volume_.scratches->take();
     const auto everybody = volume_.gate.exclude(volume_.whole_disk(), Deadline(kDrainTime));
     if (!everybody) return fail(Errc::busy, "requests are still waiting for a device");
     if (old_->breaker_open()) return fail(Errc::suspended);
-    // What it has lost is not to be taken for what was written.
-    if (auto synced = volume_.after_sync(*old_, old_->device().sync()); !synced) return fail(Errc::suspended);
     if (auto trusted = check_trusted(*old_); !trusted) return fail(Errc::suspended, describe(trusted.error()));
     auto rest = copy_rest(scratch.main());
     if (!rest || !*rest) return rest;

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <functional>
 #include <random>
+#include <set>
+#include <thread>
 #include <vector>
 
 #include "support/volume_rig.hpp"
@@ -330,6 +333,32 @@ TEST_F(Replace, OldOneThatLostWritesStaysUntilSomebodyWasTold) {
     ASSERT_TRUE(rig.volume->resume());
   }));
   EXPECT_TRUE(lost);
+  write(0, kBlock, 1);
+  expect_contents();
+}
+
+// On a dying disk a flush may take longer than all the rest.
+TEST_F(Replace, FlushOfTheOldOneThatFailsLateSaysNothingOfTheNewOne) {
+  std::atomic<bool> inside = false;
+  std::atomic<bool> leave = false;
+  std::thread late;
+  rig.store->before_commit = [&](const MapTransaction& transaction) {
+    if (!transaction.primary) return;
+    rig.primary->set_before([&](const FakeOperation& operation) {
+      if (operation.kind != FakeOperation::Kind::sync) return;
+      inside = true;
+      while (!leave) std::this_thread::yield();
+    });
+    late = std::thread([&] { EXPECT_FALSE(rig.volume->flush()); });
+    while (!inside) std::this_thread::yield();
+    rig.primary->set_outage(Outage::gone);
+  };
+  ASSERT_TRUE(replace());
+  rig.store->before_commit = {};
+  leave = true;
+  late.join();
+  EXPECT_TRUE(rig.volume->flush());
+  EXPECT_EQ(rig.volume->status().state, VolumeState::healthy);
   write(0, kBlock, 1);
   expect_contents();
 }
