@@ -68,6 +68,10 @@ struct RemapRow {
   std::uint64_t error_count = 0;
 
   [[nodiscard]] Mapping mapping() const { return {state, where, valid_mask}; }
+  // What can be read in place of its lost sectors is not their data: reading them proves nothing.
+  [[nodiscard]] bool ruined() const {
+    return state == EntryState::lost && (cause == Cause::write_error || cause == Cause::replaced);
+  }
 };
 
 // One change of one block's entry.

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <utility>
 
 #include "remapfs/block_device.hpp"
@@ -60,8 +61,9 @@ class MemberDevice final : public BlockDevice {
   // middle of a sync, its outcome is unknown: the device is synced again. Errors: that sync's, remembered.
   // Before any transfer of a request. memory outlives this object.
   Result<void> remember_in(DeviceMemory& memory) EXCLUDES(mutex_);
-  // What it learns from now on is its own again: another device has its place. A sync that is under way may leave the
-  // mark in the memory that there is one.
+  // As long as it is held no sync begins. Not held: one is under way.
+  [[nodiscard]] std::unique_lock<Mutex> try_hold_syncs() { return {mutex_, std::try_to_lock}; }
+  // What it learns from now on is its own again: another device has its place. Only while syncs are held.
   void forget_memory() { memory_.store(&own_, std::memory_order_release); }
   [[nodiscard]] DeviceMemory& memory() const { return *memory_.load(std::memory_order_acquire); }
 

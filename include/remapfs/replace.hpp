@@ -32,7 +32,7 @@ struct ReplaceStatus {
   std::uint64_t bytes_per_second = 0;  // at present
   bool switched = false;               // the new device is the primary
   std::uint64_t returned_blocks = 0;
-  std::uint64_t kept_blocks = 0;  // could not come back
+  std::uint64_t kept_blocks = 0;  // at the end, still on spares
   std::string trouble;            // what it waits for, or why it ended; empty: nothing
 };
 

@@ -28,6 +28,8 @@ class CAPABILITY("mutex") Mutex {
  public:
   void lock() ACQUIRE() { mutex_.lock(); }
   void unlock() RELEASE() { mutex_.unlock(); }
+  // For std::unique_lock, which the analysis does not follow.
+  [[nodiscard]] bool try_lock() NO_THREAD_SAFETY_ANALYSIS { return mutex_.try_lock(); }
 
  private:
   std::mutex mutex_;

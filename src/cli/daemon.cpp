@@ -261,7 +261,7 @@ Result<void> Service::start_control() {
   service.describe = [this](StatusReport& report) { describe_status(report); };
   service.unmount = [this] { return requests_.ask_to_unmount(); };
   service.upgrade = [this](const std::string& program) -> Result<Outcome> {
-    if (replacer_->runs()) {
+    if (replacer_->copies()) {
       return fail(Errc::busy, fmt::format("the primary is being replaced, which would begin anew, {}, wait for that or "
                                           "run remapfs replace --stop",
                                           mount_->mount_point()));
@@ -315,7 +315,7 @@ void Service::undo_start() {
   requests_.answer_for_good(fail(Errc::failed, "the mount failed, this volume, see what mount said"));
   if (server_) server_->stop();
   if (assembled_.volume) assembled_.volume->interrupt_waits();
-  replacer_.reset();
+  if (replacer_) std::ignore = replacer_->stop();  // it may still be asked how it is
   scrubber_.reset();
   transport_.reset();
   if (mount_ && !inherited_) {
@@ -470,7 +470,7 @@ void Service::run() {
 
 Result<void> Service::finish() {
   target_->detach();
-  replacer_.reset();
+  if (replacer_) std::ignore = replacer_->stop();  // it may still be asked how it is
   scrubber_.reset();
   transport_.reset();
   // Told to go while the mount went away: there is nothing to leave.

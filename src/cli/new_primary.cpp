@@ -40,7 +40,7 @@ Result<void> check_contents(BlockDevice& device) {
 
 }  // namespace
 
-Result<void> check_new_primary(const std::string& path, const VolumeInfo& volume, bool force, const World& world) {
+Result<void> check_new_primary(const std::string& path, const VolumeInfo& volume, bool force, World& world) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0 && errno == ENOENT) {
     return fail(Errc::not_found, fmt::format("it is not there, {}, name a device, or make a file with fallocate -l {}",
@@ -57,6 +57,7 @@ Result<void> check_new_primary(const std::string& path, const VolumeInfo& volume
   const auto device = open_alone(path, world);
   if (!device) return fail(device.error());
   if (auto large = check_size(**device, volume); !large) return large;
+  if (const std::string warning = warning_for(**device); !warning.empty()) report_note(world, warning);
   return force ? Result<void>() : check_contents(**device);
 }
 
@@ -68,6 +69,10 @@ Result<NewPrimary> open_new_primary(const std::string& path, const VolumeInfo& v
   if (auto large = check_size(**device, volume); !large) return fail(large.error());
   const auto identity = identify_device((*device)->native_handle(), views);
   if (!identity) return fail(identity.error());
+  // Of a file that was made just now.
+  if (!(*device)->geometry().block_device) {
+    if (auto synced = sync_directory_of(path); !synced) return fail(synced.error());
+  }
   auto part = DeviceSlice::make(std::move(*device), {ByteOffset(0), ByteOffset(volume.size.value())});
   if (!part) return fail(part.error());
   return NewPrimary{{path, to_line(*identity)}, std::make_unique<MemberDevice>(std::move(*part)), false};

@@ -25,7 +25,7 @@
 #include "store/spare_superblocks.hpp"
 
 namespace remapfs::cli {
-namespace {
+namespace {}  // namespace
 
 Result<void> sync_directory_of(const std::string& path) {
   const std::string directory = path.substr(0, path.rfind('/') + 1);
@@ -35,6 +35,8 @@ Result<void> sync_directory_of(const std::string& path) {
               fmt::format("cannot sync the directory, {} ({}), check its disk", directory, std::strerror(errno)),
               errno);
 }
+
+namespace {
 
 Error cannot_make(const std::string& path, int error) {
   const Errc code = error == ENOSPC || error == EDQUOT || error == EFBIG ? Errc::no_space

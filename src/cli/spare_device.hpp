@@ -68,6 +68,9 @@ Result<std::unique_ptr<BlockDevice>> open_alone(const std::string& path, const W
 // store::design_spare() and store::initialise_spare().
 Result<SpareInfo> prepare_spare(const std::string& map_path, const VolumeInfo& volume, SpareDevice& spare);
 
+// Makes the name of a file durable. Errors: device_other.
+Result<void> sync_directory_of(const std::string& path);
+
 // Refuses what stands on the volume's own disk, which would wait for itself. Errors: invalid.
 Result<void> check_stands_apart(const std::string& path, std::string_view what, const std::string& mount_point,
                                 const KernelViews& views);

@@ -42,6 +42,8 @@ struct ReplaceArguments {
 };
 
 constexpr std::chrono::milliseconds kReplaceLookPause{250};
+// Who is started again after a crash may have to wait for what is in flight on a dying disk.
+constexpr int kLooksOutOfSight = 60;
 
 bool is_state(const Json& replacement, ReplaceState state) {
   return replacement.is_object() && text_of(replacement["state"]) == to_string(state);
@@ -64,7 +66,7 @@ void print_replacement(const Json& replacement, std::ostream& out) {
   line("Replacement", fmt::format("{}, by {}", text_of(replacement["state"]), one_line(text_of(replacement["path"]))));
   if (const std::string words = replacement_in_words(replacement); !words.empty()) line("Progress", words);
   if (replacement["switched"].get<bool>()) {
-    line("Returned", fmt::format("{} blocks from the spares, {} stay there", text_of(replacement["returned_blocks"]),
+    line("Returned", fmt::format("{} blocks from the spares, {} are there", text_of(replacement["returned_blocks"]),
                                  text_of(replacement["kept_blocks"])));
   }
   if (!replacement["trouble"].is_null()) line("Trouble", one_line(text_of(replacement["trouble"])));
@@ -102,8 +104,12 @@ class Follower {
       ::poll(&signal, 1, static_cast<int>(kReplaceLookPause.count()));
       if (signals.take()) return false;
       auto next = look();
-      if (!next) return fail(next.error());
-      now = std::move(*next);
+      if (next) {
+        now = std::move(*next);
+        out_of_sight_ = 0;
+      } else if (++out_of_sight_ > kLooksOutOfSight) {
+        return fail(next.error());
+      }
     }
     return true;
   }
@@ -120,10 +126,26 @@ class Follower {
   const bool silent_;
   World& world_;
   std::string told_;
+  int out_of_sight_ = 0;
 };
 
-int conclude(const ReplaceArguments& arguments, const Json& replacement, const std::string& old_path, World& world) {
+// What is asked for: the device that the map has, the one that it is to have.
+struct Change {
+  std::string map_path;
+  std::string from;
+  std::string to;
+};
+
+int conclude(const ReplaceArguments& arguments, const Json& replacement, const Change& change, World& world) {
   if (replacement.is_null()) {
+    // Another process serves, and knows only what the map says.
+    const auto info = read_map_info(change.map_path);
+    if (info && info->primary_path == change.to) {
+      report_note(world, "the process that copied has ended, another one serves; blocks may still be on spares");
+      world.out << fmt::format("{} is the primary now, {} can be taken away\n", one_line(change.to),
+                               one_line(change.from));
+      return kExitDone;
+    }
     return report_error(world, "the copy was interrupted, the process that made it has ended, start it again");
   }
   if (!is_state(replacement, ReplaceState::finished)) {
@@ -136,13 +158,14 @@ int conclude(const ReplaceArguments& arguments, const Json& replacement, const s
     return kExitDone;
   }
   world.out << fmt::format("{} is the primary now, {} can be taken away\n", one_line(text_of(replacement["path"])),
-                           one_line(old_path));
+                           one_line(change.from));
   if (replacement["returned_blocks"] != 0) {
     world.out << fmt::format("{} blocks came back to it from the spares\n", text_of(replacement["returned_blocks"]));
   }
   if (replacement["kept_blocks"] != 0) {
-    report_note(world, fmt::format("{} blocks could not come back from the spares, {}, see remapfs list",
-                                   text_of(replacement["kept_blocks"]), text_of(replacement["trouble"])));
+    const std::string why = text_of(replacement["trouble"]);
+    report_note(world, fmt::format("{} blocks are still on spares{}, see remapfs list, remapfs remove brings them back",
+                                   text_of(replacement["kept_blocks"]), why.empty() ? "" : ", " + why));
   }
   return kExitDone;
 }
@@ -162,8 +185,8 @@ Result<Json> ask_replace(const Daemon& daemon, ReplaceRequest request, Outcome* 
   return std::move(completion->replacement);
 }
 
-int replace_there(const ReplaceArguments& arguments, const Target& target, ReplaceRequest request,
-                  const std::string& old_path, const Daemon& daemon, World& world) {
+int replace_there(const ReplaceArguments& arguments, const Target& target, ReplaceRequest request, const Change& change,
+                  const Daemon& daemon, World& world) {
   HeldSignals signals;
   auto now = ask_replace(daemon, std::move(request));
   if (!now) return report_error(world, now.error());
@@ -176,7 +199,7 @@ int replace_there(const ReplaceArguments& arguments, const Target& target, Repla
   };
   const auto ended = Follower(arguments.json, world).follow(*now, look, signals);
   if (!ended) return report_error(world, ended.error());
-  if (*ended) return conclude(arguments, *now, old_path, world);
+  if (*ended) return conclude(arguments, *now, change, world);
   report_note(world, fmt::format("the copy goes on in the background, {}, remapfs replace {} --stop ends it",
                                  share_copied(*now), arguments.target));
   return kExitDone;
@@ -185,7 +208,7 @@ int replace_there(const ReplaceArguments& arguments, const Target& target, Repla
 // --- not mounted: copied here ---
 
 int replace_here(const ReplaceArguments& arguments, const Target& target, const ReplaceRequest& request,
-                 const std::string& old_path, World& world) {
+                 const Change& change, World& world) {
   HeldSignals signals;
   Json now;
   const auto done = with_volume(target.map_path, world, [&](Volume& volume) -> Result<void> {
@@ -203,8 +226,9 @@ int replace_here(const ReplaceArguments& arguments, const Target& target, const 
     now = to_json(replacer.status());
     return {};
   });
-  if (!done) return report_error(world, done.error());
-  return conclude(arguments, now, old_path, world);
+  // What became of it is to be known even when the volume could not be closed in order.
+  const int exit_code = now.is_null() ? kExitDone : conclude(arguments, now, change, world);
+  return done ? exit_code : report_error(world, done.error());
 }
 
 int about_the_one_under_way(const ReplaceArguments& arguments, const std::optional<Daemon>& daemon, World& world) {
@@ -245,8 +269,13 @@ int run_replace(const ReplaceArguments& arguments, World& world) {
     if (!apart) return report_error(world, apart.error());
   }
   if (auto fit = check_new_primary(*path, *info, arguments.force, world); !fit) return report_error(world, fit.error());
-  return *daemon ? replace_there(arguments, *target, std::move(request), info->primary_path, **daemon, world)
-                 : replace_here(arguments, *target, request, info->primary_path, world);
+  if (const auto status = status_of(*target, world); status && (*status)["lost_sectors"] != 0) {
+    report_note(world, fmt::format("{} sectors are lost, and stay so on the new disk; a last try: remapfs retest {}",
+                                   text_of((*status)["lost_sectors"]), arguments.target));
+  }
+  const Change change{target->map_path, info->primary_path, request.path};
+  return *daemon ? replace_there(arguments, *target, std::move(request), change, **daemon, world)
+                 : replace_here(arguments, *target, request, change, world);
 }
 
 }  // namespace
@@ -260,7 +289,7 @@ void add_replace(CLI::App& program, Invocation& invocation) {
       ->type_name("SIZE");
   verb->add_flag("--force", arguments->force, "Overwrite what carries a file system or is a spare");
   verb->add_flag("--status", arguments->status, "How the replacement under way is, or the last one");
-  verb->add_flag("--stop", arguments->stop, "End the one that is under way; the volume stays as it is");
+  verb->add_flag("--stop", arguments->stop, "End the one that is under way");
   verb->add_flag("-J,--json", arguments->json, "How the replacement is, as JSON");
   verb->footer(
       "Of a mounted volume the daemon copies, and requests go first; Ctrl-C only ends watching it. At the end "

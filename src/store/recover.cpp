@@ -75,7 +75,10 @@ class Recovery {
   Result<void> check_primary() {
     for (const Source& source : sources_) {
       const Superblock& superblock = source.tags.superblock;
-      if (superblock.volume_size != spec_.primary_size) {
+      // A primary that took another's place may be larger; it is known by its identity then.
+      const bool larger = superblock.volume_size < spec_.primary_size && superblock.volume_size.value() != 0 &&
+                          !superblock.primary_identity.empty() && spec_.check_primary;
+      if (superblock.volume_size != spec_.primary_size && !larger) {
         return fail(Errc::foreign,
                     fmt::format("{}, has {} bytes, but the volume of spare {} has {}: another primary, give the right "
                                 "one",
@@ -90,6 +93,12 @@ class Recovery {
 
   Result<void> judge() {
     result_.proven = true;
+    if (std::any_of(sources_.begin(), sources_.end(), [](const Source& s) { return s.tags.superblock.hides_losses; })) {
+      result_.proven = false;
+      result_.doubts.emplace_back(
+          "primary, the map knew of lost sectors in whose place something else can be read, and only the map knew "
+          "which");
+    }
     for (const Source& source : sources_) {
       result_.proven = result_.proven && source.tags.proven;
       for (const std::string& doubt : source.tags.doubts) {

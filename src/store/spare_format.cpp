@@ -15,6 +15,7 @@ namespace {
 constexpr std::uint64_t kMagic = 0x4552415053464D52U;
 constexpr std::size_t kChecksumAt = kSuperblockBytes - 8;
 constexpr std::size_t kIdentityAt = 128;
+constexpr std::size_t kHidesLossesAt = kIdentityAt + kIdentityBytes;
 constexpr std::uint64_t kClearedBlock = ~std::uint64_t{0};
 
 bool all_zero(std::span<const std::byte> bytes) {
@@ -99,6 +100,7 @@ void encode_superblock(const Superblock& superblock, std::span<std::byte> out) {
   if (superblock.primary_identity.size() <= kIdentityBytes) {
     writer.bytes(std::as_bytes(std::span(superblock.primary_identity)));
   }
+  ByteWriter(out.subspan(kHidesLossesAt)).u64(superblock.hides_losses ? 1 : 0);
   ByteWriter checksum(out.subspan(kChecksumAt));
   checksum.u64(XXH3_64bits(out.data(), kChecksumAt));
 }
@@ -133,6 +135,9 @@ Result<Superblock> decode_superblock(std::span<const std::byte> in) {
   for (auto byte = identity.begin(); byte != end; ++byte) {
     superblock.primary_identity += static_cast<char>(std::to_integer<unsigned char>(*byte));
   }
+  const std::uint64_t hides_losses = ByteReader(in.subspan(kHidesLossesAt)).u64();
+  if (hides_losses > 1) return fail(Errc::corrupt);
+  superblock.hides_losses = hides_losses == 1;
   if (id == 0 || id > 255 || !BlockGeometry::is_valid_block_size(claimed.block_size)) return fail(Errc::corrupt);
   superblock.id = static_cast<SpareId>(id);
   superblock.layout = SpareLayout::of(claimed.device_size, claimed.block_size);

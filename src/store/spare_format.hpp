@@ -86,6 +86,9 @@ struct Superblock {
   RowTotals rows;                // of the blocks that live on this spare
   ByteCount volume_size;         // 0 in superblocks from before this was noted
   std::string primary_identity;  // as the map has it; empty when it is longer than kIdentityBytes
+  // The map has, or had since it was last opened, sectors that are lost although something can be read in their place.
+  // Only the map knows which.
+  bool hides_losses = false;
 
   friend bool operator==(const Superblock&, const Superblock&) = default;
 };

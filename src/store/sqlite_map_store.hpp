@@ -89,6 +89,7 @@ class SqliteMapStore final : public MapStore {
     std::vector<SlotAddress> retired;
     std::size_t own_events = 0;  // of own_events_, those the commit writes
     std::uint64_t row_count = 0;
+    std::uint64_t ruined_rows = 0;
     std::uint64_t row_digest = 0;
     std::optional<PrimaryRecord> primary;
   };
@@ -126,6 +127,7 @@ class SqliteMapStore final : public MapStore {
   std::optional<CommitFailure> write_tags(Plan& plan);
   Result<TagTable::Outcome> write_spare_tags(SpareId id, Spare& spare, const SparePlan& plan,
                                              std::vector<SlotIndex>& unwritable);
+  void tell_of_hidden_losses();
   CommitFailure undo(CommitFailure failure, const Plan& plan);
   tl::expected<CommitReport, CommitFailure> finish(const Plan& plan);
   Result<void> finish_spare(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report);

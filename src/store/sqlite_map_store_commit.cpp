@@ -54,6 +54,7 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::run_commit(const MapTr
     if (staged.error().code != Errc::invalid) staged.error().code = Errc::store;
     return tl::unexpected(undo({std::move(staged.error()), {}, {}}, plan));
   }
+  if (plan.ruined_rows != 0) tell_of_hidden_losses();
   if (auto failure = write_tags(plan)) return tl::unexpected(undo(std::move(*failure), plan));
   if (auto committed = writer_->commit(); !committed) {
     state_ = State::failed;
@@ -71,6 +72,7 @@ Result<void> SqliteMapStore::stage(const MapTransaction& transaction, const std:
                                    Plan& plan) {
   if (auto there = in_place(); !there) return there;
   plan.row_count = record_.row_count;
+  plan.ruined_rows = record_.ruined_rows;
   plan.row_digest = record_.row_digest;
   if (auto done = writer_->begin(); !done) return done;
   for (const SpareId id : also_touched) {
@@ -131,6 +133,7 @@ Result<void> SqliteMapStore::stage_put(const MapChange& change, Plan& plan) {
     spare->slots[row.where.slot] = row;
     spare->rows.enter(row_digest(row));
   }
+  if (row.ruined()) ++plan.ruined_rows;
   if (old) {
     if (auto counted = stage_leaving(*old, plan); !counted) return counted;
     if (auto done = writer_->update(row); !done) return done;
@@ -162,6 +165,7 @@ Result<void> SqliteMapStore::stage_erase(const MapChange& change, Plan& plan) {
 
 // A row goes, or is replaced.
 Result<void> SqliteMapStore::stage_leaving(const RemapRow& old, Plan& plan) {
+  if (old.ruined()) --plan.ruined_rows;
   if (old.state != EntryState::remapped) return {};
   auto spare = touch(old.where.spare, plan);
   if (!spare) return fail(std::move(spare.error()));
@@ -326,6 +330,18 @@ Result<TagTable::Outcome> SqliteMapStore::write_spare_tags(SpareId id, Spare& sp
   return outcome;
 }
 
+// Before the rows say so: a recovery without the map would take what can be read there for data. A spare that does not
+// take it is told by the next commit again; the rows do not depend on it.
+void SqliteMapStore::tell_of_hidden_losses() {
+  for (auto& [id, spare] : spares_) {
+    if (spare.superblock.hides_losses) continue;
+    spare.superblock.hides_losses = true;
+    const auto written = write_superblocks(spare.tags.device(), spare.superblock);
+    if (written && written->any() && spare.tags.device().sync()) continue;
+    spare.superblock.hides_losses = false;
+  }
+}
+
 // Takes back the uncommitted rows and remembers which tags may have been written.
 CommitFailure SqliteMapStore::undo(CommitFailure failure, const Plan& plan) {
   for (const auto& [id, spare_plan] : plan.spares) {
@@ -348,6 +364,7 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::finish(const Plan& pla
   own_events_.erase(own_events_.begin(), own_events_.begin() + static_cast<std::ptrdiff_t>(plan.own_events));
   record_.row_count = plan.row_count;
   record_.row_digest = plan.row_digest;
+  record_.ruined_rows = plan.ruined_rows;
   retired_.insert(plan.retired.begin(), plan.retired.end());
   if (plan.primary) {
     record_.info.primary_path = plan.primary->path;
@@ -359,6 +376,7 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::finish(const Plan& pla
     if (plan.primary) spare.superblock.primary_identity = plan.primary->identity;
     record_.spares[spare.position].sequence = spare_plan.sequence;
     spare.superblock.rows = spare_plan.rows;
+    spare.superblock.hides_losses = record_.ruined_rows != 0;
     if (spare_plan.tags_written) spare.doubtful.clear();
     auto done = finish_spare(id, spare, spare_plan, report);
     auto synced = done ? spare.tags.device().sync() : Result<void>{};

@@ -36,6 +36,7 @@ Result<void> SqliteMapStore::load(const std::function<Result<void>(std::span<con
       spare.superblock.rows = hashes.at(id).totals;
       spare.superblock.volume_size = record_.info.size;
       spare.superblock.primary_identity = record_.info.primary_identity;
+      spare.superblock.hides_losses = record_.ruined_rows != 0;
     }
   }
   for (const auto& [id, mending] : mendings) {
@@ -115,6 +116,7 @@ Result<std::uint64_t> SqliteMapStore::load_rows(const std::function<Result<void>
       const std::uint64_t share = row_digest(row);
       digest ^= share;
       digest_for_index ^= index_digest(row.where.spare, row.where.slot.value(), row.block.value());
+      if (row.ruined()) ++record_.ruined_rows;
       if (row.state != EntryState::remapped) continue;
       const std::uint64_t tag = tag_digest(row.block, row.sequence, row.valid_mask, row.written_mask);
       SlotHashes& spare = hashes.at(row.where.spare);

@@ -24,6 +24,7 @@ struct SpareRecord {
 struct VolumeRecord {
   VolumeInfo info;
   std::uint64_t row_count = 0;
+  std::uint64_t ruined_rows = 0;  // RemapRow::ruined(), once the rows were loaded
   std::uint64_t row_digest = 0;
   std::vector<SpareRecord> spares;         // in step with info.spares
   std::vector<SlotAddress> bad_tag_slots;  // retired because their tag cannot be written; rows may still be there

@@ -63,7 +63,11 @@ Result<Outcome> Volume::Impl::resume() {
           return;
         }
       }
-      if (member.trust_again()) was_bad = true;
+      const bool had_failed = member.trust_again();
+      was_bad = was_bad || had_failed;
+      // It may have other bytes now than whoever copied it has seen.
+      DirtyMap* const copied = copied_from.load(std::memory_order_acquire);
+      if (member.is_primary() && copied != nullptr) copied->mark({ByteOffset(0), ByteOffset(size.value())});
     });
     generation.fetch_add(1, std::memory_order_release);
   }

@@ -264,8 +264,9 @@ struct Volume::Impl {
   Result<Outcome> retest(BlockIndex block, bool lost_only);
   Result<Outcome> mark_lost(BlockIndex block);
   Result<void> check_block(BlockIndex block) const;
+  // budget: 0: that of requests.
   template <class Step>
-  Result<Outcome> with_block(BlockIndex block, Step&& step);
+  Result<Outcome> with_block(BlockIndex block, Step&& step, std::chrono::milliseconds budget = {});
   Result<void> copy_back(const HeldBlock& held, const ScratchPool::Scratch& scratch, const Deadline& deadline);
 
   // --- scrub (scrub.cpp) ---
@@ -334,6 +335,7 @@ struct Volume::Impl {
   std::atomic<bool> replacing{false};           // whoever set it has the rest
   std::unique_ptr<DirtyMap> dirty;              // of a replacement; of the last one while somebody may still mark in it
   std::atomic<DirtyMap*> copied_from{nullptr};  // the same, while one is under way
+  std::atomic<bool> lost_for_good{false};       // what is lost now will not be on the device that is about to serve
 
   std::uint64_t loading_room = 0;  // reservations of the table that load() has not used yet
   // The map is written no more: a commit's outcome is unknown.
@@ -424,9 +426,9 @@ Result<void> Volume::Impl::for_each_held_block(ByteRange range, const Deadline& 
 
 // Takes the block and hands it to step(held, scratch, deadline, batch); settles what step staged.
 template <class Step>
-Result<Outcome> Volume::Impl::with_block(BlockIndex block, Step&& step) {
+Result<Outcome> Volume::Impl::with_block(BlockIndex block, Step&& step, std::chrono::milliseconds budget) {
   if (auto checked = check_block(block); !checked) return fail(std::move(checked).error());
-  const Deadline deadline(options.request_budget);
+  const Deadline deadline(budget.count() != 0 ? budget : options.request_budget);
   const auto scratch = scratches->take();
   auto hold = gate.exclude({block, block + 1}, deadline);
   if (!hold) return fail(Errc::busy, fmt::format("block {}: in use for too long, try again", block.value()));

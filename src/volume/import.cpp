@@ -97,7 +97,7 @@ void Volume::Impl::stage_import(const PlannedImport& planned, Batch& batch, Impo
   row.block = block;
   row.state = lost != 0 ? EntryState::lost : EntryState::weak;
   row.valid_mask = geometry.full_mask() & ~lost;
-  row.cause = Cause::imported;
+  row.cause = lost != 0 && lost_for_good ? Cause::replaced : Cause::imported;
   batch.entries.push_back(entry);
   ++(lost != 0 ? counts.lost_blocks : counts.weak_blocks);
   counts.lost_sectors += static_cast<std::uint64_t>(std::popcount(lost));

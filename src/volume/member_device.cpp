@@ -42,12 +42,10 @@ Result<void> MemberDevice::flush(bool& lost) {
 Result<void> MemberDevice::sync_locked() {
   if (sync_failed()) return fail(Errc::failed);
   // Writes that complete from here on set it again, whether this sync covers them or not.
-  DeviceMemory& before = memory();
-  before.syncing.store(true, std::memory_order_seq_cst);
-  const bool had_writes = before.unsynced_writes.exchange(false, std::memory_order_seq_cst);
-  auto synced = counted(DeviceAccess::sync, device_->sync());
-  // Which may have become another one's: see forget_memory().
   DeviceMemory& memory = this->memory();
+  memory.syncing.store(true, std::memory_order_seq_cst);
+  const bool had_writes = memory.unsynced_writes.exchange(false, std::memory_order_seq_cst);
+  auto synced = counted(DeviceAccess::sync, device_->sync());
   if (!synced) {
     if (had_writes) memory.unsynced_writes.store(true, std::memory_order_release);
     memory.sync_failed.store(true, std::memory_order_seq_cst);

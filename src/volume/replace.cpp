@@ -14,6 +14,7 @@
 //   MemberDevice, through which all of them go; so is every entry that makes more of the primary count. What is marked
 //   is copied again; the last of it with every block held, when nothing can change.
 // - A write was under way before marking began. Everybody inside is drained before the first copy.
+// - The old device has other bytes than it had when they were copied: it lost its cache. Whoever resumes it marks all.
 // - The new device gets what the old one could not read. Sectors that are not valid are never served; rows that say so
 //   stay, and say `replaced`, so that a retest does not take what the new device has there for their data.
 // - A crash comes in between. The map has the old device until the new one has everything, durably; then it has the new
@@ -24,16 +25,27 @@ namespace remapfs {
 
 namespace {
 
-// What may be left for the moment in which requests wait.
-constexpr std::uint64_t kLeastLastStep = std::uint64_t{4} << 20U;
-constexpr std::chrono::seconds kLastStep{1};
+// Requests wait for the last step. What is left for it is what was written last, here and there: how long that takes is
+// known from the pass before. When it takes longer after all it is given up, and tried after another pass.
+constexpr std::chrono::milliseconds kLastStep{500};
+constexpr std::chrono::seconds kLongestLastStep{1};
+constexpr std::uint64_t kLeastLastStep = std::uint64_t{256} << 10U;
 constexpr std::chrono::seconds kDrainTime{2};
 constexpr std::chrono::seconds kLongestStep{1};
-constexpr std::size_t kRowsAtOnce = 4096;
+// A sector may take a minute to fail, and only then it is known to be lost. No request waits for it but those that want
+// the same block.
+constexpr std::chrono::minutes kCareTime{2};
 
+// It is tried again.
 bool passes(const Error& error) {
-  return error.code == Errc::suspended || error.code == Errc::device_gone || error.code == Errc::busy ||
-         error.code == Errc::deadline;
+  switch (error.code) {
+    case Errc::failed:
+    case Errc::store:
+    case Errc::commit_unknown:
+    case Errc::invalid:
+    case Errc::read_only: return false;
+    default: return true;
+  }
 }
 
 }  // namespace
@@ -47,6 +59,7 @@ class Volume::Impl::Replacement {
 
  private:
   Result<void> copy_and_switch(const CopyPace& pace);
+  Result<bool> copy_step(ByteOffset& from, std::uint64_t most);
   enum class Copied : std::uint8_t { yes, needs_care };
 
   // The first byte that was not copied, for lack of time; what is behind it is dirty again, and so is all after an
@@ -56,12 +69,17 @@ class Volume::Impl::Replacement {
   Result<void> copy_with_care(BlockIndex block);
   Result<void> copy_valid(const HeldBlock& held, std::span<std::byte> buffer);
   Result<void> write(ByteOffset at, std::span<const std::byte> data);
+  [[nodiscard]] static ByteRange piece_of(ByteRange range);
   [[nodiscard]] bool little_is_left() const;
-  // With every block held: true when it was done, false when some of it needs care, which this cannot give.
+  // With every block held: true when it was done, false when some of it needs care or time, which this cannot give.
   Result<bool> try_to_switch();
+  [[nodiscard]] Result<void> all_is_well() const;
+  Result<void> sync_both();
+  Result<void> sync_new();
   Result<bool> copy_rest(std::span<std::byte> buffer);
   Result<bool> copy_held(ByteRange range, std::span<std::byte> buffer);
-  Result<void> mark_rows(std::span<std::byte> aside);
+  Result<void> mark_rows();
+  Result<BlockIndex> mark_some_rows(BlockIndex from);
   Result<void> commit();
   void take_over();
   void forget_changes() {
@@ -74,7 +92,9 @@ class Volume::Impl::Replacement {
   NewPrimary& next_;
   DirtyMap& dirty_;
   bool new_device_failed_ = false;  // it ends the replacement, whatever the error is
-  bool needs_care_ = false;         // some of this pass could not be copied
+  bool rows_marked_ = false;
+  // Of this pass.
+  bool needs_care_ = false;  // some of it could not be copied
   std::uint64_t copied_ = 0;
   std::chrono::nanoseconds took_{0};
 };
@@ -91,22 +111,35 @@ Result<void> Volume::Impl::Replacement::write(ByteOffset at, std::span<const std
               written.error().os_errno);
 }
 
+// A granule may be longer than a buffer.
+ByteRange Volume::Impl::Replacement::piece_of(ByteRange range) {
+  return {range.begin, std::min(range.end, range.begin + kMaxRequestSize)};
+}
+
 // From where the table says that the data is on the primary. careful: the first blocks that are not simply to be read.
 Result<Volume::Impl::Replacement::Copied> Volume::Impl::Replacement::copy_fast(ByteRange range, ByteRange& careful) {
   const auto scratch = volume_.scratches->take();
   while (!range.empty()) {
     std::optional<Run> run;
-    volume_.table->for_each_run(range, [&](const Run& first) {
-      run = first;
-      return false;
-    });
+    bool read = false;
+    {
+      // As a request: a device is opened again only while nobody is inside.
+      const auto pass = volume_.gate.enter(volume_.geometry.blocks_touching(piece_of(range)),
+                                           Deadline(volume_.options.request_budget));
+      if (!pass) return fail(Errc::busy, "blocks are in use for too long, the primary, see what hangs");
+      volume_.table->for_each_run(piece_of(range), [&](const Run& first) {
+        run = first;
+        return false;
+      });
+      const auto bytes = scratch.main().first(run->range.size().value());
+      read = run->kind == RunKind::primary && old_->device().read_exact(run->range.begin, bytes);
+    }
     range.begin = run->range.end;
     if (run->kind == RunKind::slot) continue;
     careful = run->range;
-    if (run->kind == RunKind::attention) return Copied::needs_care;
-    const auto bytes = scratch.main().first(run->range.size().value());
-    if (!old_->device().read_exact(run->range.begin, bytes)) return Copied::needs_care;
-    if (auto written = write(run->range.begin, bytes); !written) return fail(std::move(written).error());
+    if (!read) return Copied::needs_care;
+    auto written = write(run->range.begin, scratch.main().first(run->range.size().value()));
+    if (!written) return fail(std::move(written).error());
   }
   return Copied::yes;
 }
@@ -132,9 +165,17 @@ Result<void> Volume::Impl::Replacement::copy_with_care(BlockIndex block) {
           std::ignore = volume_.move_weak(held, *reading, buffer, scratch.aside(), deadline, batch);
         }
         return Outcome::done;
-      });
+      },
+      kCareTime);
   if (copied) return {};
-  return fail(std::move(copied).error());
+  if (copied.error().code != Errc::deadline && copied.error().code != Errc::failed) {
+    return fail(std::move(copied).error());
+  }
+  return fail(
+      copied.error().code,
+      fmt::format("block {} cannot be read in time or answers nothing until remount, {}, remapfs mark-lost gives "
+                  "it up",
+                  block.value(), old_->device().name()));
 }
 
 Result<ByteOffset> Volume::Impl::Replacement::copy_stretch(ByteRange range) {
@@ -171,14 +212,15 @@ Result<ByteOffset> Volume::Impl::Replacement::copy_stretch(ByteRange range) {
 bool Volume::Impl::Replacement::little_is_left() const {
   const double seconds = std::chrono::duration<double>(took_).count();
   const double speed = seconds > 0 ? static_cast<double>(copied_) / seconds : 0;
-  const double limit = std::max(static_cast<double>(kLeastLastStep), speed * static_cast<double>(kLastStep.count()));
+  const double limit =
+      std::max(static_cast<double>(kLeastLastStep), speed * std::chrono::duration<double>(kLastStep).count());
   return static_cast<double>(dirty_.left().value()) <= limit;
 }
 
 Result<bool> Volume::Impl::Replacement::copy_held(ByteRange range, std::span<std::byte> buffer) {
   while (!range.empty()) {
     std::optional<Run> run;
-    volume_.table->for_each_run(range, [&](const Run& first) {
+    volume_.table->for_each_run(piece_of(range), [&](const Run& first) {
       run = first;
       return false;
     });
@@ -205,9 +247,10 @@ Result<bool> Volume::Impl::Replacement::copy_held(ByteRange range, std::span<std
 }
 
 Result<bool> Volume::Impl::Replacement::copy_rest(std::span<std::byte> buffer) {
+  const Deadline deadline(kLongestLastStep);
   ByteOffset from(0);
   while (const auto range = dirty_.take(from, kMaxRequestSize)) {
-    auto copied = copy_held(*range, buffer);
+    auto copied = deadline.passed() ? Result<bool>(false) : copy_held(*range, buffer);
     if (!copied || !*copied) {
       dirty_.mark(*range);
       return copied;
@@ -217,26 +260,48 @@ Result<bool> Volume::Impl::Replacement::copy_rest(std::span<std::byte> buffer) {
   return true;
 }
 
-// Weak blocks were read, and are whole where they are going; of lost ones, what was not read is not there.
-Result<void> Volume::Impl::Replacement::mark_rows(std::span<std::byte> aside) {
-  Batch batch;
+// Of lost blocks, what was not read is not there: their rows say so before the map has the new device, and whatever is
+// lost from now on says so at once. Weak blocks were read, and are whole where they are going.
+Result<void> Volume::Impl::Replacement::mark_rows() {
+  volume_.lost_for_good = true;
+  {
+    // Who was about to say otherwise.
+    const auto everybody = volume_.gate.exclude(volume_.whole_disk(), Deadline(kDrainTime));
+    if (!everybody) return fail(Errc::busy, "requests are still waiting for a device");
+  }
   const BlockIndex end(volume_.block_count);
   BlockIndex from(0);
   while (const auto block = volume_.table->next_entry(from, end)) {
-    from = *block + 1;
-    const auto mapping = volume_.table->find(*block);
-    if (!mapping || mapping->state == EntryState::remapped) continue;
-    if (mapping->state == EntryState::poisoned) return fail(Errc::failed);
-    Batch::Entry entry;
-    entry.change.block = *block;
-    if (mapping->state == EntryState::weak) entry.change.kind = MapChange::Kind::erase;
-    entry.change.row = {*block, EntryState::lost, {}, mapping->valid_mask, 0, Sequence(), Cause::replaced, 0};
-    batch.entries.push_back(entry);
-    if (batch.entries.size() < kRowsAtOnce) continue;
-    if (auto settled = volume_.settle(batch, aside); !settled) return settled;
-    batch = {};
+    auto next = mark_some_rows(*block);
+    if (!next) return fail(std::move(next).error());
+    from = *next;
   }
-  return volume_.settle(batch, aside);
+  rows_marked_ = true;
+  return {};
+}
+
+Result<BlockIndex> Volume::Impl::Replacement::mark_some_rows(BlockIndex from) {
+  const auto scratch = volume_.scratches->take();
+  const BlockRange some{from, std::min(BlockIndex(volume_.block_count), from + kMostBlocksHeld)};
+  const auto hold = volume_.gate.exclude(some, Deadline(volume_.options.request_budget));
+  if (!hold) return fail(Errc::busy, "blocks are in use for too long, the primary, see what hangs");
+  Batch batch;
+  for (BlockIndex block = some.begin; block < some.end; ++block) {
+    const auto mapping = volume_.table->find(block);
+    if (!mapping || mapping->state == EntryState::remapped) continue;
+    if (mapping->state == EntryState::poisoned) {
+      return fail(Errc::failed, fmt::format("block {} answers nothing until remount, unmount and mount again, then "
+                                            "replace the primary",
+                                            block.value()));
+    }
+    Batch::Entry entry;
+    entry.change.block = block;
+    if (mapping->state == EntryState::weak) entry.change.kind = MapChange::Kind::erase;
+    entry.change.row = {block, EntryState::lost, {}, mapping->valid_mask, 0, Sequence(), Cause::replaced, 0};
+    batch.entries.push_back(entry);
+  }
+  if (auto settled = volume_.settle(batch, scratch.aside()); !settled) return fail(std::move(settled).error());
+  return some.end;
 }
 
 Result<void> Volume::Impl::Replacement::commit() {
@@ -266,7 +331,7 @@ Result<void> Volume::Impl::Replacement::commit() {
 void Volume::Impl::Replacement::take_over() {
   auto member = std::make_shared<Member>(SpareId{0}, std::move(next_.device));
   DeviceMemory& memory = volume_.remembered.devices[0];
-  // A flush of the old one that comes to an end only now, and fails, says nothing of the new one.
+  // A flush of the old one that comes only now, and fails, says nothing of the new one.
   old_->device().forget_memory();
   // It is not to blame for what the other one did.
   for (auto& row : memory.failures) {
@@ -281,30 +346,62 @@ void Volume::Impl::Replacement::take_over() {
   volume_.known_stamp.clear();
 }
 
+// Nothing is built on a device that may have lost what was acknowledged. Alone, nobody was told anything meanwhile, and
+// a disk that will not even be synced is left as it is.
+Result<void> Volume::Impl::Replacement::all_is_well() const {
+  if (old_->breaker_open()) return fail(Errc::suspended, "the primary does not work, see remapfs status");
+  if (!next_.alone) {
+    if (auto trusted = check_trusted(*old_); !trusted) return fail(Errc::suspended, describe(trusted.error()));
+  }
+  // Every one of them is to name the new primary.
+  Result<void> answer;
+  volume_.for_each_spare([&](const Member& spare) {
+    if (!answer) return;
+    if (spare.missing() || spare.breaker_open()) {
+      answer = fail(Errc::suspended, fmt::format("spare {} does not work, see remapfs status", spare.id()));
+    } else if (auto trusted = check_trusted(spare); !trusted) {
+      answer = fail(Errc::suspended, describe(trusted.error()));
+    }
+  });
+  return answer;
+}
+
+Result<void> Volume::Impl::Replacement::sync_new() {
+  auto synced = next_.device->sync();
+  if (synced) return {};
+  new_device_failed_ = true;
+  return fail(synced.error().code,
+              fmt::format("the new device cannot be synced, {} ({}), use another one", next_.record.path,
+                          describe(synced.error())),
+              synced.error().os_errno);
+}
+
+// Most of it before requests have to wait for it. Of the old one, what it has lost is not to be taken for what was
+// written; not later, since a dying disk may take its time.
+Result<void> Volume::Impl::Replacement::sync_both() {
+  if (auto synced = sync_new(); !synced) return synced;
+  if (next_.alone || !old_->device().memory().unsynced_writes) return {};
+  if (volume_.after_sync(*old_, old_->device().sync())) return {};
+  return fail(Errc::suspended,
+              "what was written last may not be stored on the primary, run remapfs resume and flush the disk");
+}
+
 Result<bool> Volume::Impl::Replacement::try_to_switch() {
-  // Most of it before requests have to wait for it.
-  const auto sync = [&]() -> Result<void> {
-    auto synced = next_.device->sync();
-    if (synced) return {};
-    new_device_failed_ = true;
-    return fail(synced.error().code,
-                fmt::format("the new device cannot be synced, {} ({}), use another one", next_.record.path,
-                            describe(synced.error())),
-                synced.error().os_errno);
-  };
-  if (auto synced = sync(); !synced) return fail(std::move(synced).error());
-  // What the old one has lost is not to be taken for what was written. Not later: a dying disk may take its time.
-  if (auto synced = volume_.after_sync(*old_, old_->device().sync()); !synced) return fail(Errc::suspended);
+  if (auto well = all_is_well(); !well) return fail(std::move(well).error());
+  if (auto synced = sync_both(); !synced) return fail(std::move(synced).error());
+  if (!rows_marked_) {
+    if (auto marked = mark_rows(); !marked) return fail(std::move(marked).error());
+  }
   {
     const auto scratch = volume_.scratches->take();
     const auto everybody = volume_.gate.exclude(volume_.whole_disk(), Deadline(kDrainTime));
     if (!everybody) return fail(Errc::busy, "requests are still waiting for a device");
-    if (old_->breaker_open()) return fail(Errc::suspended);
-    if (auto trusted = check_trusted(*old_); !trusted) return fail(Errc::suspended, describe(trusted.error()));
+    const auto no_syncs = old_->device().try_hold_syncs();
+    if (!no_syncs) return fail(Errc::busy, "a flush of the primary is under way");
+    if (auto well = all_is_well(); !well) return fail(std::move(well).error());
     auto rest = copy_rest(scratch.main());
     if (!rest || !*rest) return rest;
-    if (auto synced = sync(); !synced) return fail(std::move(synced).error());
-    if (auto marked = mark_rows(scratch.aside()); !marked) return fail(std::move(marked).error());
+    if (auto synced = sync_new(); !synced) return fail(std::move(synced).error());
     if (auto committed = commit(); !committed) return fail(std::move(committed).error());
     take_over();
   }
@@ -320,6 +417,7 @@ Result<void> Volume::Impl::Replacement::run(const CopyPace& pace) {
       {"replace-started", std::nullopt, fmt::format("{} by {}", old_->device().name(), next_.record.path)});
   auto done = copy_and_switch(pace);
   if (!done) forget_changes();
+  volume_.lost_for_good = false;
   return done;
 }
 
@@ -337,27 +435,34 @@ Result<void> Volume::Impl::Replacement::copy_and_switch(const CopyPace& pace) {
     if (step == 0) return fail(Errc::interrupted, "interrupted, the copy to the new device, start it again");
     if (volume_.map_failed()) return fail(Errc::failed, "the map is written no more, unmount and mount again");
     progress.trouble.reset();
-    Result<void> done;
-    const auto range = dirty_.take(from, std::min(step, kMaxRequestSize));
-    if (range) {
-      const auto next = copy_stretch(*range);
-      from = next ? *next : range->end;
-      if (!next) done = fail(next.error());
-    } else {
-      from = ByteOffset(0);
-      progress.again = true;
-    }
-    if (!range && !needs_care_ && little_is_left()) {
-      auto switched = try_to_switch();
+    auto done = copy_step(from, step);
+    if (done && !*done) {
+      // A pass is over. The first one says nothing of how long the last step will take.
+      const bool ready = progress.again && !needs_care_ && little_is_left();
+      auto switched = ready ? try_to_switch() : Result<bool>(false);
       if (switched && *switched) return {};
       if (!switched) done = fail(std::move(switched).error());
+      progress.again = true;
+      needs_care_ = false;
+      copied_ = 0;
+      took_ = {};
     }
-    if (!range) needs_care_ = false;
     if (done) continue;
-    if (new_device_failed_ || !passes(done.error())) return done;
+    if (new_device_failed_ || !passes(done.error())) return fail(std::move(done).error());
     needs_care_ = true;
     progress.trouble = done.error();
   }
+}
+
+// The next dirty stretch at or behind `from`, which moves on. False: there is none, and `from` begins anew.
+Result<bool> Volume::Impl::Replacement::copy_step(ByteOffset& from, std::uint64_t most) {
+  const auto range = dirty_.take(from, std::min(most, kMaxRequestSize));
+  from = range ? range->end : ByteOffset(0);
+  if (!range) return false;
+  const auto next = copy_stretch(*range);
+  if (!next) return fail(next.error());
+  from = *next;
+  return true;
 }
 
 // --- around it ---
@@ -386,6 +491,7 @@ Result<void> Volume::Impl::can_replace(const NewPrimary& next) const {
 
 // Nobody marks any more: those who may still are waited for.
 Result<void> Volume::Impl::forget_dirty() {
+  if (!dirty) return {};
   const auto everybody = gate.exclude(whole_disk(), Deadline(options.request_budget));
   if (!everybody) return fail(Errc::busy, "requests are still waiting for a device, try again");
   dirty.reset();

@@ -24,6 +24,11 @@ bool Replacer::runs() const {
   return status_.state == ReplaceState::copying || status_.state == ReplaceState::returning;
 }
 
+bool Replacer::copies() const {
+  const MutexLock lock(mutex_);
+  return status_.state == ReplaceState::copying;
+}
+
 Result<void> Replacer::start(NewPrimary next, std::uint64_t rate) {
   const MutexLock in_turn(starting_);
   if (runs()) return fail(Errc::busy, "a replacement is under way already, this volume, wait for it or stop it");
@@ -90,7 +95,7 @@ void Replacer::work(NewPrimary next, std::uint64_t rate) {
     }
     changed_.notify_all();
     if (on_switch_) on_switch_();
-    bring_back();
+    bring_back(rate);
   }
   {
     const MutexLock lock(mutex_);
@@ -104,13 +109,16 @@ void Replacer::work(NewPrimary next, std::uint64_t rate) {
   changed_.notify_all();
 }
 
+bool Replacer::others_came() {
+  const VolumeStatus figures = volume_.status();
+  const std::uint64_t requests = figures.reads + figures.writes;
+  return std::exchange(requests_seen_, requests) != requests;
+}
+
 std::uint64_t Replacer::pace(const CopyProgress& progress, std::uint64_t rate) {
   const auto now = Clock::now();
   const auto took = now - step_begun_;
-  const VolumeStatus figures = volume_.status();
-  const std::uint64_t requests = figures.reads + figures.writes;
-  const bool others = !progress.again && requests != requests_seen_;
-  requests_seen_ = requests;
+  const bool others = others_came() && !progress.again;
   const std::uint64_t left = progress.left.value();
   const std::uint64_t copied = left_before_ > left ? left_before_ - left : 0;
   const std::uint64_t block_size = volume_.block_geometry().block_size();
@@ -137,23 +145,31 @@ bool Replacer::rest(Clock::duration pause) {
   return !leaving_;
 }
 
-void Replacer::bring_back() {
+void Replacer::bring_back(std::uint64_t rate) {
+  const std::uint64_t block_size = volume_.block_geometry().block_size();
   BlockIndex from(0);
+  auto begun = Clock::now();
   while (const auto returned = volume_.return_next(from)) {
     from = returned->block + 1;
-    const MutexLock lock(mutex_);
-    ++(returned->result ? status_.returned_blocks : status_.kept_blocks);
-    if (!returned->result) status_.trouble = describe(returned->result.error());
-    if (leaving_) break;
+    const ScrubPace pace(block_size, rate, others_came());
+    MutexLock lock(mutex_);
+    if (returned->result) {
+      ++status_.returned_blocks;
+    } else {
+      status_.trouble = describe(returned->result.error());
+    }
+    if (!rest(pace.pause_after(ByteCount(block_size), Clock::now() - begun))) break;
+    begun = Clock::now();
   }
   ReplaceStatus now;
   {
     const MutexLock lock(mutex_);
+    status_.kept_blocks = volume_.status().remapped_blocks;
     now = status_;
   }
   if (now.returned_blocks + now.kept_blocks == 0) return;
   std::ignore = volume_.record_event({"returned", std::nullopt,
-                                      fmt::format("{} blocks came back from the spares to {}, {} could not",
+                                      fmt::format("{} blocks came back from the spares to {}, {} are there",
                                                   now.returned_blocks, now.path, now.kept_blocks)});
 }
 

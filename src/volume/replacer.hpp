@@ -20,6 +20,7 @@ namespace remapfs {
 // Replaces the primary of a volume in the background: one thread, which copies the disk, waits so that requests go
 // first, has the volume go on with the new device, and then brings blocks back to it from the spares. Until all was
 // copied once requests go first; from then on it goes as fast as the rate allows, or it would never come to an end.
+// Blocks come back as scrubs go, behind requests.
 //
 // When the process ends before the new device is in use, it is not: the copy begins anew.
 // Threads: every member but the destructor from any number of threads.
@@ -40,6 +41,8 @@ class Replacer {
   Outcome stop();
   [[nodiscard]] ReplaceStatus status() const;
   [[nodiscard]] bool runs() const;
+  // Runs, and the new device does not serve yet.
+  [[nodiscard]] bool copies() const;
   // Waits until none runs, or for so long. True when none runs.
   bool wait(std::chrono::milliseconds timeout);
 
@@ -48,7 +51,9 @@ class Replacer {
 
   void work(NewPrimary next, std::uint64_t rate);
   std::uint64_t pace(const CopyProgress& progress, std::uint64_t rate);
-  void bring_back();
+  void bring_back(std::uint64_t rate);
+  // Whether requests came since it was asked last. On the thread.
+  [[nodiscard]] bool others_came();
   // False: it is to end.
   bool rest(Clock::duration pause) REQUIRES(mutex_);
 

@@ -130,8 +130,7 @@ std::optional<Cause> Volume::Impl::ruin_of(const HeldBlock& held) {
   const auto row = commits.find_row(held.block);
   // When the store cannot say, it may have been.
   if (!row) return Cause::write_error;
-  const bool ruined = *row && ((*row)->cause == Cause::write_error || (*row)->cause == Cause::replaced);
-  return ruined ? std::optional((*row)->cause) : std::nullopt;
+  return *row && (*row)->ruined() ? std::optional((*row)->cause) : std::nullopt;
 }
 
 void Volume::Impl::stage_ruined(const HeldBlock& held, SectorMask ruined, Batch& batch) {
@@ -140,7 +139,11 @@ void Volume::Impl::stage_ruined(const HeldBlock& held, SectorMask ruined, Batch&
 }
 
 void Volume::Impl::stage_lost(const HeldBlock& held, SectorMask bad, Cause cause, Batch& batch) {
-  if (const auto ruin = ruin_of(held)) cause = *ruin;
+  if (const auto ruin = ruin_of(held)) {
+    cause = *ruin;
+  } else if (!held.has_slot() && lost_for_good) {
+    cause = Cause::replaced;
+  }
   Batch::Entry entry;
   entry.change.block = held.block;
   RemapRow& row = entry.change.row;

@@ -115,6 +115,13 @@ class MemoryMapStore final : public MapStore {
     }
     if (auto failed = sync_spares_of(transaction)) return tl::unexpected<CommitFailure>(*failed);
     map_.apply(transaction);
+    if (transaction.primary) {
+      // As the real one: every superblock names the primary, after the map does.
+      for (const auto& [id, device] : spares_) {
+        if (device->sync()) continue;
+        return tl::unexpected<CommitFailure>({Error{Errc::commit_unknown, EIO, {}}, {}, id});
+      }
+    }
     if (map_.rows.size() <= 4096 || commits_ % 64 == 0) map_.check_owners();
     return CommitReport{};
   }

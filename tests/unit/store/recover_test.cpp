@@ -182,6 +182,46 @@ TEST_F(Recover, AnotherPrimaryIsRefused) {
   EXPECT_EQ(recover_map(other).error().error.code, Errc::foreign);
 }
 
+// What a failed write or another primary has in place of lost sectors would be taken for data.
+TEST_F(Recover, LossesThatOnlyTheMapKnowsAndReadingDoesNotShowAreADoubt) {
+  create_with_rows();
+  for (const Cause cause : {Cause::write_error, Cause::replaced}) {
+    open();
+    MapChange change = put_lost(4, 0);
+    change.row.cause = cause;
+    commit({{change}, {}, {}});
+    EXPECT_TRUE(superblock_on_disk(Copy::a).hides_losses) << "before anything else is written";
+    kill();
+    const auto refused = recover_map(spec());
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().error.code, Errc::stale);
+    ASSERT_FALSE(refused.error().doubts.empty());
+    EXPECT_NE(refused.error().doubts.front().find("only the map knew which"), std::string::npos);
+    open();
+    EXPECT_TRUE(superblock_on_disk(Copy::a).hides_losses);
+    // Written again, they are lost no more; the next mount at the latest says so.
+    commit({{erase(4)}, {}, {}});
+    close();
+    open();
+    close();
+    EXPECT_FALSE(superblock_on_disk(Copy::a).hides_losses);
+  }
+  ASSERT_TRUE(recover_map(spec()).has_value());
+}
+
+TEST_F(Recover, LargerPrimaryIsKnownByItsIdentity) {
+  create_with_rows();
+  RecoverySpec larger = spec();
+  larger.primary_size = ByteCount(larger.primary_size.value() + 4096);
+  EXPECT_FALSE(recover_map(larger)) << "nobody says that it is the one";
+  larger.check_primary = [](const std::string& remembered) -> Result<void> {
+    return remembered == "disk of a test" ? Result<void>() : fail(Errc::foreign);
+  };
+  const auto recovered = recover_map(larger);
+  ASSERT_TRUE(recovered) << describe(recovered.error().error);
+  EXPECT_EQ(recovered->info.size.value(), 100'000U * 4096);
+}
+
 TEST_F(Recover, NameThatIsTakenIsRefused) {
   create_with_rows();
   RecoverySpec same = spec();

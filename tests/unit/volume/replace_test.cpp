@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <random>
 #include <set>
@@ -338,28 +339,104 @@ TEST_F(Replace, OldOneThatLostWritesStaysUntilSomebodyWasTold) {
 }
 
 // On a dying disk a flush may take longer than all the rest.
-TEST_F(Replace, FlushOfTheOldOneThatFailsLateSaysNothingOfTheNewOne) {
-  std::atomic<bool> inside = false;
-  std::atomic<bool> leave = false;
+TEST_F(Replace, FlushOfTheOldOneThatComesLateSaysNothingOfTheNewOne) {
   std::thread late;
   rig.store->before_commit = [&](const MapTransaction& transaction) {
     if (!transaction.primary) return;
-    rig.primary->set_before([&](const FakeOperation& operation) {
-      if (operation.kind != FakeOperation::Kind::sync) return;
-      inside = true;
-      while (!leave) std::this_thread::yield();
-    });
-    late = std::thread([&] { EXPECT_FALSE(rig.volume->flush()); });
-    while (!inside) std::this_thread::yield();
     rig.primary->set_outage(Outage::gone);
+    // It has the old one in hand, and waits for its turn to sync it.
+    late = std::thread([&] { EXPECT_FALSE(rig.volume->flush()); });
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
   };
   ASSERT_TRUE(replace());
   rig.store->before_commit = {};
-  leave = true;
   late.join();
   EXPECT_TRUE(rig.volume->flush());
   EXPECT_EQ(rig.volume->status().state, VolumeState::healthy);
   write(0, kBlock, 1);
+  expect_contents();
+}
+
+// What was copied may be newer than what the old one has then; but that is what everybody saw since.
+TEST_F(Replace, OldOneThatLostItsCacheIsCopiedAnew) {
+  VolumeRig one{RigOptions{.disk_bytes = kDisk}};
+  one.primary->poke(ByteOffset(0), model);
+  bool gone = false;
+  steps = 0;
+  const auto replaced = one.volume->replace_primary(one.ready_primary(), pace([&](const CopyProgress& progress) {
+                                                      // Copied soon, and never flushed.
+                                                      if (!gone && steps == 2) {
+                                                        ASSERT_TRUE(one.write(300 * kBlock, pattern(0, kBlock, 99)));
+                                                      }
+                                                      if (gone || progress.left.value() > kStep) return;
+                                                      gone = true;
+                                                      one.primary->set_outage(Outage::gone);
+                                                      EXPECT_FALSE(one.read(0, kBlock));
+                                                      one.primary->crash_all_lost();
+                                                      one.primary->set_outage(Outage::none);
+                                                      ASSERT_TRUE(one.volume->resume());
+                                                      while (!one.volume->flush()) {
+                                                      }
+                                                    }));
+  ASSERT_TRUE(replaced) << describe(replaced.error());
+  for (std::uint64_t at = 0; at < kDisk; at += kStep) EXPECT_EQ(*one.read(at, kStep), pattern(at, kStep, 0)) << at;
+}
+
+// Between the marking of rows and the last step: a flush that hangs keeps that from being done.
+TEST_F(Replace, WhatIsLostAtTheLastMomentIsMarkedAtOnce) {
+  ASSERT_TRUE(rig.volume->flush());
+  rig.primary->add_bad_sectors(8 * 500, 8, FaultRule::On::read);
+  std::atomic<bool> inside = false;
+  std::atomic<bool> leave = false;
+  rig.primary->set_before([&](const FakeOperation& operation) {
+    if (operation.kind != FakeOperation::Kind::sync) return;
+    inside = true;
+    while (!leave) std::this_thread::yield();
+  });
+  std::thread hanging;
+  bool waited = false;
+  ASSERT_TRUE(replace([&](const CopyProgress& progress) {
+    if (!inside && progress.again) {
+      hanging = std::thread([&] { EXPECT_TRUE(rig.volume->flush()); });
+      while (!inside) std::this_thread::yield();
+    }
+    if (!progress.trouble || waited) return;
+    waited = true;
+    EXPECT_EQ(rig.row(500)->cause, Cause::replaced);
+    ASSERT_TRUE(rig.volume->mark_lost(BlockIndex(7)));
+    const std::vector<ImportRun> runs{{{BlockIndex(9), BlockIndex(10)}, 1}};
+    ImportCounts counts;
+    ASSERT_TRUE(rig.volume->import_entries(runs, counts));
+    leave = true;
+    hanging.join();
+  }));
+  ASSERT_TRUE(waited);
+  EXPECT_EQ(rig.row(7)->cause, Cause::replaced);
+  EXPECT_EQ(rig.row(9)->cause, Cause::replaced);
+  EXPECT_EQ(*rig.volume->retest(BlockIndex(7)), Outcome::still_bad);
+  // Afterwards the new one is what is lost or not.
+  ASSERT_TRUE(rig.volume->mark_lost(BlockIndex(11)));
+  EXPECT_EQ(rig.row(11)->cause, Cause::operator_mark);
+  EXPECT_EQ(*rig.volume->retest(BlockIndex(11)), Outcome::done);
+}
+
+// A spare that cannot name the new primary would leave the map in doubt.
+TEST_F(Replace, SpareThatDoesNotWorkIsWaitedFor) {
+  ASSERT_TRUE(rig.volume->add(BlockIndex(1)));
+  bool failed = false;
+  ASSERT_TRUE(replace([&](const CopyProgress& progress) {
+    if (!failed && progress.left.value() <= kStep) {
+      failed = true;
+      rig.spare().fail_syncs(1);
+      EXPECT_FALSE(rig.volume->flush());
+    }
+    if (!progress.trouble) return;
+    EXPECT_FALSE(rig.map.primary);
+    ASSERT_TRUE(rig.volume->resume());
+    std::ignore = rig.volume->flush();
+    std::ignore = rig.volume->flush();
+  }));
+  EXPECT_TRUE(failed);
   expect_contents();
 }
 
