@@ -136,7 +136,7 @@ complete -c remapfs -n '__fish_seen_subcommand_from replace' -s h -l help -d 'Pr
 complete -c remapfs -n '__fish_seen_subcommand_from replace' -l rate -r -d 'Copy at most so much a second, as 64M or 64M/s; 0: no limit'
 complete -c remapfs -n '__fish_seen_subcommand_from replace' -l force -d 'Overwrite what carries a file system or is a spare'
 complete -c remapfs -n '__fish_seen_subcommand_from replace' -l status -d 'How the replacement under way is, or the last one'
-complete -c remapfs -n '__fish_seen_subcommand_from replace' -l stop -d 'End the one that is under way; the volume stays as it is'
+complete -c remapfs -n '__fish_seen_subcommand_from replace' -l stop -d 'End the one that is under way'
 complete -c remapfs -n '__fish_seen_subcommand_from replace' -s J -l json -d 'How the replacement is, as JSON'
 complete -c remapfs -n '__remapfs_at replace 0 =' -F -a '(__remapfs_targets)'
 complete -c remapfs -n '__remapfs_at replace 1 =' -F

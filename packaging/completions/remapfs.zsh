@@ -183,7 +183,7 @@ _remapfs() {
         '--rate[Copy at most so much a second, as 64M or 64M/s; 0\: no limit]:SIZE: ' \
         '--force[Overwrite what carries a file system or is a spare]' \
         '--status[How the replacement under way is, or the last one]' \
-        '--stop[End the one that is under way; the volume stays as it is]' \
+        '--stop[End the one that is under way]' \
         '(-J --json)'{-J,--json}'[How the replacement is, as JSON]' \
         '1:TARGET:_remapfs_targets' \
         '2:NEWPRIMARY:_files'
