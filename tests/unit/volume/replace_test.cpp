@@ -16,22 +16,22 @@
 namespace remapfs::testing {
 namespace {
 
-constexpr std::uint64_t kDisk = 4U << 20U;
-constexpr std::uint64_t kBlock = 4096;
-constexpr std::uint64_t kStep = 64U << 10U;
+constexpr std::uint64_t kDiskBytes = 4U << 20U;
+constexpr std::uint64_t kOneBlock = 4096;
+constexpr std::uint64_t kCopyStep = 64U << 10U;
 
 class Replace : public ::testing::Test {
  protected:
   Replace() {
-    model = pattern(0, kDisk, 0);
+    model = pattern(0, kDiskBytes, 0);
     rig.primary->poke(ByteOffset(0), model);
   }
 
-  // Steps of kStep, `between` after each; gives up after very many.
+  // Steps of kCopyStep, `between` after each; gives up after very many.
   CopyPace pace(std::function<void(const CopyProgress&)> between = {}) {
     return [this, between = std::move(between)](const CopyProgress& progress) -> std::uint64_t {
       if (between) between(progress);
-      return ++steps > 2000 ? 0 : kStep;
+      return ++steps > 2000 ? 0 : kCopyStep;
     };
   }
   Result<void> replace(std::function<void(const CopyProgress&)> between = {}) {
@@ -60,19 +60,19 @@ class Replace : public ::testing::Test {
   }
   // Everything but these blocks reads as the model says.
   void expect_contents(const std::set<std::uint64_t>& but = {}) {
-    for (std::uint64_t block = 0; block < kDisk / kBlock; ++block) {
+    for (std::uint64_t block = 0; block < kDiskBytes / kOneBlock; ++block) {
       if (but.contains(block)) continue;
-      const auto read = rig.read(block * kBlock, kBlock);
+      const auto read = rig.read(block * kOneBlock, kOneBlock);
       ASSERT_TRUE(read) << block;
-      const auto at = model.begin() + static_cast<std::ptrdiff_t>(block * kBlock);
+      const auto at = model.begin() + static_cast<std::ptrdiff_t>(block * kOneBlock);
       ASSERT_TRUE(std::equal(read->begin(), read->end(), at)) << "block " << block;
     }
   }
   // The device that served before is not asked for anything any more.
   void expect_old_one_idle() {
     const auto before = rig.primary->counters();
-    write(0, kBlock, 77);
-    ASSERT_TRUE(rig.read(kBlock, kBlock));
+    write(0, kOneBlock, 77);
+    ASSERT_TRUE(rig.read(kOneBlock, kOneBlock));
     ASSERT_TRUE(rig.volume->flush());
     const auto after = rig.primary->counters();
     EXPECT_EQ(before.reads, after.reads);
@@ -80,7 +80,7 @@ class Replace : public ::testing::Test {
     EXPECT_EQ(before.syncs, after.syncs);
   }
 
-  VolumeRig rig{RigOptions{.disk_bytes = kDisk}};
+  VolumeRig rig{RigOptions{.disk_bytes = kDiskBytes}};
   std::vector<std::byte> model;
   unsigned steps = 0;
 };
@@ -113,21 +113,21 @@ TEST_F(Replace, WhatIsWrittenMeanwhileIsThere) {
   std::uint64_t version = 0;
   const auto place = [&](std::uint64_t most) {
     const std::uint64_t length = random() % most + 1;
-    return std::pair(random() % (kDisk - length), length);
+    return std::pair(random() % (kDiskBytes - length), length);
   };
   unsigned busy_steps = 0;
   ASSERT_TRUE(replace([&](const CopyProgress&) {
     if (++busy_steps > 150) return;
     const auto [at, length] = place(20000);
     write(at, length, ++version);
-    const std::uint64_t sector = random() % (kDisk / 512 - 64) * 512;
+    const std::uint64_t sector = random() % (kDiskBytes / 512 - 64) * 512;
     ASSERT_TRUE(rig.write_directly(sector, pattern(sector, 8192, ++version)));
     const auto direct = pattern(sector, 8192, version);
     std::copy(direct.begin(), direct.end(), model.begin() + static_cast<std::ptrdiff_t>(sector));
     const auto [zeros, count] = place(9000);
     ASSERT_TRUE(rig.volume->zero({ByteOffset(zeros), ByteOffset(zeros + count)}));
     std::fill_n(model.begin() + static_cast<std::ptrdiff_t>(zeros), count, std::byte{0});
-    const BlockIndex moved(random() % (kDisk / kBlock));
+    const BlockIndex moved(random() % (kDiskBytes / kOneBlock));
     ASSERT_TRUE(random() % 2 == 0 ? rig.volume->add(moved) : rig.volume->remove(moved));
   }));
   expect_contents();
@@ -138,7 +138,8 @@ TEST_F(Replace, WhatIsWrittenMeanwhileIsThere) {
 
 TEST_F(Replace, WhatAnEngineWritesIsCopiedAgain) {
   ASSERT_TRUE(replace([&](const CopyProgress& progress) {
-    if (steps < 64 && progress.left.value() > kStep) write_on_descriptor(steps % 8 * kBlock, 2 * kBlock, steps + 1);
+    if (steps < 64 && progress.left.value() > kCopyStep)
+      write_on_descriptor(steps % 8 * kOneBlock, 2 * kOneBlock, steps + 1);
   }));
   expect_contents();
 }
@@ -161,7 +162,7 @@ TEST_F(Replace, LastStepHasWhatWasWrittenBeforeIt) {
   // With little to copy everything is done in the last step.
   unsigned calls = 0;
   ASSERT_TRUE(replace([&](const CopyProgress& progress) {
-    if (progress.left.value() <= kStep && calls++ < 5) write(kBlock * (100 + calls), kBlock, calls);
+    if (progress.left.value() <= kCopyStep && calls++ < 5) write(kOneBlock * (100 + calls), kOneBlock, calls);
   }));
   EXPECT_GT(calls, 0U);
   expect_contents();
@@ -170,39 +171,39 @@ TEST_F(Replace, LastStepHasWhatWasWrittenBeforeIt) {
 TEST_F(Replace, LostSectorsStayLostWhateverTheNewOneHasThere) {
   rig.primary->add_bad_sectors(8 * 10 + 2, 1, FaultRule::On::read);
   rig.primary->add_bad_sectors(8 * 500, 8, FaultRule::On::read);
-  EXPECT_FALSE(rig.read(10 * kBlock, kBlock));  // known before
-  ASSERT_TRUE(replace());                       // the other one is found by copying
+  EXPECT_FALSE(rig.read(10 * kOneBlock, kOneBlock));  // known before
+  ASSERT_TRUE(replace());                             // the other one is found by copying
   ASSERT_TRUE(rig.row(10) && rig.row(500));
   EXPECT_EQ(rig.row(10)->cause, Cause::replaced);
   EXPECT_EQ(rig.row(10)->valid_mask, 0xFBU);
   EXPECT_EQ(rig.row(500)->valid_mask, 0U);
   expect_contents({10, 500});
   // Its neighbours in the block were copied.
-  EXPECT_EQ(*rig.read(10 * kBlock + 3 * 512, 5 * 512), pattern(10 * kBlock + 3 * 512, 5 * 512, 0));
+  EXPECT_EQ(*rig.read(10 * kOneBlock + 3 * 512, 5 * 512), pattern(10 * kOneBlock + 3 * 512, 5 * 512, 0));
   for (const std::uint64_t block : {10, 500}) {
     EXPECT_EQ(*rig.volume->retest(BlockIndex(block)), Outcome::still_bad);
     EXPECT_EQ(*rig.volume->clear_lost(BlockIndex(block)), Outcome::still_bad);
-    EXPECT_EQ(rig.read(block * kBlock + 1024 * (block == 10), 512).error().code, Errc::lost);
+    EXPECT_EQ(rig.read(block * kOneBlock + 1024 * (block == 10), 512).error().code, Errc::lost);
   }
   // One more that fails on the new one changes nothing about that.
   rig.next->add_bad_sectors(8 * 10 + 5, 1, FaultRule::On::read);
-  EXPECT_FALSE(rig.read(10 * kBlock + 5 * 512, 512));
+  EXPECT_FALSE(rig.read(10 * kOneBlock + 5 * 512, 512));
   rig.next->clear_faults();
   EXPECT_EQ(*rig.volume->retest(BlockIndex(10)), Outcome::still_bad);
-  EXPECT_EQ(rig.read(10 * kBlock + 1024, 512).error().code, Errc::lost);
+  EXPECT_EQ(rig.read(10 * kOneBlock + 1024, 512).error().code, Errc::lost);
   // Written, they are sound.
-  write(10 * kBlock, kBlock, 3);
-  write(500 * kBlock, kBlock, 3);
+  write(10 * kOneBlock, kOneBlock, 3);
+  write(500 * kOneBlock, kOneBlock, 3);
   expect_contents();
 }
 
 TEST_F(Replace, WhatCountsAgainIsCopied) {
   const auto bad = rig.primary->add_bad_sectors(8 * 10, 8, FaultRule::On::read);
-  EXPECT_FALSE(rig.read(10 * kBlock, kBlock));
+  EXPECT_FALSE(rig.read(10 * kOneBlock, kOneBlock));
   bool revived = false;
   ASSERT_TRUE(replace([&](const CopyProgress& progress) {
     // It was passed over by then.
-    if (revived || progress.left.value() > kDisk / 2) return;
+    if (revived || progress.left.value() > kDiskBytes / 2) return;
     revived = true;
     rig.primary->remove_fault(bad);
     EXPECT_EQ(*rig.volume->clear_lost(BlockIndex(10)), Outcome::done);
@@ -213,16 +214,18 @@ TEST_F(Replace, WhatCountsAgainIsCopied) {
 }
 
 TEST_F(Replace, WeakBlocksAreWhole) {
-  VolumeRig full{RigOptions{.disk_bytes = kDisk, .slots = 1}};
+  VolumeRig full{RigOptions{.disk_bytes = kDiskBytes, .slots = 1}};
   full.primary->poke(ByteOffset(0), model);
   ASSERT_TRUE(full.volume->add(BlockIndex(0)));
-  full.primary->add_fault(
-      {{ByteOffset(10 * kBlock), ByteOffset(10 * kBlock + 512)}, FaultRule::On::read, FaultRule::Lasts::times, 2});
-  ASSERT_TRUE(full.read(10 * kBlock, kBlock));
+  full.primary->add_fault({{ByteOffset(10 * kOneBlock), ByteOffset(10 * kOneBlock + 512)},
+                           FaultRule::On::read,
+                           FaultRule::Lasts::times,
+                           2});
+  ASSERT_TRUE(full.read(10 * kOneBlock, kOneBlock));
   ASSERT_EQ(full.row(10)->state, EntryState::weak);
   ASSERT_TRUE(full.volume->replace_primary(full.ready_primary(), pace()));
   EXPECT_FALSE(full.row(10));
-  EXPECT_EQ(*full.read(10 * kBlock, kBlock), pattern(10 * kBlock, kBlock, 0));
+  EXPECT_EQ(*full.read(10 * kOneBlock, kOneBlock), pattern(10 * kOneBlock, kOneBlock, 0));
   EXPECT_EQ(full.volume->status().weak_blocks, 0U);
 }
 
@@ -234,7 +237,7 @@ TEST_F(Replace, NewOneThatFailsIsNotTaken) {
   EXPECT_NE(describe(replaced.error()).find("new device cannot be written, next"), std::string::npos);
   EXPECT_FALSE(rig.map.primary);
   EXPECT_EQ(rig.map.events.back().kind, "replace-ended");
-  write(5 * kBlock, kBlock, 9);
+  write(5 * kOneBlock, kOneBlock, 9);
   expect_contents();
   // And another one is.
   ASSERT_TRUE(replace());
@@ -256,10 +259,10 @@ TEST_F(Replace, MapHasTheNewOneOnlyWhenItHasEverything) {
     looked = true;
     EXPECT_EQ(rig.next->unsynced_sectors(), 0U);
     rig.next->crash_all_lost();
-    EXPECT_TRUE(rig.next->peek({ByteOffset(0), ByteOffset(kDisk)}) == model);
+    EXPECT_TRUE(rig.next->peek({ByteOffset(0), ByteOffset(kDiskBytes)}) == model);
   };
   ASSERT_TRUE(replace([&](const CopyProgress& progress) {
-    if (progress.left.value() > kDisk / 2) write(7 * kBlock, kBlock, steps + 1);
+    if (progress.left.value() > kDiskBytes / 2) write(7 * kOneBlock, kOneBlock, steps + 1);
   }));
   EXPECT_TRUE(looked);
 }
@@ -271,7 +274,7 @@ TEST_F(Replace, MapThatCannotBeWrittenLeavesTheOldOne) {
   EXPECT_EQ(replace().error().code, Errc::store);
   rig.store->before_commit = {};
   EXPECT_FALSE(rig.map.primary);
-  write(5 * kBlock, kBlock, 9);
+  write(5 * kOneBlock, kOneBlock, 9);
   expect_contents();
   rig.remount();
   expect_contents();
@@ -280,7 +283,7 @@ TEST_F(Replace, MapThatCannotBeWrittenLeavesTheOldOne) {
 // Whichever of the two the map has: nothing is acknowledged that the next mount does not have.
 TEST_F(Replace, UnknownCommitTakesNoMoreWrites) {
   for (const bool applied : {false, true}) {
-    VolumeRig one{RigOptions{.disk_bytes = kDisk}};
+    VolumeRig one{RigOptions{.disk_bytes = kDiskBytes}};
     one.primary->poke(ByteOffset(0), model);
     one.store->apply_unknown = applied;
     one.store->before_commit = [&](const MapTransaction& transaction) {
@@ -288,16 +291,17 @@ TEST_F(Replace, UnknownCommitTakesNoMoreWrites) {
     };
     EXPECT_EQ(one.volume->replace_primary(one.ready_primary(), pace()).error().code, Errc::failed);
     EXPECT_EQ(one.map.primary.has_value(), applied);
-    EXPECT_EQ(*one.read(kBlock, kBlock), pattern(kBlock, kBlock, 0));
-    EXPECT_EQ(one.write(kBlock, pattern(kBlock, kBlock, 1)).error().code, Errc::failed);
-    EXPECT_EQ(one.write(kBlock + 100, pattern(kBlock, 100, 1)).error().code, Errc::failed);
-    EXPECT_EQ(one.write_directly(kBlock, pattern(kBlock, kBlock, 1)).error().code, Errc::failed);
+    EXPECT_EQ(*one.read(kOneBlock, kOneBlock), pattern(kOneBlock, kOneBlock, 0));
+    EXPECT_EQ(one.write(kOneBlock, pattern(kOneBlock, kOneBlock, 1)).error().code, Errc::failed);
+    EXPECT_EQ(one.write(kOneBlock + 100, pattern(kOneBlock, 100, 1)).error().code, Errc::failed);
+    EXPECT_EQ(one.write_directly(kOneBlock, pattern(kOneBlock, kOneBlock, 1)).error().code, Errc::failed);
     EXPECT_FALSE(one.volume->zero({ByteOffset(0), ByteOffset(65536)}));
     EXPECT_EQ(one.volume->status().state, VolumeState::failed);
     std::ignore = one.volume->close();
     one.mount();
-    for (std::uint64_t at = 0; at < kDisk; at += kStep) EXPECT_EQ(*one.read(at, kStep), pattern(at, kStep, 0)) << at;
-    EXPECT_TRUE(one.write(kBlock, pattern(kBlock, kBlock, 1)));
+    for (std::uint64_t at = 0; at < kDiskBytes; at += kCopyStep)
+      EXPECT_EQ(*one.read(at, kCopyStep), pattern(at, kCopyStep, 0)) << at;
+    EXPECT_TRUE(one.write(kOneBlock, pattern(kOneBlock, kOneBlock, 1)));
   }
 }
 
@@ -305,7 +309,7 @@ TEST_F(Replace, OldOneThatIsAwayIsWaitedFor) {
   bool away = false;
   unsigned troubles = 0;
   const auto replaced = replace([&](const CopyProgress& progress) {
-    if (!away && progress.left.value() < kDisk / 2) {
+    if (!away && progress.left.value() < kDiskBytes / 2) {
       away = true;
       rig.primary->set_outage(Outage::gone);
     }
@@ -323,9 +327,9 @@ TEST_F(Replace, OldOneThatIsAwayIsWaitedFor) {
 TEST_F(Replace, OldOneThatLostWritesStaysUntilSomebodyWasTold) {
   bool lost = false;
   ASSERT_TRUE(replace([&](const CopyProgress& progress) {
-    if (!lost && progress.left.value() <= kStep) {
+    if (!lost && progress.left.value() <= kCopyStep) {
       lost = true;
-      ASSERT_TRUE(rig.write(0, pattern(0, kBlock, 1)));
+      ASSERT_TRUE(rig.write(0, pattern(0, kOneBlock, 1)));
       rig.primary->fail_syncs(1);
     }
     if (!progress.trouble) return;
@@ -334,7 +338,7 @@ TEST_F(Replace, OldOneThatLostWritesStaysUntilSomebodyWasTold) {
     ASSERT_TRUE(rig.volume->resume());
   }));
   EXPECT_TRUE(lost);
-  write(0, kBlock, 1);
+  write(0, kOneBlock, 1);
   expect_contents();
 }
 
@@ -349,37 +353,39 @@ TEST_F(Replace, FlushOfTheOldOneThatComesLateSaysNothingOfTheNewOne) {
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   };
   ASSERT_TRUE(replace());
-  rig.store->before_commit = {};
   late.join();
+  rig.store->before_commit = {};
   EXPECT_TRUE(rig.volume->flush());
   EXPECT_EQ(rig.volume->status().state, VolumeState::healthy);
-  write(0, kBlock, 1);
+  write(0, kOneBlock, 1);
   expect_contents();
 }
 
 // What was copied may be newer than what the old one has then; but that is what everybody saw since.
 TEST_F(Replace, OldOneThatLostItsCacheIsCopiedAnew) {
-  VolumeRig one{RigOptions{.disk_bytes = kDisk}};
+  VolumeRig one{RigOptions{.disk_bytes = kDiskBytes}};
   one.primary->poke(ByteOffset(0), model);
   bool gone = false;
   steps = 0;
-  const auto replaced = one.volume->replace_primary(one.ready_primary(), pace([&](const CopyProgress& progress) {
-                                                      // Copied soon, and never flushed.
-                                                      if (!gone && steps == 2) {
-                                                        ASSERT_TRUE(one.write(300 * kBlock, pattern(0, kBlock, 99)));
-                                                      }
-                                                      if (gone || progress.left.value() > kStep) return;
-                                                      gone = true;
-                                                      one.primary->set_outage(Outage::gone);
-                                                      EXPECT_FALSE(one.read(0, kBlock));
-                                                      one.primary->crash_all_lost();
-                                                      one.primary->set_outage(Outage::none);
-                                                      ASSERT_TRUE(one.volume->resume());
-                                                      while (!one.volume->flush()) {
-                                                      }
-                                                    }));
+  const auto replaced =
+      one.volume->replace_primary(one.ready_primary(), pace([&](const CopyProgress& progress) {
+                                    // Copied soon, and never flushed.
+                                    if (!gone && steps == 2) {
+                                      ASSERT_TRUE(one.write(300 * kOneBlock, pattern(0, kOneBlock, 99)));
+                                    }
+                                    if (gone || progress.left.value() > kCopyStep) return;
+                                    gone = true;
+                                    one.primary->set_outage(Outage::gone);
+                                    EXPECT_FALSE(one.read(0, kOneBlock));
+                                    one.primary->crash_all_lost();
+                                    one.primary->set_outage(Outage::none);
+                                    ASSERT_TRUE(one.volume->resume());
+                                    while (!one.volume->flush()) {
+                                    }
+                                  }));
   ASSERT_TRUE(replaced) << describe(replaced.error());
-  for (std::uint64_t at = 0; at < kDisk; at += kStep) EXPECT_EQ(*one.read(at, kStep), pattern(at, kStep, 0)) << at;
+  for (std::uint64_t at = 0; at < kDiskBytes; at += kCopyStep)
+    EXPECT_EQ(*one.read(at, kCopyStep), pattern(at, kCopyStep, 0)) << at;
 }
 
 // Between the marking of rows and the last step: a flush that hangs keeps that from being done.
@@ -425,7 +431,7 @@ TEST_F(Replace, SpareThatDoesNotWorkIsWaitedFor) {
   ASSERT_TRUE(rig.volume->add(BlockIndex(1)));
   bool failed = false;
   ASSERT_TRUE(replace([&](const CopyProgress& progress) {
-    if (!failed && progress.left.value() <= kStep) {
+    if (!failed && progress.left.value() <= kCopyStep) {
       failed = true;
       rig.spare().fail_syncs(1);
       EXPECT_FALSE(rig.volume->flush());
@@ -441,10 +447,11 @@ TEST_F(Replace, SpareThatDoesNotWorkIsWaitedFor) {
 }
 
 TEST_F(Replace, CanBeGivenUp) {
-  const auto given_up = rig.volume->replace_primary(
-      rig.ready_primary(), [&](const CopyProgress& progress) { return progress.left.value() < kDisk / 2 ? 0 : kStep; });
+  const auto given_up = rig.volume->replace_primary(rig.ready_primary(), [&](const CopyProgress& progress) {
+    return progress.left.value() < kDiskBytes / 2 ? 0 : kCopyStep;
+  });
   EXPECT_EQ(given_up.error().code, Errc::interrupted);
-  write(0, kBlock, 5);
+  write(0, kOneBlock, 5);
   expect_contents();
   EXPECT_FALSE(rig.map.primary);
 }
@@ -452,14 +459,14 @@ TEST_F(Replace, CanBeGivenUp) {
 TEST_F(Replace, OneAtATime) {
   ASSERT_TRUE(replace([&](const CopyProgress&) {
     NewPrimary other{
-        {"other", ""}, std::make_unique<MemberDevice>(std::make_unique<FakeDisk>(ByteCount(kDisk))), false};
+        {"other", ""}, std::make_unique<MemberDevice>(std::make_unique<FakeDisk>(ByteCount(kDiskBytes))), false};
     EXPECT_EQ(rig.volume->replace_primary(std::move(other), pace()).error().code, Errc::busy);
   }));
 }
 
 TEST_F(Replace, DeviceThatDoesNotFitIsRefused) {
   NewPrimary small{
-      {"small", ""}, std::make_unique<MemberDevice>(std::make_unique<FakeDisk>(ByteCount(kDisk / 2))), false};
+      {"small", ""}, std::make_unique<MemberDevice>(std::make_unique<FakeDisk>(ByteCount(kDiskBytes / 2))), false};
   EXPECT_EQ(rig.volume->replace_primary(std::move(small), pace()).error().code, Errc::invalid);
   DeviceGeometry coarse;
   coarse.logical_block = 4096;
@@ -474,13 +481,13 @@ TEST_F(Replace, DeviceThatDoesNotFitIsRefused) {
 }
 
 TEST_F(Replace, DiskOfAnOddSize) {
-  const std::uint64_t odd = kDisk + 3 * 512;
+  const std::uint64_t odd = kDiskBytes + 3 * 512;
   VolumeRig one{RigOptions{.disk_bytes = odd}};
   one.primary->poke(ByteOffset(0), pattern(0, odd, 0));
   one.primary->add_bad_sectors(odd / 512 - 1, 1, FaultRule::On::read);
   ASSERT_TRUE(one.volume->replace_primary(one.ready_primary(), pace()));
-  EXPECT_EQ(*one.read(kDisk, 1024), pattern(kDisk, 1024, 0));
-  EXPECT_EQ(one.read(kDisk + 1024, 512).error().code, Errc::lost);
+  EXPECT_EQ(*one.read(kDiskBytes, 1024), pattern(kDiskBytes, 1024, 0));
+  EXPECT_EQ(one.read(kDiskBytes + 1024, 512).error().code, Errc::lost);
 }
 
 }  // namespace

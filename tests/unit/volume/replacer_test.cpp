@@ -13,8 +13,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr auto kLong = 30s;
-constexpr std::uint64_t kSlow = 256U << 10U;  // a second: never done by itself
+constexpr auto kReplaceWait = 30s;
+constexpr std::uint64_t kSlowRate = 256U << 10U;  // a second: never done by itself
 
 class Replacing : public ::testing::Test {
  protected:
@@ -43,7 +43,7 @@ TEST_F(Replacing, CopiesGoesOnWithTheNewOneAndBringsBlocksBack) {
   EXPECT_EQ(replacer.status().state, ReplaceState::never);
   EXPECT_EQ(replacer.stop(), Outcome::already);
   ASSERT_TRUE(replacer.start(rig.ready_primary(), 0));
-  ASSERT_TRUE(replacer.wait(kLong));
+  ASSERT_TRUE(replacer.wait(kReplaceWait));
   const ReplaceStatus now = replacer.status();
   EXPECT_EQ(now.state, ReplaceState::finished);
   EXPECT_TRUE(now.switched);
@@ -60,7 +60,7 @@ TEST_F(Replacing, CopiesGoesOnWithTheNewOneAndBringsBlocksBack) {
 
 TEST_F(Replacing, IsStoppedAndBegunAgain) {
   Replacer replacer(*rig.volume);
-  ASSERT_TRUE(replacer.start(rig.ready_primary(), kSlow));
+  ASSERT_TRUE(replacer.start(rig.ready_primary(), kSlowRate));
   EXPECT_EQ(replacer.start(NewPrimary{{"other", ""}, nullptr, false}, 0).error().code, Errc::busy);
   wait_for_a_step(replacer);
   EXPECT_TRUE(replacer.copies());
@@ -69,7 +69,7 @@ TEST_F(Replacing, IsStoppedAndBegunAgain) {
   EXPECT_FALSE(replacer.copies());
   EXPECT_FALSE(rig.map.primary);
   ASSERT_TRUE(replacer.start(rig.ready_primary(), 0));
-  ASSERT_TRUE(replacer.wait(kLong));
+  ASSERT_TRUE(replacer.wait(kReplaceWait));
   EXPECT_EQ(replacer.status().state, ReplaceState::finished);
   expect_contents();
 }
@@ -77,7 +77,7 @@ TEST_F(Replacing, IsStoppedAndBegunAgain) {
 TEST_F(Replacing, EndsWithItsObject) {
   {
     Replacer replacer(*rig.volume);
-    ASSERT_TRUE(replacer.start(rig.ready_primary(), kSlow));
+    ASSERT_TRUE(replacer.start(rig.ready_primary(), kSlowRate));
     wait_for_a_step(replacer);
   }
   EXPECT_FALSE(rig.map.primary);
@@ -90,7 +90,7 @@ TEST_F(Replacing, SaysWhyItFailedAndWhatIsKept) {
   NewPrimary bad = rig.ready_primary();
   rig.next->add_bad_sectors(100, 8, FaultRule::On::write);
   ASSERT_TRUE(replacer.start(std::move(bad), 0));
-  ASSERT_TRUE(replacer.wait(kLong));
+  ASSERT_TRUE(replacer.wait(kReplaceWait));
   EXPECT_EQ(replacer.status().state, ReplaceState::failed);
   EXPECT_NE(replacer.status().trouble.find("new device cannot be written"), std::string::npos);
   // A block of which some sectors are lost stays in its slot.
@@ -98,7 +98,7 @@ TEST_F(Replacing, SaysWhyItFailedAndWhatIsKept) {
   ASSERT_TRUE(rig.volume->add(BlockIndex(2)));
   ASSERT_TRUE(rig.volume->mark_lost(BlockIndex(2)));
   ASSERT_TRUE(replacer.start(rig.ready_primary(), 0));
-  ASSERT_TRUE(replacer.wait(kLong));
+  ASSERT_TRUE(replacer.wait(kReplaceWait));
   EXPECT_EQ(replacer.status().returned_blocks, 1U);
   EXPECT_EQ(replacer.status().kept_blocks, 1U);
 }
