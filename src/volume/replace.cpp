@@ -10,9 +10,8 @@
 // Another primary, while the volume is in use. How this could lose data, and what prevents it:
 //
 // - A write comes after its place was copied. Every change of the primary is marked once it was made, inside the gate,
-// by
-//   MemberDevice, through which all of them go; so is every entry that makes more of the primary count. What is marked
-//   is copied again; the last of it with every block held, when nothing can change.
+//   by MemberDevice, through which all of them go; so is every entry that makes more of the primary count. What is
+//   marked is copied again; the last of it with every block held, when nothing can change.
 // - A write was under way before marking began. Everybody inside is drained before the first copy.
 // - The old device has other bytes than it had when they were copied: it lost its cache. Whoever resumes it marks all.
 // - The new device gets what the old one could not read. Sectors that are not valid are never served; rows that say so
@@ -62,8 +61,7 @@ class Volume::Impl::Replacement {
   Result<bool> copy_step(ByteOffset& from, std::uint64_t most);
   enum class Copied : std::uint8_t { yes, needs_care };
 
-  // The first byte that was not copied, for lack of time; what is behind it is dirty again, and so is all after an
-  // error.
+  // The first byte that was not copied, for lack of time. What is behind it is dirty again, after an error all of it.
   Result<ByteOffset> copy_stretch(ByteRange range);
   Result<Copied> copy_fast(ByteRange range, ByteRange& careful);
   Result<void> copy_with_care(BlockIndex block);

@@ -21,6 +21,15 @@ fail() {
   exit 1
 }
 
+# refused WHAT WORDS COMMAND...: fails with one line on the error stream, which has the words.
+refused() {
+  local what=$1 words=$2
+  shift 2
+  if "$@" > /dev/null 2> "$work/refusal"; then fail "not refused: $what"; fi
+  grep -q -- "$words" "$work/refusal" || fail "$what: $(cat "$work/refusal")"
+  [ "$(wc -l < "$work/refusal")" = 1 ] || fail "more than a line: $(cat "$work/refusal")"
+}
+
 # Every command that may meet a hung mount gets a limit.
 remapfs() { timeout 120 "$REMAPFS" "$@"; }
 faulty_disk() { timeout 60 "$FAULTY_DISK" "$@"; }

@@ -5,14 +5,6 @@
 source "$(dirname "$0")/../lib.sh"
 schemas=$1/docs/schema
 conforms() { python3 "$(dirname "$0")/../exchange/validate.py" "$schemas/$1.schema.json"; }
-# refused WHAT WORDS COMMAND...: fails with one line that has the words.
-refused() {
-  local what=$1 words=$2
-  shift 2
-  if "$@" > /dev/null 2> "$work/refusal"; then fail "not refused: $what"; fi
-  grep -q -- "$words" "$work/refusal" || fail "$what: $(cat "$work/refusal")"
-  [ "$(wc -l < "$work/refusal")" = 1 ] || fail "more than a line: $(cat "$work/refusal")"
-}
 replacement() { remapfs replace "$map" --status -J | jq -r ".replacement$1"; }
 primary() { status_of 'devices[0].path'; }
 # same_as_before FILE: all but the first 8 MiB, which the load has, and the lost sectors, whose block is 5000.

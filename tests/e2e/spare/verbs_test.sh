@@ -7,14 +7,6 @@ schemas=$1/docs/schema
 conforms() { python3 "$(dirname "$0")/../exchange/validate.py" "$schemas/$1.schema.json"; }
 spares() { remapfs spare "$map" list -J | jq -r "[.spares[] | $1] | join(\" \")"; }
 same_as_before() { cmp "$1" "$work/before.img" || fail "contents: $2"; }
-# refused WHAT WORDS COMMAND...: fails with the words, and with nothing left behind.
-refused() {
-  local what=$1 words=$2
-  shift 2
-  if "$@" > /dev/null 2> "$work/refusal"; then fail "not refused: $what"; fi
-  grep -q -- "$words" "$work/refusal" || fail "$what: $(cat "$work/refusal")"
-  [ "$(wc -l < "$work/refusal")" = 1 ] || fail "more than a line: $(cat "$work/refusal")"
-}
 
 head -c 64M /dev/urandom > "$work/primary.img"
 cp "$work/primary.img" "$work/before.img"
