@@ -47,6 +47,17 @@ bool passes(const Error& error) {
   }
 }
 
+// What the operator is told of an error that keeps the copy waiting.
+Error with_words(Error error) {
+  if (!error.message.empty()) return error;
+  if (error.code == Errc::suspended || error.code == Errc::device_gone) {
+    error.message = "the primary or a spare does not work, see remapfs status";
+  } else {
+    error.message = fmt::format("the primary cannot be read ({}), look at the system log", describe(error));
+  }
+  return error;
+}
+
 }  // namespace
 
 class Volume::Impl::Replacement {
@@ -448,7 +459,7 @@ Result<void> Volume::Impl::Replacement::copy_and_switch(const CopyPace& pace) {
     if (done) continue;
     if (new_device_failed_ || !passes(done.error())) return fail(std::move(done).error());
     needs_care_ = true;
-    progress.trouble = done.error();
+    progress.trouble = with_words(std::move(done).error());
   }
 }
 

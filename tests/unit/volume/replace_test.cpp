@@ -313,6 +313,9 @@ TEST_F(Replace, OldOneThatIsAwayIsWaitedFor) {
       away = true;
       rig.primary->set_outage(Outage::gone);
     }
+    if (progress.trouble) {
+      EXPECT_NE(describe(*progress.trouble).find(troubles < 4 ? "see remapfs" : ""), std::string::npos);
+    }
     if (!progress.trouble || ++troubles < 5) return;
     rig.primary->set_outage(Outage::none);
     ASSERT_TRUE(rig.volume->resume());
