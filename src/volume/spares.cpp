@@ -31,8 +31,8 @@ Result<void> Volume::Impl::fits_beside(const DeviceGeometry& device, const std::
     return {};
   }
   return fail(Errc::unsupported,
-              fmt::format("its logical block of {} bytes is larger than the volume's now, {}, unmount "
-                          "the volume and add it then",
+              fmt::format("its logical block of {} bytes is larger than the volume's now, {}, unmount the "
+                          "volume first",
                           device.logical_block, name));
 }
 
