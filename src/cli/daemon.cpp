@@ -18,19 +18,17 @@
 
 #include "cli/assemble.hpp"
 #include "cli/descriptor_passing.hpp"
+#include "cli/device_service.hpp"
 #include "cli/end_requests.hpp"
 #include "cli/event_log.hpp"
 #include "cli/log.hpp"
-#include "cli/new_primary.hpp"
 #include "cli/output.hpp"
 #include "cli/service_figures.hpp"
 #include "cli/service_manager.hpp"
 #include "cli/service_signals.hpp"
-#include "cli/spare_device.hpp"
 #include "cli/succession.hpp"
 #include "cli/udev_notice.hpp"
 #include "cli/watchdog.hpp"
-#include "control/replace_report.hpp"
 #include "control/server.hpp"
 #include "control/volume_target.hpp"
 #include "fuse/operations.hpp"
@@ -38,8 +36,6 @@
 #include "fuse/session.hpp"
 #include "fuse/transport.hpp"
 #include "fuse/volume_disk.hpp"
-#include "volume/replacer.hpp"
-#include "volume/scrubber.hpp"
 
 namespace remapfs::cli {
 namespace {
@@ -70,7 +66,6 @@ class Service {
   [[nodiscard]] Handover& handover() const { return *lifeline_.handover; }
   Result<void> start_transport();
   Result<void> start_control();
-  Result<JobReply> replace(const ReplaceRequest& request);
   void undo_start();
   // The descriptors go to who keeps them.
   Result<void> leave_descriptors();
@@ -95,7 +90,6 @@ class Service {
   const Lifeline lifeline_;
   std::optional<Inheritance> inheritance_;
   UdevPost udev_{world_};
-  Mutex telling_udev_;
   UniqueFd signals_;
   UniqueFd keeper_;  // a pidfd
   EndRequests requests_;
@@ -242,22 +236,13 @@ Result<void> Service::start_control() {
   if (auto prepared = prepare_runtime_directory(world_.place); !prepared) return prepared;
   scrubber_.emplace(*assembled_.volume, /*go_on=*/!spec_.settings.read_only);
   VolumeTarget::Service service;
-  service.scrub = [this](const ScrubRequest& request) -> Result<JobReply> {
-    const auto outcome = scrubber_->apply(request);
-    if (!outcome) return fail(outcome.error());
-    return JobReply{*outcome, to_json(scrubber_->status(), assembled_.volume->info())};
-  };
   replacer_.emplace(*assembled_.volume, [this] { tell_udev(); });
-  service.replace = [this](const ReplaceRequest& request) { return replace(request); };
-  service.add_spare = [this](const std::string& path) -> Result<Outcome> {
-    if (auto apart = check_stands_apart(path, "spare", mount_->mount_point(), world_.views); !apart)
-      return fail(apart.error());
-    auto spare = open_prepared_spare(path, assembled_.volume->info(), world_.views);
-    if (!spare) return fail(spare.error());
-    if (auto added = assembled_.volume->add_spare(std::move(*spare)); !added) return fail(added.error());
-    tell_udev();
-    return Outcome::done;
-  };
+  const DeviceService devices{
+      *assembled_.volume,     *scrubber_, *replacer_, world_.views, [this] { return mount_->mount_point(); },
+      [this] { tell_udev(); }};
+  service.scrub = [devices](const ScrubRequest& request) { return devices.scrub(request); };
+  service.add_spare = [devices](const std::string& path) { return devices.add_spare(path); };
+  service.replace = [devices](const ReplaceRequest& request) { return devices.replace(request); };
   service.describe = [this](StatusReport& report) { describe_status(report); };
   service.unmount = [this] { return requests_.ask_to_unmount(); };
   service.upgrade = [this](const std::string& program) -> Result<Outcome> {
@@ -276,20 +261,6 @@ Result<void> Service::start_control() {
   if (!server) return fail(server.error());
   server_ = std::move(*server);
   return {};
-}
-
-Result<JobReply> Service::replace(const ReplaceRequest& request) {
-  Outcome outcome = Outcome::done;
-  if (request.action == ReplaceAction::stop) outcome = replacer_->stop();
-  if (request.action == ReplaceAction::start) {
-    if (auto apart = check_stands_apart(request.path, "new primary", mount_->mount_point(), world_.views); !apart) {
-      return fail(apart.error());
-    }
-    auto next = open_new_primary(request.path, assembled_.volume->info(), world_.views);
-    if (!next) return fail(next.error());
-    if (auto started = replacer_->start(std::move(*next), request.rate); !started) return fail(started.error());
-  }
-  return JobReply{outcome, to_json(replacer_->status())};
 }
 
 Result<void> Service::leave_descriptors() {
@@ -389,7 +360,6 @@ void Service::reload() {
 }
 
 void Service::tell_udev() {
-  const MutexLock in_turn(telling_udev_);
   const std::string disk = mount_->mount_point() + (mount_->record().root == fuse::RootKind::directory ? "/disk" : "");
   if (const auto told = udev_.serving(assembled_.volume->info(), disk); !told) log_warning(describe(told.error()));
 }
@@ -470,7 +440,7 @@ void Service::run() {
 
 Result<void> Service::finish() {
   target_->detach();
-  if (replacer_) std::ignore = replacer_->stop();  // it may still be asked how it is
+  std::ignore = replacer_->stop();  // it may still be asked how it is
   scrubber_.reset();
   transport_.reset();
   // Told to go while the mount went away: there is nothing to leave.

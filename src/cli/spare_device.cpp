@@ -25,8 +25,6 @@
 #include "store/spare_superblocks.hpp"
 
 namespace remapfs::cli {
-namespace {}  // namespace
-
 Result<void> sync_directory_of(const std::string& path) {
   const std::string directory = path.substr(0, path.rfind('/') + 1);
   const UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));

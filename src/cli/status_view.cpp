@@ -33,6 +33,12 @@ std::string note_of_device(const Json& device) {
   return device["retiring"].get<bool>() ? "being retired" : "";
 }
 
+std::string share_copied(const Json& replacement) {
+  const auto total = replacement["bytes_total"].get<double>();
+  const auto left = replacement["bytes_left"].get<double>();
+  return fmt::format("{:.0f} %", total > 0 ? (total - left) / total * 100 : 100);
+}
+
 std::string replacement_in_words(const Json& replacement) {
   if (replacement.is_null()) return "";
   const std::string state = text_of(replacement["state"]);
@@ -41,10 +47,8 @@ std::string replacement_in_words(const Json& replacement) {
     return fmt::format("{} serves, {} blocks came back from the spares", path, text_of(replacement["returned_blocks"]));
   }
   if (state != "copying") return "";
-  const auto total = replacement["bytes_total"].get<double>();
-  const auto left = replacement["bytes_left"].get<double>();
-  std::string words = fmt::format("{:.0f} % copied to {}, {} to go", total > 0 ? (total - left) / total * 100 : 100,
-                                  path, human_size(replacement["bytes_left"]));
+  std::string words =
+      fmt::format("{} copied to {}, {} to go", share_copied(replacement), path, human_size(replacement["bytes_left"]));
   if (const auto rate = replacement["bytes_per_second"].get<std::uint64_t>(); rate != 0) {
     words += fmt::format(", {}/s", human_size(rate));
   }

@@ -23,6 +23,8 @@ namespace remapfs::cli {
 // What there is to say of one of its devices: "missing", "being retired", or nothing.
 [[nodiscard]] std::string note_of_device(const nlohmann::ordered_json& device);
 
+// "42 %": how much of the disk was copied.
+[[nodiscard]] std::string share_copied(const nlohmann::ordered_json& replacement);
 // How the copy to a new primary is: "42 % copied to /dev/sdc, 1.2G left, 95M/s, 3:07 min left". Empty when nothing goes
 // on.
 [[nodiscard]] std::string replacement_in_words(const nlohmann::ordered_json& replacement);

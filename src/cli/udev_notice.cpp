@@ -156,6 +156,7 @@ Result<void> UdevPost::before_devices(const VolumeInfo& info) {
 
 Result<void> UdevPost::serving(const VolumeInfo& info, const std::string& disk) {
   if (!world_.place.shared) return {};
+  const MutexLock lock(mutex_);
   if (auto prepared = prepare_runtime_directory(world_.place); !prepared) return prepared;
   uuid_ = info.uuid;
   return post_udev_notice(world_.place.directory, {info.uuid, info.label, disk, block_devices(member_paths(info))},
@@ -163,6 +164,7 @@ Result<void> UdevPost::serving(const VolumeInfo& info, const std::string& disk) 
 }
 
 void UdevPost::withdraw() {
+  const MutexLock lock(mutex_);
   if (!uuid_.empty()) withdraw_udev_notice(world_.place.directory, uuid_, world_.views);
   uuid_.clear();
 }

@@ -12,6 +12,7 @@
 #include "io/sysfs.hpp"
 #include "remapfs/error.hpp"
 #include "remapfs/map_store.hpp"
+#include "remapfs/thread_annotations.hpp"
 
 namespace remapfs::cli {
 
@@ -45,6 +46,7 @@ void wait_for_udev(const std::vector<dev_t>& members, std::chrono::milliseconds 
 void withdraw_udev_notice(const std::string& directory, const std::string& uuid, const KernelViews& views);
 
 // The notice of the volume that a daemon serves. Users' volumes are none of udev's business: for them it does nothing.
+// Threads: every member from any number of threads.
 class UdevPost {
  public:
   explicit UdevPost(const World& world) : world_(world) {}
@@ -58,7 +60,8 @@ class UdevPost {
 
  private:
   const World& world_;
-  std::string uuid_;  // empty: nothing is posted
+  Mutex mutex_;
+  std::string uuid_ GUARDED_BY(mutex_);  // empty: nothing is posted
 };
 
 }  // namespace remapfs::cli

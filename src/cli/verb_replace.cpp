@@ -52,12 +52,6 @@ bool goes_on(const Json& replacement) {
   return is_state(replacement, ReplaceState::copying) || is_state(replacement, ReplaceState::returning);
 }
 
-std::string share_copied(const Json& replacement) {
-  const auto total = replacement["bytes_total"].get<double>();
-  const auto left = replacement["bytes_left"].get<double>();
-  return fmt::format("{:.0f} %", total > 0 ? (total - left) / total * 100 : 100);
-}
-
 void print_replacement(const Json& replacement, std::ostream& out) {
   const auto line = [&](std::string_view name, const std::string& value) {
     out << fmt::format("{:<12} {}\n", fmt::format("{}:", name), value);
@@ -136,14 +130,17 @@ struct Change {
   std::string to;
 };
 
+void print_change(const Change& change, std::ostream& out) {
+  out << fmt::format("{} is the primary now, {} can be taken away\n", one_line(change.to), one_line(change.from));
+}
+
 int conclude(const ReplaceArguments& arguments, const Json& replacement, const Change& change, World& world) {
   if (replacement.is_null()) {
     // Another process serves, and knows only what the map says.
     const auto info = read_map_info(change.map_path);
     if (info && info->primary_path == change.to) {
       report_note(world, "the process that copied has ended, another one serves; blocks may still be on spares");
-      world.out << fmt::format("{} is the primary now, {} can be taken away\n", one_line(change.to),
-                               one_line(change.from));
+      print_change(change, world.out);
       return kExitDone;
     }
     return report_error(world, "the copy was interrupted, the process that made it has ended, start it again");
@@ -157,8 +154,7 @@ int conclude(const ReplaceArguments& arguments, const Json& replacement, const C
     print(arguments, replacement, world.out);
     return kExitDone;
   }
-  world.out << fmt::format("{} is the primary now, {} can be taken away\n", one_line(text_of(replacement["path"])),
-                           one_line(change.from));
+  print_change(change, world.out);
   if (replacement["returned_blocks"] != 0) {
     world.out << fmt::format("{} blocks came back to it from the spares\n", text_of(replacement["returned_blocks"]));
   }

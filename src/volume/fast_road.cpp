@@ -24,6 +24,15 @@ bool Volume::Impl::io_aligned(ByteRange range, const void* memory) const {
          is_aligned(reinterpret_cast<std::uintptr_t>(memory), memory_alignment);
 }
 
+Run Volume::Impl::first_run(ByteRange range) const {
+  Run first;
+  table->for_each_run(range, [&](const Run& run) {
+    first = run;
+    return false;
+  });
+  return first;
+}
+
 ByteOffset Volume::Impl::place_of(const Run& run) const {
   if (run.kind != RunKind::slot) return run.range.begin;
   return slot_offset(run.first_slot) + geometry.offset_in_block(run.range.begin);

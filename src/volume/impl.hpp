@@ -132,6 +132,8 @@ struct Volume::Impl {
   std::optional<Trouble> fast_write(ByteRange range, const std::byte* data, const Deadline& deadline);
   template <class Access>
   std::optional<Trouble> serve_runs(ByteRange range, const Deadline& deadline, bool write, Access&& access);
+  // How the beginning of a range is served. range: not empty.
+  [[nodiscard]] Run first_run(ByteRange range) const;
   // Where a run of the primary or of slots begins on its device.
   [[nodiscard]] ByteOffset place_of(const Run& run) const;
   // An access to this place worked.

@@ -5,7 +5,7 @@
 #include <chrono>
 #include <utility>
 
-#include "volume/impl.hpp"
+#include "volume/replacement.hpp"
 
 // Another primary, while the volume is in use. How this could lose data, and what prevents it:
 //
@@ -30,10 +30,6 @@ constexpr std::chrono::milliseconds kLastStep{500};
 constexpr std::chrono::seconds kLongestLastStep{1};
 constexpr std::uint64_t kLeastLastStep = std::uint64_t{256} << 10U;
 constexpr std::chrono::seconds kDrainTime{2};
-constexpr std::chrono::seconds kLongestStep{1};
-// A sector may take a minute to fail, and only then it is known to be lost. No request waits for it but those that want
-// the same block.
-constexpr std::chrono::minutes kCareTime{2};
 
 // It is tried again.
 bool passes(const Error& error) {
@@ -60,162 +56,6 @@ Error with_words(Error error) {
 
 }  // namespace
 
-class Volume::Impl::Replacement {
- public:
-  Replacement(Impl& volume, NewPrimary& next)
-      : volume_(volume), old_(volume.share(0)), next_(next), dirty_(*volume.dirty) {}
-
-  Result<void> run(const CopyPace& pace);
-
- private:
-  Result<void> copy_and_switch(const CopyPace& pace);
-  Result<bool> copy_step(ByteOffset& from, std::uint64_t most);
-  enum class Copied : std::uint8_t { yes, needs_care };
-
-  // The first byte that was not copied, for lack of time. What is behind it is dirty again, after an error all of it.
-  Result<ByteOffset> copy_stretch(ByteRange range);
-  Result<Copied> copy_fast(ByteRange range, ByteRange& careful);
-  Result<void> copy_with_care(BlockIndex block);
-  Result<void> copy_valid(const HeldBlock& held, std::span<std::byte> buffer);
-  Result<void> write(ByteOffset at, std::span<const std::byte> data);
-  [[nodiscard]] static ByteRange piece_of(ByteRange range);
-  [[nodiscard]] bool little_is_left() const;
-  // With every block held: true when it was done, false when some of it needs care or time, which this cannot give.
-  Result<bool> try_to_switch();
-  [[nodiscard]] Result<void> all_is_well() const;
-  Result<void> sync_both();
-  Result<void> sync_new();
-  Result<bool> copy_rest(std::span<std::byte> buffer);
-  Result<bool> copy_held(ByteRange range, std::span<std::byte> buffer);
-  Result<void> mark_rows();
-  Result<BlockIndex> mark_some_rows(BlockIndex from);
-  Result<void> commit();
-  void take_over();
-  void forget_changes() {
-    old_->device().mark_changes_in(nullptr);
-    volume_.copied_from = nullptr;
-  }
-
-  Impl& volume_;
-  const std::shared_ptr<Member> old_;
-  NewPrimary& next_;
-  DirtyMap& dirty_;
-  bool new_device_failed_ = false;  // it ends the replacement, whatever the error is
-  bool rows_marked_ = false;
-  // Of this pass.
-  bool needs_care_ = false;  // some of it could not be copied
-  std::uint64_t copied_ = 0;
-  std::chrono::nanoseconds took_{0};
-};
-
-// --- copying ---
-
-Result<void> Volume::Impl::Replacement::write(ByteOffset at, std::span<const std::byte> data) {
-  auto written = next_.device->write_all(at, data);
-  if (written) return {};
-  new_device_failed_ = true;
-  return fail(written.error().code,
-              fmt::format("the new device cannot be written, {}, byte {} ({}), use another one", next_.record.path,
-                          at.value(), describe(written.error())),
-              written.error().os_errno);
-}
-
-// A granule may be longer than a buffer.
-ByteRange Volume::Impl::Replacement::piece_of(ByteRange range) {
-  return {range.begin, std::min(range.end, range.begin + kMaxRequestSize)};
-}
-
-// From where the table says that the data is on the primary. careful: the first blocks that are not simply to be read.
-Result<Volume::Impl::Replacement::Copied> Volume::Impl::Replacement::copy_fast(ByteRange range, ByteRange& careful) {
-  const auto scratch = volume_.scratches->take();
-  while (!range.empty()) {
-    std::optional<Run> run;
-    bool read = false;
-    {
-      // As a request: a device is opened again only while nobody is inside.
-      const auto pass = volume_.gate.enter(volume_.geometry.blocks_touching(piece_of(range)),
-                                           Deadline(volume_.options.request_budget));
-      if (!pass) return fail(Errc::busy, "blocks are in use for too long, the primary, see what hangs");
-      volume_.table->for_each_run(piece_of(range), [&](const Run& first) {
-        run = first;
-        return false;
-      });
-      const auto bytes = scratch.main().first(run->range.size().value());
-      read = run->kind == RunKind::primary && old_->device().read_exact(run->range.begin, bytes);
-    }
-    range.begin = run->range.end;
-    if (run->kind == RunKind::slot) continue;
-    careful = run->range;
-    if (!read) return Copied::needs_care;
-    auto written = write(run->range.begin, scratch.main().first(run->range.size().value()));
-    if (!written) return fail(std::move(written).error());
-  }
-  return Copied::yes;
-}
-
-Result<void> Volume::Impl::Replacement::copy_valid(const HeldBlock& held, std::span<std::byte> buffer) {
-  const auto content = volume_.block_content(held, held.valid, buffer).first(held.place.used);
-  return write(volume_.geometry.begin_of(held.block), content);
-}
-
-Result<void> Volume::Impl::Replacement::copy_with_care(BlockIndex block) {
-  auto copied = volume_.with_block(
-      block,
-      [&](const HeldBlock& held, const ScratchPool::Scratch& scratch, const Deadline& deadline,
-          Batch& batch) -> Result<Outcome> {
-        if (held.has_slot() || held.valid == 0) return Outcome::already;
-        const auto buffer = scratch.main().first(volume_.geometry.block_size());
-        const auto reading = volume_.read_valid(held, held.valid, buffer, scratch.aside(), deadline, batch);
-        // What is left of it counts once the row says so, which marks it.
-        if (!reading && reading.error().code == Errc::lost) return Outcome::still_bad;
-        if (!reading) return fail(reading.error());
-        if (auto done = copy_valid(held, buffer); !done) return fail(std::move(done).error());
-        if (reading->retried && !held.mapping) {
-          std::ignore = volume_.move_weak(held, *reading, buffer, scratch.aside(), deadline, batch);
-        }
-        return Outcome::done;
-      },
-      kCareTime);
-  if (copied) return {};
-  if (copied.error().code != Errc::deadline && copied.error().code != Errc::failed) {
-    return fail(std::move(copied).error());
-  }
-  return fail(
-      copied.error().code,
-      fmt::format("block {} cannot be read in time or answers nothing until remount, {}, remapfs mark-lost gives "
-                  "it up",
-                  block.value(), old_->device().name()));
-}
-
-Result<ByteOffset> Volume::Impl::Replacement::copy_stretch(ByteRange range) {
-  const auto begun = std::chrono::steady_clock::now();
-  const ByteOffset begin = range.begin;
-  Result<void> done;
-  while (done && !range.empty()) {
-    ByteRange careful;
-    auto copied = copy_fast(range, careful);
-    if (copied && *copied == Copied::yes) break;
-    if (!copied) done = fail(std::move(copied).error());
-    const BlockRange blocks = volume_.geometry.blocks_touching(careful);
-    for (BlockIndex block = blocks.begin; done && block < blocks.end; ++block) {
-      done = copy_with_care(block);
-      range.begin = std::min(careful.end, volume_.geometry.end_of(block));
-      // On a disk that fails slowly each block may take as long as a request may.
-      if (std::chrono::steady_clock::now() - begun < kLongestStep || range.empty()) continue;
-      dirty_.mark(range);
-      return range.begin;
-    }
-  }
-  if (!done) {
-    // Nothing is lost by copying some of it again.
-    dirty_.mark({begin, range.end});
-    return fail(std::move(done).error());
-  }
-  copied_ += distance(begin, range.end).value();
-  took_ += std::chrono::steady_clock::now() - begun;
-  return range.end;
-}
-
 // --- the last step ---
 
 bool Volume::Impl::Replacement::little_is_left() const {
@@ -228,20 +68,16 @@ bool Volume::Impl::Replacement::little_is_left() const {
 
 Result<bool> Volume::Impl::Replacement::copy_held(ByteRange range, std::span<std::byte> buffer) {
   while (!range.empty()) {
-    std::optional<Run> run;
-    volume_.table->for_each_run(piece_of(range), [&](const Run& first) {
-      run = first;
-      return false;
-    });
-    range.begin = run->range.end;
-    if (run->kind == RunKind::slot) continue;
-    if (run->kind == RunKind::primary) {
-      const auto bytes = buffer.first(run->range.size().value());
-      if (!old_->device().read_exact(run->range.begin, bytes)) return false;
-      if (auto written = write(run->range.begin, bytes); !written) return fail(std::move(written).error());
+    const Run run = volume_.first_run(piece_of(range));
+    range.begin = run.range.end;
+    if (run.kind == RunKind::slot) continue;
+    if (run.kind == RunKind::primary) {
+      const auto bytes = buffer.first(run.range.size().value());
+      if (!old_->device().read_exact(run.range.begin, bytes)) return false;
+      if (auto written = write(run.range.begin, bytes); !written) return fail(std::move(written).error());
       continue;
     }
-    const BlockRange blocks = volume_.geometry.blocks_touching(run->range);
+    const BlockRange blocks = volume_.geometry.blocks_touching(run.range);
     for (BlockIndex block = blocks.begin; block < blocks.end; ++block) {
       const auto held = volume_.look_up(block);
       if (!held) return fail(held.error());
@@ -461,17 +297,6 @@ Result<void> Volume::Impl::Replacement::copy_and_switch(const CopyPace& pace) {
     needs_care_ = true;
     progress.trouble = with_words(std::move(done).error());
   }
-}
-
-// The next dirty stretch at or behind `from`, which moves on. False: there is none, and `from` begins anew.
-Result<bool> Volume::Impl::Replacement::copy_step(ByteOffset& from, std::uint64_t most) {
-  const auto range = dirty_.take(from, std::min(most, kMaxRequestSize));
-  from = range ? range->end : ByteOffset(0);
-  if (!range) return false;
-  const auto next = copy_stretch(*range);
-  if (!next) return fail(next.error());
-  from = *next;
-  return true;
 }
 
 // --- around it ---

@@ -42,10 +42,7 @@ Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch, const Deadlin
     {
       auto pass = gate.enter(geometry.blocks_touching({at, range.end}), deadline);
       if (!pass) return fail(std::move(pass).error());
-      table->for_each_run({at, range.end}, [&](const Run& run) {
-        first = run;
-        return false;
-      });
+      first = first_run({at, range.end});
       Member& primary = *member(0);
       if (first->kind == RunKind::primary) {
         if (primary.breaker_open()) return fail(Errc::suspended);
