@@ -137,9 +137,10 @@ struct SpareInfo {
   std::string path;
   std::string uuid;
   std::uint64_t slots = 0;  // usable slots
-  ByteOffset first_slot;    // where slot 0 starts on the device; slots follow without gaps
+  ByteOffset first_slot;    // where slot 0 starts, from the beginning of the spare; slots follow without gaps
   std::vector<SlotIndex> retired;
   bool missing = false;  // not there: mounted degraded, its blocks answer EIO
+  ByteOffset begin{};    // of the spare on its device, which goes on to the end of it; 0: all of the device
 };
 
 // What the map says of its volume.

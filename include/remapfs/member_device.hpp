@@ -88,6 +88,10 @@ class MemberDevice final : public BlockDevice {
   [[nodiscard]] std::string stamp() const override { return device_->stamp(); }
   Result<void> reopen() override EXCLUDES(mutex_);
   [[nodiscard]] int native_handle() const override { return device_->native_handle(); }
+  // Both are parts of one that was opened once.
+  [[nodiscard]] bool shares_descriptor_with(const MemberDevice& other) const {
+    return native_handle() >= 0 && native_handle() == other.native_handle();
+  }
   [[nodiscard]] ByteOffset native_begin() const override { return device_->native_begin(); }
   [[nodiscard]] bool ready_for(bool write) const override {
     return !(write && frozen_.load(std::memory_order_acquire)) && device_->ready_for(write);

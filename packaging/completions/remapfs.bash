@@ -49,7 +49,7 @@ _remapfs() {
   fi
   local options='' valued=''
   case ${words[1]} in
-    create) options='-h --help --primary --spare --spare-size --block-size --label --force' valued=' --primary --spare --spare-size --block-size --label ' ;;
+    create) options='-h --help --primary --spare --spare-size --reserve --block-size --label --force' valued=' --primary --spare --spare-size --reserve --block-size --label ' ;;
     mount) options='-h --help -f --foreground -o' valued=' -o ' ;;
     unmount) options='-h --help --force' valued='  ' ;;
     attach) options='-h --help --partscan --read-only' valued='  ' ;;
@@ -74,7 +74,7 @@ _remapfs() {
     smart) options='-h --help -J --json' valued='  ' ;;
     check) options='-h --help' valued='  ' ;;
     repair) options='-h --help' valued='  ' ;;
-    recover) options='-h --help --primary --spare --accept-stale' valued=' --primary --spare ' ;;
+    recover) options='-h --help --primary --spare --reserve --accept-stale' valued=' --primary --spare --reserve ' ;;
     backup) options='-h --help' valued='  ' ;;
     destroy) options='-h --help' valued='  ' ;;
     upgrade) options='-h --help --all --program' valued=' --program ' ;;
@@ -84,6 +84,7 @@ _remapfs() {
     'create --primary') _remapfs_files; return ;;
     'create --spare') _remapfs_files; return ;;
     'create --spare-size') return ;;
+    'create --reserve') return ;;
     'create --block-size') return ;;
     'create --label') return ;;
     'mount -o') _remapfs_list 'ro degraded on-loss=fail on-loss=wait allow_other engine=auto engine=io_uring engine=blocking workers='; return ;;
@@ -100,6 +101,7 @@ _remapfs() {
     'report -o' | 'report --output') _remapfs_files; return ;;
     'recover --primary') _remapfs_files; return ;;
     'recover --spare') _remapfs_files; return ;;
+    'recover --reserve') return ;;
     'upgrade --program') _remapfs_files; return ;;
   esac
   if [[ $cur == -* ]]; then

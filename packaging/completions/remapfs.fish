@@ -19,7 +19,7 @@ function __remapfs_at
     for word in $words[3..-1]
         if test $value = yes
             set value no
-        else if contains -- $word --as --block-size --format --label --output --primary --program --rate --size --spare --spare-size -o
+        else if contains -- $word --as --block-size --format --label --output --primary --program --rate --reserve --size --spare --spare-size -o
             set value yes
         else if not string match -q -- '-*' $word
             set place (math $place + 1)
@@ -37,9 +37,10 @@ complete -c remapfs -n '__fish_seen_subcommand_from create' -s h -l help -d 'Pri
 complete -c remapfs -n '__fish_seen_subcommand_from create' -l primary -r -F -d 'The disk or image to keep in use; its contents stay'
 complete -c remapfs -n '__fish_seen_subcommand_from create' -l spare -r -F -d 'File or device for the blocks that go bad; overwritten'
 complete -c remapfs -n '__fish_seen_subcommand_from create' -l spare-size -r -d 'Make the spare, a file of this size, fully allocated'
+complete -c remapfs -n '__fish_seen_subcommand_from create' -l reserve -r -d 'Instead of --spare: so much of the primary\'s end; the volume is that much smaller'
 complete -c remapfs -n '__fish_seen_subcommand_from create' -l block-size -r -d 'Unit of remapping, 512 to 32768; default the larger of 4096 and the primary\'s physical block'
 complete -c remapfs -n '__fish_seen_subcommand_from create' -l label -r -d 'A name for people'
-complete -c remapfs -n '__fish_seen_subcommand_from create' -l force -d 'Overwrite a spare that carries a file system or belongs to another volume; never an existing map'
+complete -c remapfs -n '__fish_seen_subcommand_from create' -l force -d 'Overwrite a spare, or the end of a primary, that carries a file system or belongs to another volume; never an existing map'
 complete -c remapfs -n '__remapfs_at create 0 =' -F
 
 complete -c remapfs -n __fish_use_subcommand -a mount -d 'Serve a volume as a file'
@@ -184,7 +185,8 @@ complete -c remapfs -n '__remapfs_at repair 0 =' -F
 complete -c remapfs -n __fish_use_subcommand -a recover -d 'Rebuild a map that is lost from the spare alone'
 complete -c remapfs -n '__fish_seen_subcommand_from recover' -s h -l help -d 'Print this help message and exit'
 complete -c remapfs -n '__fish_seen_subcommand_from recover' -l primary -r -F -d 'The primary of the volume'
-complete -c remapfs -n '__fish_seen_subcommand_from recover' -l spare -r -F -d 'The spare of the volume; each one, if there are several'
+complete -c remapfs -n '__fish_seen_subcommand_from recover' -l spare -r -F -d 'The spare of the volume, which may be its primary; each one, if there are several'
+complete -c remapfs -n '__fish_seen_subcommand_from recover' -l reserve -r -d 'The spare is so much of the primary\'s end, as it was made with'
 complete -c remapfs -n '__fish_seen_subcommand_from recover' -l accept-stale -d 'Go on where nothing vouches for what the spare says: blocks may be read with old or wrong contents'
 complete -c remapfs -n '__remapfs_at recover 0 =' -F
 

@@ -63,9 +63,10 @@ _remapfs() {
         '--primary[The disk or image to keep in use; its contents stay]:PATH:_files' \
         '--spare[File or device for the blocks that go bad; overwritten]:PATH:_files' \
         '--spare-size[Make the spare, a file of this size, fully allocated]:SIZE: ' \
+        '--reserve[Instead of --spare\: so much of the primary'\''s end; the volume is that much smaller]:SIZE: ' \
         '--block-size[Unit of remapping, 512 to 32768; default the larger of 4096 and the primary'\''s physical block]:N: ' \
         '--label[A name for people]:TEXT: ' \
-        '--force[Overwrite a spare that carries a file system or belongs to another volume; never an existing map]' \
+        '--force[Overwrite a spare, or the end of a primary, that carries a file system or belongs to another volume; never an existing map]' \
         '1:MAP:_files'
       ;;
     mount)
@@ -240,7 +241,8 @@ _remapfs() {
       _arguments \
         '(-h --help)'{-h,--help}'[Print this help message and exit]' \
         '--primary[The primary of the volume]:PATH:_files' \
-        '--spare[The spare of the volume; each one, if there are several]:PATH:_files' \
+        '--spare[The spare of the volume, which may be its primary; each one, if there are several]:PATH:_files' \
+        '--reserve[The spare is so much of the primary'\''s end, as it was made with]:SIZE: ' \
         '--accept-stale[Go on where nothing vouches for what the spare says\: blocks may be read with old or wrong contents]' \
         '1:NEWMAP:_files'
       ;;

@@ -35,19 +35,47 @@ Result<std::unique_ptr<BlockDevice>> open_one(const std::string& path, std::stri
   return device;
 }
 
-Result<std::unique_ptr<MemberDevice>> open_spare(const std::string& path, const AssembleOptions& options) {
-  auto device = open_one(path, "spare", options);
-  if (!device) return fail(device.error());
-  return std::make_unique<MemberDevice>(std::move(*device));
-}
+// The device of the primary, which is opened once, and may hold a spare as well.
+struct PrimaryDevice {
+  std::unique_ptr<MemberDevice> disk;
+  std::shared_ptr<SharedDevice> whole;  // nothing: the disk is all of it
+};
 
-// A primary may be larger than the disk: one that took another's place is as it was bought.
-Result<std::unique_ptr<MemberDevice>> open_primary(const VolumeInfo& info, const AssembleOptions& options) {
+// It may be larger than the disk: it took another's place and is as it was bought, or its end is a spare.
+Result<PrimaryDevice> open_primary(const VolumeInfo& info, const AssembleOptions& options) {
   auto device = open_one(info.primary_path, "primary", options);
   if (!device) return fail(device.error());
-  if ((*device)->geometry().size <= info.size) return std::make_unique<MemberDevice>(std::move(*device));
-  auto part = DeviceSlice::make(std::move(*device), {ByteOffset(0), ByteOffset(info.size.value())});
+  if ((*device)->geometry().size <= info.size)
+    return PrimaryDevice{std::make_unique<MemberDevice>(std::move(*device)), {}};
+  PrimaryDevice primary;
+  primary.whole = std::make_shared<SharedDevice>(std::move(*device));
+  auto part = DeviceSlice::make(primary.whole, {ByteOffset(0), ByteOffset(info.size.value())});
   if (!part) return fail(part.error());
+  primary.disk = std::make_unique<MemberDevice>(std::move(*part));
+  return primary;
+}
+
+bool is_end_of_primary(const SpareInfo& spare, const VolumeInfo& info) {
+  return spare.begin != ByteOffset(0) && spare.path == info.primary_path;
+}
+
+Result<std::unique_ptr<MemberDevice>> open_spare(const SpareInfo& spare, const VolumeInfo& info,
+                                                 const PrimaryDevice& primary, const AssembleOptions& options) {
+  if (is_end_of_primary(spare, info)) {
+    const ByteCount size = primary.whole ? primary.whole->device().geometry().size : info.size;
+    if (size.value() <= spare.begin.value()) {
+      return fail(Errc::foreign, fmt::format("the primary has no spare behind the disk, {}, give it back its size ({} "
+                                             "bytes)",
+                                             spare.path, size.value()));
+    }
+    auto part = DeviceSlice::make(primary.whole, {spare.begin, ByteOffset(size.value())});
+    if (!part) return fail(about(part.error(), "spare", spare.path));
+    return std::make_unique<MemberDevice>(std::move(*part));
+  }
+  auto device = open_one(spare.path, "spare", options);
+  if (!device) return fail(device.error());
+  auto part = DeviceSlice::rest_of(std::move(*device), spare.begin);
+  if (!part) return fail(about(part.error(), "spare", spare.path));
   return std::make_unique<MemberDevice>(std::move(*part));
 }
 
@@ -88,6 +116,7 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
   };
 
   for (std::size_t i = 0; i < info.spares.size() && !options.goes_on; ++i) {
+    if (is_end_of_primary(info.spares[i], info)) continue;
     const std::string& path = info.spares[i].path;
     const auto refuse = [&](const Result<void>& checked) { return !checked && !is_absent(checked.error()); };
     if (auto apart = check_no_overlap(info.primary_path, path, options.views); refuse(apart))
@@ -103,14 +132,14 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
   const std::string stamp = file_stamp(info.primary_path);
   auto primary = open_primary(info, options);
   if (!primary) return fail(primary.error());
-  if (auto same = check_primary(info, **primary, options.views); !same) return fail(same.error());
-  warn(warning_for(**primary));
+  if (auto same = check_primary(info, *primary->disk, options.views); !same) return fail(same.error());
+  warn(warning_for(*primary->disk));
   const bool changed = !options.goes_on && was_changed(info, stamp);
   if (changed) warn(change_warning(info));
-  parts.primary = std::move(*primary);
+  parts.primary = std::move(primary->disk);
 
   for (const SpareInfo& spare : info.spares) {
-    auto device = open_spare(spare.path, options);
+    auto device = open_spare(spare, info, *primary, options);
     if (!device && options.degraded && is_absent(device.error())) {
       assembled.degraded = true;
       warn(fmt::format("spare is missing, {}, its blocks cannot be read until it is back", spare.path));
@@ -120,7 +149,7 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
     if (auto attached = store.attach_spare(spare.id, **device); !attached) {
       return fail(about(attached.error(), "spare", spare.path));
     }
-    warn(warning_for(**device));
+    if (!is_end_of_primary(spare, info)) warn(warning_for(**device));
     parts.spares.emplace(spare.id, std::move(*device));
   }
 

@@ -1,24 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/creation.hpp"
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <memory>
 
 #include "cli/output.hpp"
 #include "cli/target.hpp"
-#include "core/unique_fd.hpp"
 #include "io/device_identity.hpp"
-#include "io/member_check.hpp"
+#include "io/device_slice.hpp"
 #include "io/posix_device.hpp"
 #include "store/create_volume.hpp"
-#include "store/spare_superblocks.hpp"
 
 namespace remapfs::cli {
 namespace {
@@ -51,13 +46,14 @@ class Creator {
   std::string primary_path_;
   std::string spare_path_;
   std::uint64_t block_size_ = kDefaultBlockSize;
-  std::unique_ptr<BlockDevice> primary_;
+  std::shared_ptr<SharedDevice> primary_;
   std::optional<SpareDevice> spare_;
 };
 
 Creator::Step Creator::resolve_paths() {
+  const std::string& spare = wish_.reserve ? wish_.primary : wish_.spare;
   for (const auto& [text, path] : {std::pair{&wish_.map, &map_path_}, std::pair{&wish_.primary, &primary_path_},
-                                   std::pair{&wish_.spare, &spare_path_}}) {
+                                   std::pair{&spare, &spare_path_}}) {
     auto absolute = absolute_path(*text);
     if (!absolute) return tl::unexpected(could_not(absolute.error()));
     *path = std::move(*absolute);
@@ -75,12 +71,12 @@ Creator::Step Creator::resolve_paths() {
 Creator::Step Creator::open_primary() {
   auto primary = open_alone(primary_path_, world_);
   if (!primary) return tl::unexpected(could_not(primary.error()));
-  primary_ = std::move(*primary);
+  primary_ = std::make_shared<SharedDevice>(std::move(*primary));
   return {};
 }
 
 Creator::Step Creator::choose_block_size() {
-  const DeviceGeometry& primary = primary_->geometry();
+  const DeviceGeometry& primary = primary_->device().geometry();
   const std::uint64_t usual = std::max<std::uint64_t>(kDefaultBlockSize, primary.physical_block);
   block_size_ = wish_.block_size.value_or(std::min(usual, kMaxBlockSize));
   if (block_size_ < primary.logical_block) {
@@ -92,6 +88,12 @@ Creator::Step Creator::choose_block_size() {
 }
 
 Creator::Step Creator::open_spare() {
+  if (wish_.reserve) {
+    auto reserve = take_reserve({primary_path_, *wish_.reserve, block_size_, wish_.force}, primary_);
+    if (!reserve) return tl::unexpected(std::move(reserve.error()));
+    spare_.emplace(std::move(*reserve));
+    return {};
+  }
   SpareWish wish;
   wish.path = spare_path_;
   wish.size = wish_.spare_size;
@@ -110,7 +112,7 @@ tl::expected<Creation, CreationFailure> Creator::run() {
        {&Creator::resolve_paths, &Creator::open_primary, &Creator::choose_block_size, &Creator::open_spare}) {
     if (auto done = (this->*step)(); !done) return tl::unexpected(std::move(done).error());
   }
-  const auto primary_identity = identify_device(primary_->native_handle(), world_.views);
+  const auto primary_identity = identify_device(primary_->device().native_handle(), world_.views);
   if (!primary_identity) return tl::unexpected(could_not(primary_identity.error()));
   const auto spare_identity = identify_device(spare_->device->native_handle(), world_.views);
   if (!spare_identity) return tl::unexpected(could_not(spare_identity.error()));
@@ -119,20 +121,24 @@ tl::expected<Creation, CreationFailure> Creator::run() {
   spec.map_path = map_path_;
   spec.label = wish_.label;
   spec.block_size = block_size_;
-  spec.size = primary_->geometry().size;
+  // The disk ends where its spare begins.
+  spec.size = wish_.reserve ? ByteCount(spare_->begin.value()) : primary_->device().geometry().size;
   spec.primary_path = primary_path_;
   spec.primary_identity = to_line(*primary_identity);
   spec.spare_path = spare_path_;
   spec.spare_identity = to_line(*spare_identity);
+  spec.spare_begin = spare_->begin;
   spec.spare_reads_zeros = spare_->file.made();
   auto info = store::create_volume(spec, *spare_->device);
   if (!info) return tl::unexpected(could_not(info.error()));
   spare_->file.keep();
 
   Creation creation{std::move(*info), {}};
-  for (const BlockDevice* device : {primary_.get(), spare_->device.get()}) {
-    if (std::string warning = warning_for(*device); !warning.empty()) creation.warnings.push_back(std::move(warning));
-  }
+  const auto warn = [&](const BlockDevice& device) {
+    if (std::string warning = warning_for(device); !warning.empty()) creation.warnings.push_back(std::move(warning));
+  };
+  warn(primary_->device());
+  if (!wish_.reserve) warn(*spare_->device);
   return creation;
 }
 

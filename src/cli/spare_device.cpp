@@ -20,7 +20,6 @@
 #include "core/unique_fd.hpp"
 #include "io/device_identity.hpp"
 #include "io/member_check.hpp"
-#include "io/posix_device.hpp"
 #include "store/new_spare.hpp"
 #include "store/spare_superblocks.hpp"
 
@@ -48,6 +47,26 @@ tl::unexpected<CreationFailure> could_not(Error error) {
   return tl::unexpected(CreationFailure{std::move(error), false});
 }
 
+// All of it is there, whatever it holds: a spare that ran out of space when a sector dies would be no spare.
+Result<void> allocate(int fd, const std::string& path, ByteRange range) {
+  const int error =
+      ::posix_fallocate(fd, static_cast<off_t>(range.begin.value()), static_cast<off_t>(range.size().value()));
+  if (error != 0) return fail(cannot_make(path, error));
+  if (::fsync(fd) != 0) return fail(cannot_make(path, errno));
+  return {};
+}
+
+// What another volume has there is not overwritten.
+Result<void> check_no_spare(const store::SuperblockCopies& copies, const std::string& path) {
+  for (const store::Copy copy : store::kCopies) {
+    if (!copies[copy] && copies[copy].error().code != Errc::too_new) continue;
+    return fail(Errc::exists,
+                fmt::format("spare belongs to another volume, {}{}, run remapfs destroy on that or use --force", path,
+                            copies[copy] ? " (" + copies[copy]->volume.to_string() + ")" : std::string()));
+  }
+  return {};
+}
+
 // Of one that was there before.
 Result<void> check_existing(const SpareWish& wish, BlockDevice& spare) {
   const ByteCount size = spare.geometry().size;
@@ -67,13 +86,20 @@ Result<void> check_existing(const SpareWish& wish, BlockDevice& spare) {
     return fail(Errc::exists, fmt::format("is a spare of this volume already, {}, name another device", wish.path));
   }
   if (wish.force || made_ready_before) return {};
-  for (const store::Copy copy : store::kCopies) {
-    if (!copies[copy] && copies[copy].error().code != Errc::too_new) continue;
-    return fail(Errc::exists,
-                fmt::format("spare belongs to another volume, {}{}, run remapfs destroy on that or use --force",
-                            wish.path, copies[copy] ? " (" + copies[copy]->volume.to_string() + ")" : std::string()));
-  }
+  if (auto free = check_no_spare(copies, wish.path); !free) return free;
   return check_no_signature(wish.path);
+}
+
+// Of the end of a primary, where its own contents may lie.
+Result<void> check_end(const ReserveWish& wish, BlockDevice& end, ByteOffset begin) {
+  if (auto free = check_no_spare(store::read_superblocks(end), wish.path); !free) return free;
+  const auto found = find_signature(wish.path);
+  if (!found) return fail(found.error());
+  if (found->empty()) return {};
+  return fail(Errc::exists,
+              fmt::format("holds a {}, {}, whose end would be overwritten: make it no larger than {} bytes first, "
+                          "then use --force",
+                          *found, wish.path, begin.value()));
 }
 
 SpareInfo spare_of(const store::Superblock& superblock, const std::string& path) {
@@ -92,10 +118,8 @@ Result<void> NewSpareFile::make(const std::string& path, ByteCount size) {
   const UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file) return fail(cannot_make(path, errno));
   path_ = path;
-  const int error = ::posix_fallocate(file.get(), 0, static_cast<off_t>(size.value()));
-  if (error != 0) return fail(cannot_make(path, error));
-  if (::fsync(file.get()) != 0) return fail(cannot_make(path, errno));
-  return sync_directory_of(path);
+  auto allocated = allocate(file.get(), path, {ByteOffset(0), ByteOffset(size.value())});
+  return allocated ? sync_directory_of(path) : allocated;
 }
 
 NewSpareFile::~NewSpareFile() {
@@ -104,11 +128,56 @@ NewSpareFile::~NewSpareFile() {
   std::ignore = sync_directory_of(path_);
 }
 
+Result<std::unique_ptr<BlockDevice>> open_spare_of(const SpareInfo& spare, const DeviceOptions& how) {
+  auto device = open_device(spare.path, how);
+  if (!device) return device;
+  return DeviceSlice::rest_of(std::move(*device), spare.begin);
+}
+
 Result<std::unique_ptr<BlockDevice>> open_alone(const std::string& path, const World& world) {
   if (auto unused = check_unused(path, world.views); !unused) return fail(unused.error());
   DeviceOptions how;
   how.views = world.views;
   return open_device(path, how);
+}
+
+std::optional<ByteOffset> begin_of_reserve(ByteCount device, ByteCount reserve) {
+  if (reserve >= device) return std::nullopt;
+  const ByteOffset begin(round_down(device.value() - reserve.value(), store::kSlotAlignment));
+  return begin == ByteOffset(0) ? std::nullopt : std::optional(begin);
+}
+
+tl::expected<SpareDevice, CreationFailure> take_reserve(const ReserveWish& wish,
+                                                        std::shared_ptr<SharedDevice> primary) {
+  const DeviceGeometry& geometry = primary->device().geometry();
+  const auto begin = begin_of_reserve(geometry.size, wish.size);
+  if (!begin) {
+    return could_not({Errc::invalid, 0,
+                      fmt::format("reserve leaves no disk, {} ({} of {}), use a smaller one", wish.path,
+                                  human_size(wish.size.value()), human_size(geometry.size.value()))});
+  }
+  const ByteRange end{*begin, ByteOffset(geometry.size.value())};
+  if (store::slots_for(end.size(), wish.block_size) == 0) {
+    return could_not(
+        {Errc::invalid, 0,
+         fmt::format("reserve is too small, {} ({}), use 2M or more", wish.path, human_size(wish.size.value()))});
+  }
+  const int native = primary->device().native_handle();
+  auto part = DeviceSlice::make(std::move(primary), end);
+  if (!part) return could_not(part.error());
+  if (!wish.force) {
+    if (auto free = check_end(wish, **part, *begin); !free) return could_not(free.error());
+  }
+  if (!geometry.block_device) {
+    // Not for direct transfers: where the file system cannot allocate, the library writes single bytes.
+    const UniqueFd file(::open(fmt::format("/proc/self/fd/{}", native).c_str(), O_RDWR | O_CLOEXEC));
+    if (!file) return could_not(cannot_make(wish.path, errno));
+    if (auto allocated = allocate(file.get(), wish.path, end); !allocated) return could_not(allocated.error());
+  }
+  SpareDevice spare;
+  spare.device = std::move(*part);
+  spare.begin = *begin;
+  return spare;
 }
 
 tl::expected<SpareDevice, CreationFailure> open_spare_device(const SpareWish& wish, const World& world) {

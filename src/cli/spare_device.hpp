@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "cli/world.hpp"
+#include "io/device_slice.hpp"
+#include "io/posix_device.hpp"
 #include "io/sysfs.hpp"
 #include "remapfs/block_device.hpp"
 #include "remapfs/error.hpp"
@@ -55,7 +57,24 @@ struct SpareWish {
 struct SpareDevice {
   NewSpareFile file;  // outlives the device opened on it
   std::unique_ptr<BlockDevice> device;
+  ByteOffset begin;  // on its device
 };
+
+// Opens a spare where the map says that it is. Errors: those of open_device().
+Result<std::unique_ptr<BlockDevice>> open_spare_of(const SpareInfo& spare, const DeviceOptions& how);
+
+// Where a spare begins that takes the last `reserve` bytes of a device, or some more: at a MiB of it.
+// Nothing: no disk would be left.
+[[nodiscard]] std::optional<ByteOffset> begin_of_reserve(ByteCount device, ByteCount reserve);
+
+// What is to be a spare at the end of a primary. All of a file's end is allocated.
+struct ReserveWish {
+  std::string path;  // of the primary, absolute
+  ByteCount size;
+  std::uint64_t block_size = 0;  // of the volume
+  bool force = false;            // the primary holds something that may reach to its end
+};
+tl::expected<SpareDevice, CreationFailure> take_reserve(const ReserveWish& wish, std::shared_ptr<SharedDevice> primary);
 
 // Opens it alone, or makes it. Nothing is written to one that is there.
 tl::expected<SpareDevice, CreationFailure> open_spare_device(const SpareWish& wish, const World& world);

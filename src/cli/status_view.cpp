@@ -29,8 +29,12 @@ std::string text_of(const Json& value) {
 }
 
 std::string note_of_device(const Json& device) {
-  if (device["missing"].get<bool>()) return "missing";
-  return device["retiring"].get<bool>() ? "being retired" : "";
+  std::string note;
+  const auto add = [&](const std::string& word) { note += (note.empty() ? "" : ", ") + word; };
+  if (device["missing"].get<bool>()) add("missing");
+  if (device["retiring"].get<bool>()) add("being retired");
+  if (device.value("first_byte", 0U) != 0) add(fmt::format("from {} on", human_size(device["first_byte"])));
+  return note;
 }
 
 std::string share_copied(const Json& replacement) {

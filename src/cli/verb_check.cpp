@@ -8,9 +8,9 @@
 #include <string>
 
 #include "cli/output.hpp"
+#include "cli/spare_device.hpp"
 #include "cli/target.hpp"
 #include "cli/verbs.hpp"
-#include "io/posix_device.hpp"
 #include "store/check.hpp"
 
 namespace remapfs::cli {
@@ -44,7 +44,7 @@ int run_check(const std::string& map_path, World& world) {
       DeviceOptions how;
       how.read_only = true;
       how.views = world.views;
-      auto device = open_device(spare.path, how);
+      auto device = open_spare_of(spare, how);
       if (!device) {
         if (device.error().code == Errc::busy) return report_error(world, device.error());
         report_note(world, describe(device.error()));

@@ -12,10 +12,10 @@
 
 #include "cli/map_view.hpp"
 #include "cli/output.hpp"
+#include "cli/spare_device.hpp"
 #include "cli/target.hpp"
 #include "cli/verbs.hpp"
 #include "core/unique_fd.hpp"
-#include "io/posix_device.hpp"
 #include "remapfs/aligned_buffer.hpp"
 #include "store/map_lock.hpp"
 #include "store/spare_superblocks.hpp"
@@ -44,7 +44,7 @@ Result<std::vector<ByteOffset>> superblock_places(BlockDevice& device, const Vol
 Result<void> wipe_spare(const VolumeInfo& info, const SpareInfo& spare, const KernelViews& views) {
   DeviceOptions how;
   how.views = views;
-  auto device = open_device(spare.path, how);
+  auto device = open_spare_of(spare, how);
   if (!device) return fail(device.error());
   const auto places = superblock_places(**device, info, spare);
   if (!places) return fail(places.error());

@@ -125,6 +125,10 @@ Result<void> write_dm_table(const Target& target, const std::string& file, World
   std::map<SpareId, std::string> devices{{SpareId{0}, members[0].name}};
   std::uint32_t logical_block = members[0].logical_block;
   for (const SpareInfo& spare : info.spares) {
+    if (spare.path == info.primary_path) {
+      devices[spare.id] = members[0].name;
+      continue;
+    }
     members.push_back(dm_member(spare.id, spare.path));
     devices[spare.id] = members.back().name;
     logical_block = std::max(logical_block, members.back().logical_block);

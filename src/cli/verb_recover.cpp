@@ -2,18 +2,24 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
 
+#include "cli/arguments.hpp"
 #include "cli/output.hpp"
+#include "cli/spare_device.hpp"
 #include "cli/target.hpp"
 #include "cli/verbs.hpp"
 #include "io/device_identity.hpp"
+#include "io/device_slice.hpp"
 #include "io/member_check.hpp"
 #include "io/posix_device.hpp"
 #include "store/recover.hpp"
+#include "store/spare_superblocks.hpp"
 
 namespace remapfs::cli {
 namespace {
@@ -22,22 +28,32 @@ struct RecoverArguments {
   std::string map;
   std::string primary;
   std::vector<std::string> spares;
+  std::string reserve;
   bool accept_stale = false;
 };
 
 // The members, held alone and for reading only, so that nobody mounts or uses them meanwhile.
 struct Members {
-  std::vector<std::unique_ptr<BlockDevice>> devices;
+  std::vector<std::shared_ptr<SharedDevice>> devices;
+  std::vector<std::unique_ptr<BlockDevice>> parts;
 
-  Result<BlockDevice*> open(const std::string& path, const World& world) {
+  Result<std::shared_ptr<SharedDevice>> open(const std::string& path, const World& world) {
     if (auto unused = check_unused(path, world.views); !unused) return fail(unused.error());
     DeviceOptions how;
     how.read_only = true;
     how.views = world.views;
     auto device = open_device(path, how);
     if (!device) return fail(device.error());
-    devices.push_back(std::move(*device));
-    return devices.back().get();
+    devices.push_back(std::make_shared<SharedDevice>(std::move(*device)));
+    return devices.back();
+  }
+
+  Result<BlockDevice*> part(const std::shared_ptr<SharedDevice>& device, ByteOffset begin) {
+    if (begin == ByteOffset(0)) return &device->device();
+    auto slice = DeviceSlice::make(device, {begin, ByteOffset(device->device().geometry().size.value())});
+    if (!slice) return fail(slice.error());
+    parts.push_back(std::move(*slice));
+    return parts.back().get();
   }
 };
 
@@ -45,16 +61,45 @@ Result<DeviceIdentity> identity_of(const BlockDevice& device, const World& world
   return identify_device(device.native_handle(), world.views);
 }
 
+// A spare on its device, which is the primary's when that holds it.
+Result<store::RecoverySpare> take_spare(const std::shared_ptr<SharedDevice>& device, const std::string& path,
+                                        std::optional<ByteOffset> begin, Members& members, const World& world) {
+  if (!begin) {
+    const auto found = store::find_spare(device->device(), device == members.devices.front());
+    if (!found) return fail(found.error());
+    begin = *found;
+  }
+  const auto part = members.part(device, *begin);
+  if (!part) return fail(part.error());
+  const auto identity = identity_of(device->device(), world);
+  if (!identity) return fail(identity.error());
+  return store::RecoverySpare{*part, path, to_line(*identity), *begin};
+}
+
 Result<store::RecoverySpare> open_spare(const std::string& text, const std::string& primary, Members& members,
                                         const World& world) {
   auto path = existing_path(text);
   if (!path) return fail(path.error());
+  std::error_code unknown;
+  if (std::filesystem::equivalent(primary, *path, unknown)) {
+    return take_spare(members.devices.front(), primary, std::nullopt, members, world);
+  }
   if (auto apart = check_no_overlap(primary, *path, world.views); !apart) return fail(apart.error());
-  auto device = members.open(*path, world);
+  const auto device = members.open(*path, world);
   if (!device) return fail(device.error());
-  const auto identity = identity_of(**device, world);
-  if (!identity) return fail(identity.error());
-  return store::RecoverySpare{*device, *path, to_line(*identity)};
+  return take_spare(*device, *path, std::nullopt, members, world);
+}
+
+// Errors: invalid.
+Result<store::RecoverySpare> open_reserve(const std::string& text, const std::string& primary, Members& members,
+                                          const World& world) {
+  const auto size = parse_size(text);
+  if (!size) return fail(size.error());
+  const auto& device = members.devices.front();
+  const auto begin = begin_of_reserve(device->device().geometry().size, ByteCount(*size));
+  if (!begin)
+    return fail(Errc::invalid, fmt::format("reserve leaves no disk, {}, give the size it was made with", text));
+  return take_spare(device, primary, begin, members, world);
 }
 
 int run_recover(const RecoverArguments& arguments, World& world) {
@@ -66,14 +111,14 @@ int run_recover(const RecoverArguments& arguments, World& world) {
   Members members;
   const auto primary = members.open(*primary_path, world);
   if (!primary) return report_error(world, primary.error());
-  const auto identity = identity_of(**primary, world);
+  const auto identity = identity_of((*primary)->device(), world);
   if (!identity) return report_error(world, identity.error());
 
   store::RecoverySpec spec;
   spec.map_path = *map_path;
   spec.primary_path = *primary_path;
   spec.primary_identity = to_line(*identity);
-  spec.primary_size = (*primary)->geometry().size;
+  spec.primary_size = (*primary)->device().geometry().size;
   spec.accept_stale = arguments.accept_stale;
   spec.check_primary = [&](const std::string& remembered) -> Result<void> {
     const auto recorded = parse_identity(remembered);
@@ -82,6 +127,11 @@ int run_recover(const RecoverArguments& arguments, World& world) {
   };
   for (const std::string& text : arguments.spares) {
     auto spare = open_spare(text, *primary_path, members, world);
+    if (!spare) return report_error(world, spare.error());
+    spec.spares.push_back(std::move(*spare));
+  }
+  if (!arguments.reserve.empty()) {
+    auto spare = open_reserve(arguments.reserve, *primary_path, members, world);
     if (!spare) return report_error(world, spare.error());
     spec.spares.push_back(std::move(*spare));
   }
@@ -113,17 +163,24 @@ void add_recover(CLI::App& program, Invocation& invocation) {
   CLI::App* const verb = program.add_subcommand("recover", "Rebuild a map that is lost from the spare alone");
   verb->add_option("NEWMAP", arguments->map, "File for the map; must not exist")->required();
   verb->add_option("--primary", arguments->primary, "The primary of the volume")->type_name("PATH")->required();
-  verb->add_option("--spare", arguments->spares, "The spare of the volume; each one, if there are several")
+  verb->add_option("--spare", arguments->spares,
+                   "The spare of the volume, which may be its primary; each one, if there are several")
       ->type_name("PATH")
-      ->allow_extra_args(false)
-      ->required();
+      ->allow_extra_args(false);
+  verb->add_option("--reserve", arguments->reserve, "The spare is so much of the primary's end, as it was made with")
+      ->type_name("SIZE");
   verb->add_flag("--accept-stale", arguments->accept_stale,
                  "Go on where nothing vouches for what the spare says: blocks may be read with old or wrong contents");
   verb->footer(
       "Writes nothing to primary and spare. Refuses, and names each doubt, unless the spare's superblock vouches\n"
       "for every tag. Restore the map from where it was if you can: only the map knows lost and weak blocks.\n\n"
       "Example:\n  remapfs recover /var/lib/new.remapfs --primary /dev/sdb --spare /srv/old.spare");
-  verb->callback([arguments, &invocation] { invocation.exit_code = run_recover(*arguments, invocation.world); });
+  verb->callback([arguments, &invocation] {
+    if (arguments->spares.empty() && arguments->reserve.empty()) {
+      throw CLI::ValidationError("--spare, or --reserve, is needed");
+    }
+    invocation.exit_code = run_recover(*arguments, invocation.world);
+  });
 }
 
 }  // namespace remapfs::cli

@@ -8,20 +8,20 @@
 #include <string>
 
 #include "cli/output.hpp"
+#include "cli/spare_device.hpp"
 #include "cli/target.hpp"
 #include "cli/verbs.hpp"
 #include "io/member_check.hpp"
-#include "io/posix_device.hpp"
 #include "store/repair.hpp"
 
 namespace remapfs::cli {
 namespace {
 
-Result<std::unique_ptr<BlockDevice>> open_spare(const std::string& path, const World& world) {
-  if (auto unused = check_unused(path, world.views); !unused) return fail(unused.error());
+Result<std::unique_ptr<BlockDevice>> open_spare(const SpareInfo& spare, const World& world) {
+  if (auto unused = check_unused(spare.path, world.views); !unused) return fail(unused.error());
   DeviceOptions how;
   how.views = world.views;
-  return open_device(path, how);
+  return open_spare_of(spare, how);
 }
 
 int run_repair(const std::string& text, World& world) {
@@ -36,7 +36,7 @@ int run_repair(const std::string& text, World& world) {
   std::map<SpareId, std::unique_ptr<BlockDevice>> devices;
   std::map<SpareId, BlockDevice*> spares;
   for (const SpareInfo& spare : info->spares) {
-    auto device = open_spare(spare.path, world);
+    auto device = open_spare(spare, world);
     if (!device) return report_error(world, device.error());
     spares[spare.id] = device->get();
     devices[spare.id] = std::move(*device);

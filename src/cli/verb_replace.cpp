@@ -128,10 +128,15 @@ struct Change {
   std::string map_path;
   std::string from;
   std::string to;
+  std::optional<SpareId> spare_on_from;  // which has blocks, and stays where it is
 };
 
 void print_change(const Change& change, std::ostream& out) {
-  out << fmt::format("{} is the primary now, {} can be taken away\n", one_line(change.to), one_line(change.from));
+  const std::string from = one_line(change.from);
+  const std::string rest = change.spare_on_from ? fmt::format("spare {} is still on {}: add another, then retire it",
+                                                              *change.spare_on_from, from)
+                                                : fmt::format("{} can be taken away", from);
+  out << fmt::format("{} is the primary now, {}\n", one_line(change.to), rest);
 }
 
 int conclude(const ReplaceArguments& arguments, const Json& replacement, const Change& change, World& world) {
@@ -269,7 +274,10 @@ int run_replace(const ReplaceArguments& arguments, World& world) {
     report_note(world, fmt::format("{} sectors are lost, and stay so on the new disk; a last try: remapfs retest {}",
                                    text_of((*status)["lost_sectors"]), arguments.target));
   }
-  const Change change{target->map_path, info->primary_path, request.path};
+  Change change{target->map_path, info->primary_path, request.path, std::nullopt};
+  for (const SpareInfo& spare : info->spares) {
+    if (spare.path == info->primary_path) change.spare_on_from = spare.id;
+  }
   return *daemon ? replace_there(arguments, *target, std::move(request), change, **daemon, world)
                  : replace_here(arguments, *target, request, change, world);
 }

@@ -54,7 +54,8 @@ void DmTable::add(const RemapRow& row) {
     const auto spare = std::find_if(info_.spares.begin(), info_.spares.end(),
                                     [&](const SpareInfo& info) { return info.id == row.where.spare; });
     REMAPFS_INVARIANT(spare != info_.spares.end());
-    place = (spare->first_slot.value() + (row.where.slot.value() << geometry_.shift())) / kSectorSize;
+    place = (spare->begin.value() + spare->first_slot.value() + (row.where.slot.value() << geometry_.shift())) /
+            kSectorSize;
   }
   const auto grid_sectors = static_cast<unsigned>(std::popcount(grid_));
   for (unsigned first = 0; begin + first < end; first += grid_sectors) {

@@ -38,7 +38,7 @@ Result<void> check_unused(const std::string& path, const KernelViews& views) {
   return fail(Errc::busy, "in use, " + path + ": " + first.text + ", " + first.advice, EBUSY);
 }
 
-Result<void> check_no_signature(const std::string& path) {
+Result<std::string> find_signature(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
   if (!fd) {
     const int error = errno;
@@ -46,7 +46,7 @@ Result<void> check_no_signature(const std::string& path) {
                 error);
   }
   struct stat status {};
-  if (::fstat(fd.get(), &status) == 0 && S_ISREG(status.st_mode) && status.st_size == 0) return {};
+  if (::fstat(fd.get(), &status) == 0 && S_ISREG(status.st_mode) && status.st_size == 0) return std::string();
   const Probe probe(blkid_new_probe());
   if (!probe || blkid_probe_set_device(probe.get(), fd.get(), 0, 0) != 0) {
     return fail(Errc::device_other, "cannot examine, " + path + ", give a file or a block device");
@@ -57,7 +57,7 @@ Result<void> check_no_signature(const std::string& path) {
   // Whatever comes first is reason enough, so ambiguity does not matter.
   errno = 0;
   switch (blkid_do_probe(probe.get())) {
-    case 1: return {};
+    case 1: return std::string();
     case 0: break;
     default: {
       const int error = errno != 0 ? errno : EIO;
@@ -72,7 +72,14 @@ Result<void> check_no_signature(const std::string& path) {
     kind = "partition table";
   }
   if (const std::string label = value_of(probe.get(), "LABEL"); !label.empty()) found += " \"" + label + "\"";
-  return fail(Errc::exists, "holds a " + kind + " (" + found + "), " + path + ", use --force to overwrite it");
+  return kind + " (" + found + ")";
+}
+
+Result<void> check_no_signature(const std::string& path) {
+  const auto found = find_signature(path);
+  if (!found) return fail(found.error());
+  if (found->empty()) return {};
+  return fail(Errc::exists, "holds a " + *found + ", " + path + ", use --force to overwrite it");
 }
 
 Result<void> check_no_overlap(const std::string& path, const std::string& other, const KernelViews& views) {

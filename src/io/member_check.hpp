@@ -15,8 +15,11 @@ namespace remapfs {
 // active loop device, under a mapped device. Errors: busy, not_found, permission, invalid.
 [[nodiscard]] Result<void> check_unused(const std::string& path, const KernelViews& views = {});
 
-// Refuses what carries a file system, partition table, RAID member or the like, as libblkid knows them.
-// Errors: exists, with the name of what is there; not_found, permission, device errors.
+// Names what the device carries, a file system, partition table, RAID member or the like, as libblkid knows them:
+// "file system (ext4 \"home\")". Empty: nothing. Errors: not_found, permission, device errors.
+[[nodiscard]] Result<std::string> find_signature(const std::string& path);
+
+// Refuses what carries one. Errors: exists, with the name of what is there; those of find_signature().
 [[nodiscard]] Result<void> check_no_signature(const std::string& path);
 
 // Refuses two members that share bytes, by whatever paths: the same file or device through links, mounts and other

@@ -19,7 +19,7 @@ NewMap first_contents(const CreateSpec& spec, const Superblock& superblock) {
   map.primary_path = spec.primary_path;
   map.primary_identity = spec.primary_identity;
   map.clean = true;
-  map.spares.push_back({superblock, spec.spare_path, spec.spare_identity, Sequence(0)});
+  map.spares.push_back({superblock, spec.spare_path, spec.spare_identity, Sequence(0), spec.spare_begin});
   map.events.push_back({0,
                         {},
                         {"created", std::nullopt,

@@ -20,6 +20,7 @@ struct CreateSpec {
   std::string primary_identity;
   std::string spare_path;
   std::string spare_identity;
+  ByteOffset spare_begin;  // on its device, a multiple of kSlotAlignment
   // The spare was just made and reads as zeros everywhere: its tag tables need not be written.
   bool spare_reads_zeros = false;
 };

@@ -74,10 +74,10 @@ void insert_volume(SQLite::Database& database, const NewMap& map, const std::str
   for (const NewMapSpare& spare : map.spares) {
     const SpareLayout& layout = spare.superblock.layout;
     SQLite::Statement insert(database,
-                             "INSERT INTO devices (id, role, path, uuid, identity, size_bytes, slots, first_slot, "
-                             "state, sequence) VALUES (?, 'spare', ?, ?, ?, ?, ?, ?, 'active', ?)");
+                             "INSERT INTO devices (id, role, path, uuid, identity, size_bytes, first_byte, slots, "
+                             "first_slot, state, sequence) VALUES (?, 'spare', ?, ?, ?, ?, ?, ?, ?, 'active', ?)");
     SQLite::bind(insert, std::int64_t{spare.superblock.id}, spare.path, spare.superblock.spare.to_string(),
-                 spare.identity, to_sql(layout.device_size.value()), to_sql(layout.slots),
+                 spare.identity, to_sql(layout.device_size.value()), to_sql(spare.begin.value()), to_sql(layout.slots),
                  to_sql(layout.first_slot.value()), to_sql(spare.sequence.value()));
     insert.exec();
   }

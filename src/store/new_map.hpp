@@ -24,6 +24,7 @@ struct NewMapSpare {
   std::string path;
   std::string identity;
   Sequence sequence;
+  ByteOffset begin{};  // on the device
 };
 
 struct RetiredSlot {

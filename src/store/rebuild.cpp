@@ -149,8 +149,9 @@ class Rebuilding {
         SQLite::Statement identity(database_, "SELECT identity FROM devices WHERE id = ?");
         identity.bind(1, std::int64_t{spare.expected.id});
         if (!identity.executeStep()) return not_whole();
+        const SpareInfo& info = record_.info.spares[i];
         map.spares.push_back(
-            {record_.superblock_of(i), record_.info.spares[i].path, identity.getColumn(0).getString(), spare.sequence});
+            {record_.superblock_of(i), info.path, identity.getColumn(0).getString(), spare.sequence, info.begin});
       }
       map.rows = [this](const NewMap::PutRow& put) -> Result<void> {
         for (const auto& [block, salvaged] : rows_) {

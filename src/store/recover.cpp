@@ -162,7 +162,8 @@ class Recovery {
     map.primary_identity = spec_.primary_identity;
     for (const Source& source : sources_) {
       const Superblock& superblock = source.tags.superblock;
-      map.spares.push_back({superblock, source.spare.path, source.spare.identity, superblock.watermark});
+      map.spares.push_back(
+          {superblock, source.spare.path, source.spare.identity, superblock.watermark, source.spare.begin});
       for (const SlotIndex slot : source.tags.unknown) map.retired.push_back({{superblock.id, slot}, "slot", {}});
     }
     map.rows = [this](const NewMap::PutRow& put) -> Result<void> {

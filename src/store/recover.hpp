@@ -17,6 +17,7 @@ struct RecoverySpare {
   BlockDevice* device = nullptr;
   std::string path;
   std::string identity;
+  ByteOffset begin{};  // of the spare on the device that has this path
 };
 
 struct RecoverySpec {

@@ -27,8 +27,9 @@ CREATE TABLE devices (
   uuid        TEXT,              -- of a spare, as in its superblock
   identity    TEXT    NOT NULL,  -- what the device must be like at every mount
   size_bytes  INTEGER NOT NULL,  -- of the device; of a spare: the part that is used
+  first_byte  INTEGER NOT NULL DEFAULT 0,  -- where it begins on the device: a spare may be the end of a primary
   slots       INTEGER,           -- of a spare: number of slots
-  first_slot  INTEGER,           -- of a spare: byte offset of slot 0 on the device
+  first_slot  INTEGER,           -- of a spare: byte offset of slot 0, from first_byte
   state       TEXT    NOT NULL CHECK (state IN ('active', 'retired')),
   sequence    INTEGER NOT NULL,  -- of a spare: its last commit; the spare's watermark equals it or is one behind
   CHECK ((role = 'primary') = (id = 0)),

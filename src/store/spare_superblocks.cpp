@@ -63,6 +63,23 @@ SuperblockCopies read_superblocks(BlockDevice& device) {
   return copies[Copy::a] ? read_superblocks(device, copies[Copy::a]->layout) : copies;
 }
 
+Result<ByteOffset> find_spare(BlockDevice& device, bool disk_before) {
+  const std::uint64_t size = round_down(device.geometry().size.value(), kStructureAlignment);
+  if (size < 2 * kStructureAlignment || device.geometry().logical_block > kStructureAlignment) return ByteOffset(0);
+  if (!disk_before && read_superblock(device, ByteOffset(0))) return ByteOffset(0);
+  const auto last = read_superblock(device, ByteOffset(size - kStructureAlignment));
+  if (last && last->layout.device_size.value() < size) {
+    const ByteOffset begin(size - last->layout.device_size.value());
+    if (is_aligned(begin.value(), kSlotAlignment)) return begin;
+  }
+  if (!disk_before) return ByteOffset(0);
+  return fail(
+      last ? Errc::foreign : last.error().code,
+      fmt::format("no superblock at its end says where the spare begins, {}{}, add --reserve with the size that "
+                  "the volume was made with",
+                  device.name(), last ? "" : " (" + describe(last.error()) + ")"));
+}
+
 Result<Superblock> choose_superblock(const SuperblockCopies& copies, const ExpectedSpare& expected,
                                      const std::string& device) {
   const Superblock* best = nullptr;

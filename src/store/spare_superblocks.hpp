@@ -24,6 +24,11 @@ SuperblockCopies read_superblocks(BlockDevice& device, const SpareLayout& expect
 // The same for a device of which nothing is expected: the first copy says where the second one is, else the end.
 SuperblockCopies read_superblocks(BlockDevice& device);
 
+// Where the spare on a device begins for whose map nobody can be asked: at its beginning, or, when it is the end of a
+// larger one, where the superblock at the end says. disk_before: only the latter, since at the beginning somebody's
+// disk is. Errors: foreign (no superblock tells), device errors when it cannot be read; with a message.
+Result<ByteOffset> find_spare(BlockDevice& device, bool disk_before);
+
 // What a spare of a volume has to be.
 struct ExpectedSpare {
   Uuid volume;

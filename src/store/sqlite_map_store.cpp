@@ -100,6 +100,7 @@ bool SqliteMapStore::settle_spares() {
   for (const auto& [id, spare] : spares_) {
     if (!spare.doubtful.empty()) doubtful.push_back(id);
   }
+  wrote_unasked_ = options_.repair || !doubtful.empty();
   if (!doubtful.empty() && !run_commit({}, doubtful)) return false;
   return !tags_suspect_ && std::all_of(spares_.begin(), spares_.end(), [](const auto& entry) {
     return entry.second.superblocks_agree && entry.second.tags.both_copies_good();
@@ -133,6 +134,12 @@ Result<void> SqliteMapStore::close_writer(bool clean) {
   auto recorded = writer_->begin();
   for (const Event& event : own_events_) {
     if (recorded) recorded = writer_->add_event(event);
+  }
+  // A spare may be part of the primary's file, which was written to since its stamp was taken.
+  const auto in_primary = [&](const SpareInfo& spare) { return spare.path == record_.info.primary_path; };
+  const auto& spares = record_.info.spares;
+  if (recorded && wrote_unasked_ && std::any_of(spares.begin(), spares.end(), in_primary)) {
+    recorded = writer_->set_primary_stamp("");
   }
   if (recorded) recorded = writer_->set_clean(clean);
   if (recorded) recorded = writer_->prepare();

@@ -155,6 +155,7 @@ class SqliteMapStore final : public MapStore {
   std::set<SlotAddress> retired_;
   std::vector<Event> own_events_;  // of the store itself, for the next commit
   bool tags_suspect_ = false;      // some tag is not as it should be, though no table knows
+  bool wrote_unasked_ = false;     // to a spare, without a transaction of the volume's
 };
 
 }  // namespace remapfs::store

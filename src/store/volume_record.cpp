@@ -3,6 +3,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "store/schema.hpp"
 #include "store/scrub_codec.hpp"
 #include "store/sql.hpp"
@@ -65,8 +67,18 @@ Result<void> read_spare(SQLite::Statement& select, VolumeRecord& record) {
       layout.first_slot.value() != column_u64(select, 7) || layout.device_size.value() != column_u64(select, 5)) {
     return damaged(info.map_path, fmt::format("spare {}: size, slots and first slot do not fit together", id));
   }
+  const ByteOffset begin(column_u64(select, 9));
+  // The blocks of one that reached into the disk would be written over its data.
+  const bool in_disk = begin != ByteOffset(0) && begin.value() < info.size.value();
+  const bool twice = std::any_of(info.spares.begin(), info.spares.end(), [&](const SpareInfo& other) {
+    return begin != ByteOffset(0) && other.begin != ByteOffset(0) && other.path == select.getColumn(2).getString();
+  });
+  if (in_disk || twice || !is_aligned(begin.value(), kSlotAlignment) || to_sql(begin.value()) < 0) {
+    return damaged(info.map_path, fmt::format("spare {}: impossible beginning", id));
+  }
   SpareInfo spare;
   spare.id = static_cast<SpareId>(id);
+  spare.begin = begin;
   spare.path = select.getColumn(2).getString();
   spare.uuid = uuid->to_string();
   spare.slots = layout.slots;
@@ -78,7 +90,7 @@ Result<void> read_spare(SQLite::Statement& select, VolumeRecord& record) {
 
 Result<void> read_devices(SQLite::Database& database, VolumeRecord& record) {
   SQLite::Statement select(database,
-                           "SELECT id, role, path, uuid, identity, size_bytes, slots, first_slot, sequence "
+                           "SELECT id, role, path, uuid, identity, size_bytes, slots, first_slot, sequence, first_byte "
                            "FROM devices WHERE state = 'active' ORDER BY id");
   bool primary = false;
   while (select.executeStep()) {

@@ -34,10 +34,12 @@ class SliceSubject final : public DeviceSubject {
     geometry.memory_alignment = logical_block;
     geometry.physical_block = 4096;
     geometry.punches_cheaply = true;
-    disk_ = std::make_shared<FakeDisk>(ByteCount(begin + size + behind), geometry);
+    auto disk = std::make_unique<FakeDisk>(ByteCount(begin + size + behind), geometry);
+    disk_ = disk.get();
     disk_->poke(ByteOffset(0), std::vector<std::byte>(begin, std::byte{0xA5}));
     disk_->poke(ByteOffset(begin + size), std::vector<std::byte>(behind, std::byte{0xA5}));
-    slice_ = *DeviceSlice::make(disk_, {ByteOffset(begin), ByteOffset(begin + size)});
+    slice_ = *DeviceSlice::make(std::make_shared<SharedDevice>(std::move(disk)),
+                                {ByteOffset(begin), ByteOffset(begin + size)});
   }
   ~SliceSubject() override {
     const auto untouched = [&](ByteRange range) {
@@ -56,7 +58,7 @@ class SliceSubject final : public DeviceSubject {
  private:
   std::uint64_t begin_;
   std::uint64_t size_;
-  std::shared_ptr<FakeDisk> disk_;
+  FakeDisk* disk_ = nullptr;
   std::unique_ptr<DeviceSlice> slice_;
 };
 

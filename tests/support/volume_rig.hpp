@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <vector>
 
+#include "io/device_slice.hpp"
 #include "remapfs/aligned_buffer.hpp"
 #include "remapfs/volume.hpp"
 #include "support/fake_disk.hpp"
@@ -14,7 +16,7 @@
 namespace remapfs::testing {
 
 // Forwards to a disk that outlives the volume, as real disks outlive their mounts.
-class BorrowedDevice final : public BlockDevice {
+class BorrowedDevice : public BlockDevice {
  public:
   explicit BorrowedDevice(BlockDevice& device) : device_(device) {}
   [[nodiscard]] const DeviceGeometry& geometry() const override { return device_.geometry(); }
@@ -36,6 +38,30 @@ class BorrowedDevice final : public BlockDevice {
   BlockDevice& device_;
 };
 
+// With a descriptor, which after a loss works only when it was opened again.
+class BorrowedDescriptor final : public BorrowedDevice {
+ public:
+  static constexpr int kNumber = 1 << 20;  // of no file
+
+  BorrowedDescriptor(BlockDevice& device, std::atomic<bool>& stale) : BorrowedDevice(device), stale_(stale) {}
+  Result<void> read_exact(ByteOffset offset, std::span<std::byte> buffer) override {
+    return stale_ ? fail(Errc::device_gone) : BorrowedDevice::read_exact(offset, buffer);
+  }
+  Result<void> write_all(ByteOffset offset, std::span<const std::byte> data) override {
+    return stale_ ? fail(Errc::device_gone) : BorrowedDevice::write_all(offset, data);
+  }
+  Result<void> sync() override { return stale_ ? fail(Errc::device_gone) : BorrowedDevice::sync(); }
+  Result<void> reopen() override {
+    auto reopened = BorrowedDevice::reopen();
+    if (reopened) stale_ = false;
+    return reopened;
+  }
+  [[nodiscard]] int native_handle() const override { return kNumber; }
+
+ private:
+  std::atomic<bool>& stale_;
+};
+
 struct RigOptions {
   std::uint64_t disk_bytes = 4U << 20U;
   std::uint64_t block_size = 4096;
@@ -44,6 +70,7 @@ struct RigOptions {
   std::uint32_t spare_logical_block = 0;  // 0: as the primary's
   int spares = 1;
   bool punches_cheaply = false;
+  bool one_disk = false;  // the spare is the end of the primary, whose descriptor it shares
 };
 
 // Keeps the map of a rig that is not to be kept in memory alone. `map` mirrors what is committed.
@@ -69,7 +96,8 @@ class VolumeRig {
     geometry.physical_block = options.logical_block;
     geometry.memory_alignment = 512;
     geometry.punches_cheaply = options.punches_cheaply;
-    primary = std::make_unique<FakeDisk>(ByteCount(options.disk_bytes), geometry, "primary");
+    const std::uint64_t end = options.one_disk ? spare_bytes() : 0;
+    primary = std::make_unique<FakeDisk>(ByteCount(options.disk_bytes + end), geometry, "primary");
     map.info.uuid = "rig";
     map.info.block_size = options.block_size;
     map.info.size = ByteCount(options.disk_bytes);
@@ -82,8 +110,8 @@ class VolumeRig {
       const auto id = static_cast<SpareId>(i);
       // A backend puts its own tables in front of the slots.
       const std::uint64_t tables = backend_ ? 3U << 20U : 0;
-      const ByteCount size(kFirstSlot + tables + options.slots * options.block_size + 4096);
-      spares.push_back(std::make_unique<FakeDisk>(size, geometry, "spare"));
+      const ByteCount size(spare_bytes() + tables);
+      if (!options.one_disk) spares.push_back(std::make_unique<FakeDisk>(size, geometry, "spare"));
       map.info.spares.push_back({id, "spare", "uuid", options.slots, ByteOffset(kFirstSlot), {}, false});
     }
     if (backend_) backend_->create(options_, map, spare());
@@ -99,8 +127,17 @@ class VolumeRig {
     volume.reset();
     if (next && map.primary && map.primary->path == next->name()) primary = std::move(next);
     VolumeParts parts;
-    parts.primary = std::make_unique<MemberDevice>(std::make_unique<BorrowedDevice>(*primary));
     MemoryMapStore::Spares devices;
+    if (options_.one_disk) {
+      const auto whole = std::make_shared<SharedDevice>(std::make_unique<BorrowedDescriptor>(*primary, stale));
+      const ByteOffset between(options_.disk_bytes);
+      const ByteOffset end(primary->geometry().size.value());
+      parts.primary = std::make_unique<MemberDevice>(*DeviceSlice::make(whole, {ByteOffset(0), between}));
+      parts.spares[1] = std::make_unique<MemberDevice>(*DeviceSlice::make(whole, {between, end}));
+      devices[1] = parts.spares[1].get();
+    } else {
+      parts.primary = std::make_unique<MemberDevice>(std::make_unique<BorrowedDevice>(*primary));
+    }
     for (std::size_t i = 0; i < spares.size(); ++i) {
       const auto id = static_cast<SpareId>(i + 1);
       parts.spares[id] = std::make_unique<MemberDevice>(std::make_unique<BorrowedDevice>(*spares[i]));
@@ -156,7 +193,7 @@ class VolumeRig {
     return {{"next", "its identity"}, std::make_unique<MemberDevice>(std::make_unique<BorrowedDevice>(*next)), false};
   }
 
-  [[nodiscard]] FakeDisk& spare() { return *spares.front(); }
+  [[nodiscard]] FakeDisk& spare() { return options_.one_disk ? *primary : *spares.front(); }
   [[nodiscard]] BlockGeometry geometry() const { return BlockGeometry(options_.block_size); }
 
   // The row of a block, if there is one.
@@ -209,8 +246,11 @@ class VolumeRig {
   MemoryMap map;
   MemoryMapStore* store = nullptr;  // without a backend
   std::unique_ptr<Volume> volume;
+  std::atomic<bool> stale{false};  // of one disk: nothing works until it is opened again
 
  private:
+  [[nodiscard]] std::uint64_t spare_bytes() const { return kFirstSlot + options_.slots * options_.block_size + 4096; }
+
   // False when the volume wants the request done otherwise.
   bool transfer_directly(std::uint64_t offset, std::span<std::byte> memory, bool write) {
     DirectAccess access;

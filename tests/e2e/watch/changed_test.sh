@@ -67,3 +67,25 @@ printf x | dd of="$work/primary.img" bs=1 seek=5000 conv=notrunc status=none
 mount_it
 quiet 0 "a disk"
 remapfs unmount "$map"
+
+# A spare at the end of the primary: what remapfs writes there is its own, also in a repair.
+remapfs destroy "$map" > /dev/null
+truncate -s 32M "$work/one.img"
+remapfs create "$map" --primary "$work/one.img" --reserve 8M > /dev/null
+mount_it
+write_through 0
+remapfs add "$map" 5 > /dev/null
+remapfs unmount "$map"
+mount_it
+quiet 0 "a spare in the primary"
+remapfs unmount "$map"
+sqlite3 -readonly "$map" 'SELECT primary_stamp IS NOT NULL FROM volume' | grep -qx 1 || fail "no stamp of such a primary"
+dd if=/dev/zero of="$work/one.img" bs=4k count=1 seek=$((32 * 256 - 1)) conv=notrunc status=none
+remapfs repair "$map" > /dev/null || fail repair
+mount_it
+quiet 0 "after a repair"
+remapfs unmount "$map"
+printf x | dd of="$work/one.img" bs=1 seek=5000 conv=notrunc status=none
+mount_it
+[ "$(changes)" = 1 ] || fail "somebody else's write to such a primary was not noticed"
+remapfs unmount "$map"

@@ -222,6 +222,38 @@ TEST_F(Recover, LargerPrimaryIsKnownByItsIdentity) {
   EXPECT_EQ(recovered->info.size.value(), 100'000U * 4096);
 }
 
+TEST_F(Recover, ASpareAtTheEndOfADiskIsFoundByItsLastSuperblock) {
+  create();
+  const auto bytes = save_spare();
+  constexpr std::uint64_t kBegin = 5 * kMiB;
+  const auto disk_with = [&](std::uint64_t begin, std::uint64_t behind) {
+    auto disk = std::make_unique<testing::FakeDisk>(ByteCount(begin + bytes.size() + behind));
+    disk->poke(ByteOffset(begin), bytes);
+    return disk;
+  };
+  const auto disk = disk_with(kBegin, 0);
+  EXPECT_EQ(*find_spare(*disk, true), ByteOffset(kBegin));
+  EXPECT_EQ(*find_spare(*disk, false), ByteOffset(kBegin));
+  EXPECT_EQ(*find_spare(*disk_with(kBegin, 1536), true), ByteOffset(kBegin)) << "an end off the grid is not used";
+  // By itself, grown or not.
+  EXPECT_EQ(*find_spare(*spare_, false), ByteOffset(0));
+  EXPECT_EQ(*find_spare(*disk_with(0, 4 * kMiB), false), ByteOffset(0));
+
+  // Nothing else is taken for one.
+  EXPECT_EQ(find_spare(*spare_, true).error().code, Errc::foreign) << "no disk is before it";
+  EXPECT_EQ(find_spare(*disk_with(kBegin + 4096, 0), true).error().code, Errc::foreign) << "off the grid";
+  EXPECT_EQ(find_spare(*disk_with(kBegin, 4096), true).error().code, Errc::not_found) << "not at the end";
+  disk->add_bad_sectors((kBegin + bytes.size() - 4096) / kSectorSize, 1, testing::FaultRule::On::read);
+  const auto unreadable = find_spare(*disk, true);
+  EXPECT_EQ(unreadable.error().code, Errc::media);
+  EXPECT_NE(unreadable.error().message.find("add --reserve"), std::string::npos) << unreadable.error().message;
+  // Both: whoever asks for a spare gets the one at the beginning, who has a disk there the one at the end.
+  const auto both = disk_with(0, 4 * kMiB);
+  auto second = std::vector<std::byte>(bytes);
+  both->poke(ByteOffset(4 * kMiB), second);
+  EXPECT_EQ(*find_spare(*both, true), ByteOffset(4 * kMiB));
+}
+
 TEST_F(Recover, NameThatIsTakenIsRefused) {
   create_with_rows();
   RecoverySpec same = spec();

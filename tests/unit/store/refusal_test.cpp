@@ -249,6 +249,19 @@ TEST_F(Refusal, RowsChangedByHandAreCorrupt) {
   }
 }
 
+TEST_F(Refusal, SpareThatWouldReachIntoTheDiskIsCorrupt) {
+  create_with_rows();
+  const std::uint64_t end = 100'000ULL * 4096;
+  const std::uint64_t behind = round_up(end, kMiB);
+  for (const std::uint64_t begin : {kMiB, round_down(end - 1, kMiB), behind + 4096, std::uint64_t{1} << 63U}) {
+    SCOPED_TRACE(begin);
+    sql("UPDATE devices SET first_byte = " + std::to_string(static_cast<std::int64_t>(begin)) + " WHERE id = 1");
+    expect_refused(Errc::corrupt, "impossible beginning");
+  }
+  sql("UPDATE devices SET first_byte = " + std::to_string(behind) + " WHERE id = 1");
+  EXPECT_TRUE(try_open()) << "where it is, is for the device to say";
+}
+
 TEST_F(Refusal, DuplicateSlotsInADamagedIndexAreCorrupt) {
   create_with_rows();
   sql("PRAGMA writable_schema = ON;"

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "support/volume_rig.hpp"
+
+// A spare at the end of the primary: one descriptor, which tells of a failure once, and vanishes for both.
+
+namespace remapfs::testing {
+namespace {
+
+constexpr std::uint64_t kBlock = 4096;
+
+class OneDisk : public ::testing::Test {
+ protected:
+  OneDisk() : rig({.one_disk = true}) {
+    rig.unmount();
+    VolumeOptions options;
+    options.on_event = [this](const Event& event) { heard.push_back(event.kind); };
+    rig.mount(options);
+    // Block 10 lives in a slot.
+    in_slot = pattern(10 * kBlock, kBlock, 1);
+    const FaultId bad = rig.primary->add_bad_sectors(80, 1, FaultRule::On::write);
+    EXPECT_TRUE(rig.write(10 * kBlock, in_slot));
+    rig.primary->remove_fault(bad);
+    EXPECT_EQ(rig.row(10)->state, EntryState::remapped);
+    EXPECT_TRUE(rig.volume->flush());
+  }
+
+  [[nodiscard]] std::ptrdiff_t told(const std::string& kind) const {
+    return std::count(heard.begin(), heard.end(), kind);
+  }
+  // The primary is noticed to have vanished; nobody asks the spare.
+  void lose_primary() {
+    rig.primary->set_outage(Outage::gone);
+    EXPECT_FALSE(rig.read(0, kBlock));
+    rig.primary->set_outage(Outage::none);
+    EXPECT_EQ(rig.volume->status().state, VolumeState::suspended);
+  }
+
+  std::vector<std::string> heard;  // kinds of events
+  VolumeRig rig;
+  std::vector<std::byte> in_slot;
+};
+
+TEST_F(OneDisk, BlocksGoBehindTheDiskAndAreThereAfterPowerLoss) {
+  rig.primary->crash_all_lost();
+  rig.mount();
+  EXPECT_EQ(*rig.read(10 * kBlock, kBlock), in_slot);
+  const ByteRange slots{ByteOffset(4U << 20U), ByteOffset(rig.primary->geometry().size.value())};
+  const auto end = rig.primary->peek(slots);
+  EXPECT_NE(std::search(end.begin(), end.end(), in_slot.begin(), in_slot.end()), end.end());
+}
+
+TEST_F(OneDisk, ASyncThatFailsForOneFailsForBoth) {
+  ASSERT_TRUE(rig.write(10 * kBlock, pattern(10 * kBlock, kBlock, 2)));
+  rig.primary->fail_syncs(1);
+  EXPECT_FALSE(rig.volume->flush());
+  // The primary's was the one that failed; the spare's would succeed by now.
+  EXPECT_EQ(told("sync-failed"), 2);
+  EXPECT_FALSE(rig.volume->flush());
+  EXPECT_TRUE(rig.volume->resume());
+  EXPECT_TRUE(rig.volume->flush());
+}
+
+TEST_F(OneDisk, WhatTheSpareHadNotStoredIsLostWithThePrimary) {
+  ASSERT_TRUE(rig.write(10 * kBlock, pattern(10 * kBlock, kBlock, 2)));
+  lose_primary();
+  ASSERT_TRUE(rig.volume->resume());
+  EXPECT_FALSE(rig.volume->flush()) << "a write that was acknowledged may be gone";
+  EXPECT_EQ(told("writes-lost"), 1);
+  EXPECT_TRUE(rig.volume->flush()) << "told once";
+}
+
+TEST_F(OneDisk, TheSpareHearsOfADescriptorThatWasOpenedAgain) {
+  ASSERT_TRUE(rig.write(10 * kBlock, pattern(10 * kBlock, kBlock, 2)));
+  lose_primary();
+  rig.stale = true;
+  rig.primary->reset_counters();
+  ASSERT_TRUE(rig.volume->resume());
+  EXPECT_EQ(rig.primary->counters().reopens, 1U);
+  EXPECT_FALSE(rig.volume->flush());
+  EXPECT_EQ(told("writes-lost"), 1);
+  EXPECT_TRUE(rig.volume->flush());
+  EXPECT_EQ(rig.volume->status().state, VolumeState::healthy);
+}
+
+TEST_F(OneDisk, WithoutUnstoredWritesNothingIsLost) {
+  lose_primary();
+  rig.stale = true;
+  ASSERT_TRUE(rig.volume->resume());
+  EXPECT_TRUE(rig.volume->flush());
+  EXPECT_EQ(told("writes-lost"), 0);
+  EXPECT_EQ(told("sync-failed"), 0);
+  EXPECT_EQ(*rig.read(10 * kBlock, kBlock), in_slot);
+}
+
+TEST_F(OneDisk, BothAreBackWhenBothWereNoticed) {
+  ASSERT_TRUE(rig.write(10 * kBlock, pattern(10 * kBlock, kBlock, 2)));
+  rig.primary->set_outage(Outage::gone);
+  EXPECT_FALSE(rig.read(0, kBlock));
+  EXPECT_FALSE(rig.read(10 * kBlock, kBlock));
+  rig.primary->set_outage(Outage::none);
+  rig.stale = true;
+  rig.primary->reset_counters();
+  ASSERT_TRUE(rig.volume->resume());
+  EXPECT_EQ(rig.primary->counters().reopens, 1U);
+  EXPECT_FALSE(rig.volume->flush());
+  EXPECT_TRUE(rig.volume->flush());
+  EXPECT_EQ(rig.volume->status().state, VolumeState::healthy);
+}
+
+TEST_F(OneDisk, AfterTheReplacementTheSpareIsWhereItWas) {
+  rig.primary->add_bad_sectors(160, 1, FaultRule::On::write);
+  ASSERT_TRUE(rig.write(20 * kBlock, pattern(20 * kBlock, kBlock, 3)));
+  NewPrimary next = rig.ready_primary();
+  std::atomic<bool> never{false};
+  next.device = std::make_unique<MemberDevice>(std::make_unique<BorrowedDescriptor>(*rig.next, never));
+  const auto all_at_once = [](const CopyProgress& /*so_far*/) -> std::uint64_t { return 1U << 20U; };
+  const auto replaced = rig.volume->replace_primary(std::move(next), all_at_once);
+  ASSERT_TRUE(replaced) << describe(replaced.error());
+  EXPECT_EQ(*rig.read(20 * kBlock, kBlock), pattern(20 * kBlock, kBlock, 3));
+  EXPECT_EQ(*rig.read(10 * kBlock, kBlock), in_slot);
+  // A block of the new one goes to the spare, on the old one.
+  rig.next->add_bad_sectors(240, 1, FaultRule::On::write);
+  ASSERT_TRUE(rig.write(30 * kBlock, pattern(30 * kBlock, kBlock, 4)));
+  EXPECT_EQ(rig.row(30)->state, EntryState::remapped);
+  EXPECT_EQ(*rig.read(30 * kBlock, kBlock), pattern(30 * kBlock, kBlock, 4));
+}
+
+}  // namespace
+}  // namespace remapfs::testing
