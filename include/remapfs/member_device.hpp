@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 #include "remapfs/block_device.hpp"
 #include "remapfs/dirty_map.hpp"
@@ -17,19 +18,28 @@ namespace remapfs {
 //
 // The kernel reports a write that could not be stored to one sync of an open file, and to no later one. Syncs here go
 // one at a time, and the first failure is remembered before anybody hears of it: every later sync fails with `failed`,
-// until forget_sync_failure().
-// A device that vanished and came back may have lost acknowledged writes that no sync covered: that is found out when
-// it is opened again or taken back, and told to one flush.
-// Threads: as BlockDevice. Cost: one virtual call more for each transfer.
+// until trust_again(). Members that are parts of one device have one descriptor: what a sync of one is told, and a
+// loss, is remembered for all of them. A device that vanished and came back may have lost acknowledged writes that no
+// sync covered: that is found out when it is opened again or taken back, and told to one flush. Threads: as
+// BlockDevice. Cost: one virtual call more for each transfer.
 class MemberDevice final : public BlockDevice {
  public:
-  explicit MemberDevice(std::unique_ptr<BlockDevice> device) : device_(std::move(device)) {}
+  explicit MemberDevice(std::unique_ptr<BlockDevice> device) : MemberDevice(std::move(device), nullptr) {}
+  // other: a part of the same device, or null.
+  MemberDevice(std::unique_ptr<BlockDevice> device, MemberDevice* other);
+  ~MemberDevice() override;
+  MemberDevice(const MemberDevice&) = delete;
+  MemberDevice& operator=(const MemberDevice&) = delete;
 
   Result<void> sync() override EXCLUDES(mutex_);
   // As sync(), and answers for writes lost with the device: `failed`, once, having remembered nothing else.
   // lost: set to whether that was it.
   Result<void> flush(bool& lost) EXCLUDES(mutex_);
   [[nodiscard]] bool sync_failed() const { return memory().sync_failed.load(std::memory_order_acquire); }
+
+  [[nodiscard]] bool shares_descriptor_with(const MemberDevice& other) const {
+    return descriptor_ == other.descriptor_;
+  }
 
   // A write was acknowledged, or is about to be.
   void note_write() {
@@ -88,10 +98,6 @@ class MemberDevice final : public BlockDevice {
   [[nodiscard]] std::string stamp() const override { return device_->stamp(); }
   Result<void> reopen() override EXCLUDES(mutex_);
   [[nodiscard]] int native_handle() const override { return device_->native_handle(); }
-  // Both are parts of one that was opened once.
-  [[nodiscard]] bool shares_descriptor_with(const MemberDevice& other) const {
-    return native_handle() >= 0 && native_handle() == other.native_handle();
-  }
   [[nodiscard]] ByteOffset native_begin() const override { return device_->native_begin(); }
   [[nodiscard]] bool ready_for(bool write) const override {
     return !(write && frozen_.load(std::memory_order_acquire)) && device_->ready_for(write);
@@ -99,7 +105,8 @@ class MemberDevice final : public BlockDevice {
   [[nodiscard]] Error failure_of(int os_errno) const override { return device_->failure_of(os_errno); }
 
  private:
-  Result<void> sync_locked() REQUIRES(mutex_);
+  void note_loss() REQUIRES(descriptor_->mutex);
+  Result<void> sync_locked() REQUIRES(mutex_, descriptor_->mutex);
   Result<void> counted(DeviceAccess access, Result<void> done) {
     if (!done) note_failure(access, done.error().code);
     return done;
@@ -116,9 +123,16 @@ class MemberDevice final : public BlockDevice {
   const std::unique_ptr<BlockDevice> device_;
   std::atomic<DirtyMap*> dirty_{nullptr};
   std::atomic<bool> frozen_{false};
-  Mutex mutex_;  // held over a sync and a reopen
+  Mutex mutex_;  // held over a sync and a reopen of this member; taken before the descriptor's
   DeviceMemory own_;
   std::atomic<DeviceMemory*> memory_{&own_};
+
+  // Of all members on it.
+  struct Descriptor {
+    Mutex mutex;  // held over a sync and a reopen of any of them
+    std::vector<MemberDevice*> members GUARDED_BY(mutex);
+  };
+  const std::shared_ptr<Descriptor> descriptor_;
 };
 
 }  // namespace remapfs

@@ -186,7 +186,7 @@ complete -c remapfs -n __fish_use_subcommand -a recover -d 'Rebuild a map that i
 complete -c remapfs -n '__fish_seen_subcommand_from recover' -s h -l help -d 'Print this help message and exit'
 complete -c remapfs -n '__fish_seen_subcommand_from recover' -l primary -r -F -d 'The primary of the volume'
 complete -c remapfs -n '__fish_seen_subcommand_from recover' -l spare -r -F -d 'The spare of the volume, which may be its primary; each one, if there are several'
-complete -c remapfs -n '__fish_seen_subcommand_from recover' -l reserve -r -d 'The spare is so much of the primary\'s end, as it was made with'
+complete -c remapfs -n '__fish_seen_subcommand_from recover' -l reserve -r -d 'The spare is so much of the end of its device, the primary unless --spare names it'
 complete -c remapfs -n '__fish_seen_subcommand_from recover' -l accept-stale -d 'Go on where nothing vouches for what the spare says: blocks may be read with old or wrong contents'
 complete -c remapfs -n '__remapfs_at recover 0 =' -F
 

@@ -242,7 +242,7 @@ _remapfs() {
         '(-h --help)'{-h,--help}'[Print this help message and exit]' \
         '--primary[The primary of the volume]:PATH:_files' \
         '--spare[The spare of the volume, which may be its primary; each one, if there are several]:PATH:_files' \
-        '--reserve[The spare is so much of the primary'\''s end, as it was made with]:SIZE: ' \
+        '--reserve[The spare is so much of the end of its device, the primary unless --spare names it]:SIZE: ' \
         '--accept-stale[Go on where nothing vouches for what the spare says\: blocks may be read with old or wrong contents]' \
         '1:NEWMAP:_files'
       ;;

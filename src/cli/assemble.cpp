@@ -38,7 +38,7 @@ Result<std::unique_ptr<BlockDevice>> open_one(const std::string& path, std::stri
 // The device of the primary, which is opened once, and may hold a spare as well.
 struct PrimaryDevice {
   std::unique_ptr<MemberDevice> disk;
-  std::shared_ptr<SharedDevice> whole;  // nothing: the disk is all of it
+  std::shared_ptr<BlockDevice> whole;  // nothing: the disk is all of it
 };
 
 // It may be larger than the disk: it took another's place and is as it was bought, or its end is a spare.
@@ -48,7 +48,7 @@ Result<PrimaryDevice> open_primary(const VolumeInfo& info, const AssembleOptions
   if ((*device)->geometry().size <= info.size)
     return PrimaryDevice{std::make_unique<MemberDevice>(std::move(*device)), {}};
   PrimaryDevice primary;
-  primary.whole = std::make_shared<SharedDevice>(std::move(*device));
+  primary.whole = std::move(*device);
   auto part = DeviceSlice::make(primary.whole, {ByteOffset(0), ByteOffset(info.size.value())});
   if (!part) return fail(part.error());
   primary.disk = std::make_unique<MemberDevice>(std::move(*part));
@@ -60,17 +60,18 @@ bool is_end_of_primary(const SpareInfo& spare, const VolumeInfo& info) {
 }
 
 Result<std::unique_ptr<MemberDevice>> open_spare(const SpareInfo& spare, const VolumeInfo& info,
-                                                 const PrimaryDevice& primary, const AssembleOptions& options) {
+                                                 const std::shared_ptr<BlockDevice>& whole, MemberDevice& disk,
+                                                 const AssembleOptions& options) {
   if (is_end_of_primary(spare, info)) {
-    const ByteCount size = primary.whole ? primary.whole->device().geometry().size : info.size;
+    const ByteCount size = whole ? whole->geometry().size : info.size;
     if (size.value() <= spare.begin.value()) {
-      return fail(Errc::foreign, fmt::format("the primary has no spare behind the disk, {}, give it back its size ({} "
-                                             "bytes)",
-                                             spare.path, size.value()));
+      return fail(Errc::foreign, fmt::format("nothing is behind the disk, where the spare was, {}, give it back its "
+                                             "size",
+                                             spare.path));
     }
-    auto part = DeviceSlice::make(primary.whole, {spare.begin, ByteOffset(size.value())});
+    auto part = DeviceSlice::make(whole, {spare.begin, ByteOffset(size.value())});
     if (!part) return fail(about(part.error(), "spare", spare.path));
-    return std::make_unique<MemberDevice>(std::move(*part));
+    return std::make_unique<MemberDevice>(std::move(*part), &disk);
   }
   auto device = open_one(spare.path, "spare", options);
   if (!device) return fail(device.error());
@@ -139,7 +140,7 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
   parts.primary = std::move(primary->disk);
 
   for (const SpareInfo& spare : info.spares) {
-    auto device = open_spare(spare, info, *primary, options);
+    auto device = open_spare(spare, info, primary->whole, *parts.primary, options);
     if (!device && options.degraded && is_absent(device.error())) {
       assembled.degraded = true;
       warn(fmt::format("spare is missing, {}, its blocks cannot be read until it is back", spare.path));

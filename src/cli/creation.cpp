@@ -14,6 +14,7 @@
 #include "io/device_slice.hpp"
 #include "io/posix_device.hpp"
 #include "store/create_volume.hpp"
+#include "store/spare_superblocks.hpp"
 
 namespace remapfs::cli {
 namespace {
@@ -46,7 +47,7 @@ class Creator {
   std::string primary_path_;
   std::string spare_path_;
   std::uint64_t block_size_ = kDefaultBlockSize;
-  std::shared_ptr<SharedDevice> primary_;
+  std::shared_ptr<BlockDevice> primary_;
   std::optional<SpareDevice> spare_;
 };
 
@@ -71,12 +72,20 @@ Creator::Step Creator::resolve_paths() {
 Creator::Step Creator::open_primary() {
   auto primary = open_alone(primary_path_, world_);
   if (!primary) return tl::unexpected(could_not(primary.error()));
-  primary_ = std::make_shared<SharedDevice>(std::move(*primary));
+  primary_ = std::move(*primary);
+  if (wish_.force) return {};
+  // Of a volume that is not mounted, which would be overwritten sooner or later.
+  if (const auto begin = store::find_spare(*primary_, true)) {
+    return tl::unexpected(could_not({Errc::exists, EEXIST,
+                                     fmt::format("its end, from byte {} on, is the spare of a volume, {}, run "
+                                                 "remapfs destroy on that or use --force",
+                                                 begin->value(), primary_path_)}));
+  }
   return {};
 }
 
 Creator::Step Creator::choose_block_size() {
-  const DeviceGeometry& primary = primary_->device().geometry();
+  const DeviceGeometry& primary = primary_->geometry();
   const std::uint64_t usual = std::max<std::uint64_t>(kDefaultBlockSize, primary.physical_block);
   block_size_ = wish_.block_size.value_or(std::min(usual, kMaxBlockSize));
   if (block_size_ < primary.logical_block) {
@@ -112,7 +121,7 @@ tl::expected<Creation, CreationFailure> Creator::run() {
        {&Creator::resolve_paths, &Creator::open_primary, &Creator::choose_block_size, &Creator::open_spare}) {
     if (auto done = (this->*step)(); !done) return tl::unexpected(std::move(done).error());
   }
-  const auto primary_identity = identify_device(primary_->device().native_handle(), world_.views);
+  const auto primary_identity = identify_device(primary_->native_handle(), world_.views);
   if (!primary_identity) return tl::unexpected(could_not(primary_identity.error()));
   const auto spare_identity = identify_device(spare_->device->native_handle(), world_.views);
   if (!spare_identity) return tl::unexpected(could_not(spare_identity.error()));
@@ -122,7 +131,7 @@ tl::expected<Creation, CreationFailure> Creator::run() {
   spec.label = wish_.label;
   spec.block_size = block_size_;
   // The disk ends where its spare begins.
-  spec.size = wish_.reserve ? ByteCount(spare_->begin.value()) : primary_->device().geometry().size;
+  spec.size = wish_.reserve ? ByteCount(spare_->begin.value()) : primary_->geometry().size;
   spec.primary_path = primary_path_;
   spec.primary_identity = to_line(*primary_identity);
   spec.spare_path = spare_path_;
@@ -137,7 +146,7 @@ tl::expected<Creation, CreationFailure> Creator::run() {
   const auto warn = [&](const BlockDevice& device) {
     if (std::string warning = warning_for(device); !warning.empty()) creation.warnings.push_back(std::move(warning));
   };
-  warn(primary_->device());
+  warn(*primary_);
   if (!wish_.reserve) warn(*spare_->device);
   return creation;
 }

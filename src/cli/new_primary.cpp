@@ -73,8 +73,7 @@ Result<NewPrimary> open_new_primary(const std::string& path, const VolumeInfo& v
   if (!(*device)->geometry().block_device) {
     if (auto synced = sync_directory_of(path); !synced) return fail(synced.error());
   }
-  auto part = DeviceSlice::make(std::make_shared<SharedDevice>(std::move(*device)),
-                                {ByteOffset(0), ByteOffset(volume.size.value())});
+  auto part = DeviceSlice::make(std::move(*device), {ByteOffset(0), ByteOffset(volume.size.value())});
   if (!part) return fail(part.error());
   return NewPrimary{{path, to_line(*identity)}, std::make_unique<MemberDevice>(std::move(*part)), false};
 }

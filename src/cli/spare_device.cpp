@@ -147,9 +147,8 @@ std::optional<ByteOffset> begin_of_reserve(ByteCount device, ByteCount reserve) 
   return begin == ByteOffset(0) ? std::nullopt : std::optional(begin);
 }
 
-tl::expected<SpareDevice, CreationFailure> take_reserve(const ReserveWish& wish,
-                                                        std::shared_ptr<SharedDevice> primary) {
-  const DeviceGeometry& geometry = primary->device().geometry();
+tl::expected<SpareDevice, CreationFailure> take_reserve(const ReserveWish& wish, std::shared_ptr<BlockDevice> primary) {
+  const DeviceGeometry& geometry = primary->geometry();
   const auto begin = begin_of_reserve(geometry.size, wish.size);
   if (!begin) {
     return could_not({Errc::invalid, 0,
@@ -162,7 +161,7 @@ tl::expected<SpareDevice, CreationFailure> take_reserve(const ReserveWish& wish,
         {Errc::invalid, 0,
          fmt::format("reserve is too small, {} ({}), use 2M or more", wish.path, human_size(wish.size.value()))});
   }
-  const int native = primary->device().native_handle();
+  const int native = primary->native_handle();
   auto part = DeviceSlice::make(std::move(primary), end);
   if (!part) return could_not(part.error());
   if (!wish.force) {

@@ -74,7 +74,7 @@ struct ReserveWish {
   std::uint64_t block_size = 0;  // of the volume
   bool force = false;            // the primary holds something that may reach to its end
 };
-tl::expected<SpareDevice, CreationFailure> take_reserve(const ReserveWish& wish, std::shared_ptr<SharedDevice> primary);
+tl::expected<SpareDevice, CreationFailure> take_reserve(const ReserveWish& wish, std::shared_ptr<BlockDevice> primary);
 
 // Opens it alone, or makes it. Nothing is written to one that is there.
 tl::expected<SpareDevice, CreationFailure> open_spare_device(const SpareWish& wish, const World& world);

@@ -33,7 +33,8 @@ std::string note_of_device(const Json& device) {
   const auto add = [&](const std::string& word) { note += (note.empty() ? "" : ", ") + word; };
   if (device["missing"].get<bool>()) add("missing");
   if (device["retiring"].get<bool>()) add("being retired");
-  if (device.value("first_byte", 0U) != 0) add(fmt::format("from {} on", human_size(device["first_byte"])));
+  if (device.value("first_byte", std::uint64_t{0}) != 0)
+    add(fmt::format("from {} on", human_size(device["first_byte"])));
   return note;
 }
 

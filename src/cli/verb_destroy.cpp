@@ -103,7 +103,8 @@ void add_destroy(CLI::App& program, Invocation& invocation) {
   CLI::App* const verb = program.add_subcommand("destroy", "Remove a map and free its spares, without asking");
   verb->add_option("MAP", *map, "Map of an unmounted volume")->required();
   verb->footer(
-      "The data of remapped blocks is gone with it; the primary is not touched. The spare can be used for\n"
+      "The data of remapped blocks is gone with it; the primary is not touched, but for a spare at its end. The spare "
+      "can be used for\n"
       "another volume; a spare file stays where it is.\n\n"
       "Example:\n  remapfs destroy /var/lib/old.remapfs");
   verb->callback([map, &invocation] { invocation.exit_code = run_destroy(*map, invocation.world); });

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -34,23 +33,23 @@ struct RecoverArguments {
 
 // The members, held alone and for reading only, so that nobody mounts or uses them meanwhile.
 struct Members {
-  std::vector<std::shared_ptr<SharedDevice>> devices;
+  std::vector<std::shared_ptr<BlockDevice>> devices;
   std::vector<std::unique_ptr<BlockDevice>> parts;
 
-  Result<std::shared_ptr<SharedDevice>> open(const std::string& path, const World& world) {
+  Result<std::shared_ptr<BlockDevice>> open(const std::string& path, const World& world) {
     if (auto unused = check_unused(path, world.views); !unused) return fail(unused.error());
     DeviceOptions how;
     how.read_only = true;
     how.views = world.views;
     auto device = open_device(path, how);
     if (!device) return fail(device.error());
-    devices.push_back(std::make_shared<SharedDevice>(std::move(*device)));
+    devices.push_back(std::move(*device));
     return devices.back();
   }
 
-  Result<BlockDevice*> part(const std::shared_ptr<SharedDevice>& device, ByteOffset begin) {
-    if (begin == ByteOffset(0)) return &device->device();
-    auto slice = DeviceSlice::make(device, {begin, ByteOffset(device->device().geometry().size.value())});
+  Result<BlockDevice*> part(const std::shared_ptr<BlockDevice>& device, ByteOffset begin) {
+    if (begin == ByteOffset(0)) return device.get();
+    auto slice = DeviceSlice::make(device, {begin, ByteOffset(device->geometry().size.value())});
     if (!slice) return fail(slice.error());
     parts.push_back(std::move(*slice));
     return parts.back().get();
@@ -61,48 +60,45 @@ Result<DeviceIdentity> identity_of(const BlockDevice& device, const World& world
   return identify_device(device.native_handle(), world.views);
 }
 
-// A spare on its device, which is the primary's when that holds it.
-Result<store::RecoverySpare> take_spare(const std::shared_ptr<SharedDevice>& device, const std::string& path,
-                                        std::optional<ByteOffset> begin, Members& members, const World& world) {
-  if (!begin) {
-    const auto found = store::find_spare(device->device(), device == members.devices.front());
+// A spare on its device, which is the primary's when that holds it. reserve: it is so much of the device's end.
+Result<store::RecoverySpare> take_spare(const std::shared_ptr<BlockDevice>& device, const std::string& path,
+                                        std::optional<ByteCount> reserve, Members& members, const World& world) {
+  ByteOffset begin;
+  if (reserve) {
+    const auto told = begin_of_reserve(device->geometry().size, *reserve);
+    if (!told)
+      return fail(Errc::invalid, fmt::format("reserve leaves no disk, {}, give the size it was made with", path));
+    begin = *told;
+  } else {
+    const auto found = store::find_spare(*device, device == members.devices.front());
     if (!found) return fail(found.error());
     begin = *found;
   }
-  const auto part = members.part(device, *begin);
+  const auto part = members.part(device, begin);
   if (!part) return fail(part.error());
-  const auto identity = identity_of(device->device(), world);
+  const auto identity = identity_of(*device, world);
   if (!identity) return fail(identity.error());
-  return store::RecoverySpare{*part, path, to_line(*identity), *begin};
+  return store::RecoverySpare{*part, path, to_line(*identity), begin};
 }
 
-Result<store::RecoverySpare> open_spare(const std::string& text, const std::string& primary, Members& members,
-                                        const World& world) {
+Result<store::RecoverySpare> open_spare(const std::string& text, std::optional<ByteCount> reserve,
+                                        const std::string& primary, Members& members, const World& world) {
   auto path = existing_path(text);
   if (!path) return fail(path.error());
-  std::error_code unknown;
-  if (std::filesystem::equivalent(primary, *path, unknown)) {
-    return take_spare(members.devices.front(), primary, std::nullopt, members, world);
-  }
+  if (is_same_device(primary, *path)) return take_spare(members.devices.front(), primary, reserve, members, world);
   if (auto apart = check_no_overlap(primary, *path, world.views); !apart) return fail(apart.error());
   const auto device = members.open(*path, world);
   if (!device) return fail(device.error());
-  return take_spare(*device, *path, std::nullopt, members, world);
-}
-
-// Errors: invalid.
-Result<store::RecoverySpare> open_reserve(const std::string& text, const std::string& primary, Members& members,
-                                          const World& world) {
-  const auto size = parse_size(text);
-  if (!size) return fail(size.error());
-  const auto& device = members.devices.front();
-  const auto begin = begin_of_reserve(device->device().geometry().size, ByteCount(*size));
-  if (!begin)
-    return fail(Errc::invalid, fmt::format("reserve leaves no disk, {}, give the size it was made with", text));
-  return take_spare(device, primary, begin, members, world);
+  return take_spare(*device, *path, reserve, members, world);
 }
 
 int run_recover(const RecoverArguments& arguments, World& world) {
+  std::optional<ByteCount> reserve;
+  if (!arguments.reserve.empty()) {
+    const auto size = parse_size(arguments.reserve);
+    if (!size) return report_error(world, size.error(), kExitUsage);
+    reserve = ByteCount(*size);
+  }
   const auto map_path = absolute_path(arguments.map);
   if (!map_path) return report_error(world, map_path.error());
   const auto primary_path = existing_path(arguments.primary);
@@ -111,27 +107,24 @@ int run_recover(const RecoverArguments& arguments, World& world) {
   Members members;
   const auto primary = members.open(*primary_path, world);
   if (!primary) return report_error(world, primary.error());
-  const auto identity = identity_of((*primary)->device(), world);
+  const auto identity = identity_of(**primary, world);
   if (!identity) return report_error(world, identity.error());
 
   store::RecoverySpec spec;
   spec.map_path = *map_path;
   spec.primary_path = *primary_path;
   spec.primary_identity = to_line(*identity);
-  spec.primary_size = (*primary)->device().geometry().size;
+  spec.primary_size = (*primary)->geometry().size;
   spec.accept_stale = arguments.accept_stale;
   spec.check_primary = [&](const std::string& remembered) -> Result<void> {
     const auto recorded = parse_identity(remembered);
     if (!recorded) return fail(recorded.error());
     return check_same_device(*recorded, *identity, *primary_path);
   };
-  for (const std::string& text : arguments.spares) {
-    auto spare = open_spare(text, *primary_path, members, world);
-    if (!spare) return report_error(world, spare.error());
-    spec.spares.push_back(std::move(*spare));
-  }
-  if (!arguments.reserve.empty()) {
-    auto spare = open_reserve(arguments.reserve, *primary_path, members, world);
+  std::vector<std::string> spares = arguments.spares;
+  if (spares.empty()) spares.push_back(*primary_path);
+  for (const std::string& text : spares) {
+    auto spare = open_spare(text, reserve, *primary_path, members, world);
     if (!spare) return report_error(world, spare.error());
     spec.spares.push_back(std::move(*spare));
   }
@@ -167,7 +160,8 @@ void add_recover(CLI::App& program, Invocation& invocation) {
                    "The spare of the volume, which may be its primary; each one, if there are several")
       ->type_name("PATH")
       ->allow_extra_args(false);
-  verb->add_option("--reserve", arguments->reserve, "The spare is so much of the primary's end, as it was made with")
+  verb->add_option("--reserve", arguments->reserve,
+                   "The spare is so much of the end of its device, the primary unless --spare names it")
       ->type_name("SIZE");
   verb->add_flag("--accept-stale", arguments->accept_stale,
                  "Go on where nothing vouches for what the spare says: blocks may be read with old or wrong contents");
@@ -178,6 +172,9 @@ void add_recover(CLI::App& program, Invocation& invocation) {
   verb->callback([arguments, &invocation] {
     if (arguments->spares.empty() && arguments->reserve.empty()) {
       throw CLI::ValidationError("--spare, or --reserve, is needed");
+    }
+    if (arguments->spares.size() > 1 && !arguments->reserve.empty()) {
+      throw CLI::ValidationError("--reserve is for one spare");
     }
     invocation.exit_code = run_recover(*arguments, invocation.world);
   });

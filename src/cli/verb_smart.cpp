@@ -90,6 +90,8 @@ int run_smart(const SmartArguments& arguments, World& world) {
   DriveReport report(*history, own_evidence(*lately, *status), now);
   std::vector<SmartReading> readings;
   for (const Json& device : (*status)["devices"]) {
+    // A spare at the end of the primary is asked for with it.
+    if (device["id"] != 0 && device["path"] == (*status)["devices"][0]["path"]) continue;
     auto asked = ask_drive(device, world, kDrivePatience);
     if (!asked) return report_error(world, asked.error());
     if (asked->health && asked->health->trouble.empty()) {

@@ -185,13 +185,12 @@ int retire_one(const SpareArguments& arguments, unsigned id, const Target& targe
   if (!status) return report_error(world, status.error());
   std::uint64_t used = 0;
   std::string path;
-  bool whole = true;
+  const std::string primary = text_of((*status)["devices"][0]["path"]);
   for (const Json& device : (*status)["devices"]) {
     if (device["id"] != id || device["slots_free"].is_null()) continue;
     used = device["slots"].get<std::uint64_t>() - device["slots_retired"].get<std::uint64_t>() -
            device["slots_free"].get<std::uint64_t>();
     path = text_of(device["path"]);
-    whole = device.value("first_byte", 0U) == 0;
   }
   const auto daemon = find_daemon(target, world);
   if (!daemon) return report_error(world, daemon.error());
@@ -210,7 +209,7 @@ int retire_one(const SpareArguments& arguments, unsigned id, const Target& targe
     world.out << pretty(Json{{"json_format_version", 1}, {"retired", id}, {"moved_blocks", moved}});
   } else {
     world.out << fmt::format("spare {} has left the volume, {} blocks moved; {} {}\n", id, moved, one_line(path),
-                             whole ? "can be taken away" : "is not its place any more");
+                             path == primary ? "is only the primary now" : "can be taken away");
   }
   return kExitDone;
 }

@@ -10,16 +10,10 @@
 
 #include "cli/output_file.hpp"
 #include "cli/target.hpp"
+#include "io/device_identity.hpp"
 
 namespace remapfs::cli {
 namespace {
-
-bool is_same_file(const std::string& path, const std::string& other) {
-  struct stat a {};
-  struct stat b {};
-  return ::stat(path.c_str(), &a) == 0 && ::stat(other.c_str(), &b) == 0 && a.st_dev == b.st_dev &&
-         a.st_ino == b.st_ino;
-}
 
 // Whatever it is, nobody wants a list in its place; and not every map that must not be replaced is known here.
 bool is_database(const std::string& path) {
@@ -43,7 +37,7 @@ Result<void> write_output(const std::string& name, const std::vector<std::string
   const auto path = absolute_path(name);
   if (!path) return fail(path.error());
   for (const std::string& member : ours) {
-    if (!is_same_file(*path, member)) continue;
+    if (!is_same_device(*path, member)) continue;
     return fail(Errc::exists, fmt::format("a part of the volume has this name, {}, name another file", *path));
   }
   if (is_database(*path)) {

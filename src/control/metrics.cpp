@@ -134,12 +134,14 @@ void write_health(Writer& writer) {
 
 void write_devices(Writer& writer) {
   const auto each_device = [](const Json& volume, const Labels& labels, auto&& visit) {
-    for (const Json& device : volume["devices"]) visit(device, with(labels, "device", text_of(device["path"])));
+    for (const Json& device : volume["devices"]) {
+      visit(device, with(with(labels, "device", text_of(device["path"])), "role", text_of(device["role"])));
+    }
   };
   writer.family("device_missing", "gauge", "", "1 for a device that the volume is mounted without.",
                 [&](const Json& volume, const Labels& volume_labels) {
                   each_device(volume, volume_labels, [&](const Json& device, const Labels& labels) {
-                    writer.sample(with(labels, "role", text_of(device["role"])), device["missing"].get<bool>() ? 1 : 0);
+                    writer.sample(labels, device["missing"].get<bool>() ? 1 : 0);
                   });
                 });
   writer.family("device_retired_slots", "gauge", "", "Slots of a spare that failed and are never used again.",

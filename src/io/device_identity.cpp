@@ -111,6 +111,14 @@ Result<DeviceIdentity> identify_device(const std::string& path, const KernelView
   return identify_device(fd.get(), views);
 }
 
+bool is_same_device(const std::string& path, const std::string& other) {
+  struct stat a {};
+  struct stat b {};
+  if (::stat(path.c_str(), &a) != 0 || ::stat(other.c_str(), &b) != 0) return false;
+  if (S_ISBLK(a.st_mode) && S_ISBLK(b.st_mode)) return a.st_rdev == b.st_rdev;
+  return a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+}
+
 std::string file_stamp(int fd) {
   struct stat status {};
   struct statfs where {};

@@ -33,6 +33,9 @@ struct DeviceIdentity {
 // The same by path; opens it for reading for a moment. Errors: also not_found, permission.
 [[nodiscard]] Result<DeviceIdentity> identify_device(const std::string& path, const KernelViews& views = {});
 
+// Whether both paths, followed, lead to one file or block device.
+[[nodiscard]] bool is_same_device(const std::string& path, const std::string& other);
+
 // When a file was last written, as text to be compared: see BlockDevice::stamp(). Empty: it is no file, or its file
 // system may keep times only as long as it is mounted.
 [[nodiscard]] std::string file_stamp(int fd);

@@ -2,7 +2,6 @@
 #include "io/device_slice.hpp"
 
 #include <algorithm>
-#include <cerrno>
 #include <string>
 #include <utility>
 
@@ -17,69 +16,47 @@ DeviceGeometry geometry_of(const BlockDevice& device, ByteRange range) {
 
 }  // namespace
 
-Result<void> SharedDevice::sync(Heard& heard) {
-  const MutexLock lock(mutex_);
-  auto synced = device_->sync();
-  if (!synced) {
-    ++now_.failures;
-    last_failure_ = synced.error();
-  }
-  if (heard.failures == now_.failures) return synced;
-  heard.failures = now_.failures;
-  return fail(last_failure_);
-}
+DeviceSlice::DeviceSlice(std::shared_ptr<BlockDevice> device, ByteRange range)
+    : device_(std::move(device)), range_(range), geometry_(geometry_of(*device_, range)) {}
 
-Result<void> SharedDevice::reopen(Heard& heard) {
-  const MutexLock lock(mutex_);
-  if (heard.openings == now_.openings) {
-    if (auto reopened = device_->reopen(); !reopened) return reopened;
-    ++now_.openings;
-    // Whoever syncs before he has opened it as well.
-    ++now_.failures;
-    last_failure_ = {Errc::device_other, EIO, device_->name() + " was opened again, what it had not stored is lost"};
-  }
-  heard = now_;
-  return {};
-}
-
-DeviceSlice::DeviceSlice(std::shared_ptr<SharedDevice> whole, ByteRange range)
-    : whole_(std::move(whole)), range_(range), geometry_(geometry_of(whole_->device(), range)) {}
-
-Result<std::unique_ptr<DeviceSlice>> DeviceSlice::make(std::shared_ptr<SharedDevice> shared, ByteRange range) {
-  const BlockDevice& device = shared->device();
-  const DeviceGeometry& whole = device.geometry();
+Result<std::unique_ptr<DeviceSlice>> DeviceSlice::make(std::shared_ptr<BlockDevice> device, ByteRange range) {
+  const DeviceGeometry& whole = device->geometry();
   const auto on_grid = [&](ByteOffset at) { return is_aligned(at.value(), whole.logical_block); };
   const bool inside = range.begin <= range.end && range.end.value() <= whole.size.value();
   if (!inside || range.size().value() < kSectorSize || !on_grid(range.begin) ||
       (!on_grid(range.end) && range.end.value() != whole.size.value())) {
     return fail(Errc::invalid, "bytes " + std::to_string(range.begin.value()) + " to " +
-                                   std::to_string(range.end.value()) + ", not inside " + device.name() +
+                                   std::to_string(range.end.value()) + ", not inside " + device->name() +
                                    " or off its logical blocks of " + std::to_string(whole.logical_block) +
                                    " bytes, use another device");
   }
-  return std::unique_ptr<DeviceSlice>(new DeviceSlice(std::move(shared), range));
+  return std::unique_ptr<DeviceSlice>(new DeviceSlice(std::move(device), range));
 }
 
 Result<std::unique_ptr<BlockDevice>> DeviceSlice::rest_of(std::unique_ptr<BlockDevice> device, ByteOffset begin) {
   if (begin == ByteOffset(0)) return device;
   const ByteOffset end(device->geometry().size.value());
-  return make(std::make_shared<SharedDevice>(std::move(device)), {begin, end});
+  if (end <= begin) {
+    return fail(Errc::not_found, "nothing is there from byte " + std::to_string(begin.value()) + " on, " +
+                                     device->name() + ", give it back its size");
+  }
+  return make(std::move(device), {begin, end});
 }
 
 // The device would go on behind the end of the slice.
 Result<void> DeviceSlice::read_exact(ByteOffset offset, std::span<std::byte> buffer) {
   if (!holds(offset, buffer.size())) return fail(Errc::device_gone);
-  return device().read_exact(behind(offset), buffer);
+  return device_->read_exact(behind(offset), buffer);
 }
 
 Result<void> DeviceSlice::write_all(ByteOffset offset, std::span<const std::byte> data) {
   if (!holds(offset, data.size())) return fail(Errc::device_gone);
-  return device().write_all(behind(offset), data);
+  return device_->write_all(behind(offset), data);
 }
 
 Result<ByteOffset> DeviceSlice::seek_data(ByteOffset from) {
   if (from.value() >= geometry_.size.value()) return fail(Errc::not_found);
-  auto found = device().seek_data(behind(from));
+  auto found = device_->seek_data(behind(from));
   if (!found) return found;
   if (*found >= range_.end) return fail(Errc::not_found);
   return ByteOffset(distance(range_.begin, *found).value());
@@ -87,7 +64,7 @@ Result<ByteOffset> DeviceSlice::seek_data(ByteOffset from) {
 
 Result<ByteOffset> DeviceSlice::seek_hole(ByteOffset from) {
   if (from.value() >= geometry_.size.value()) return ByteOffset(geometry_.size.value());
-  auto found = device().seek_hole(behind(from));
+  auto found = device_->seek_hole(behind(from));
   if (!found) return found;
   return ByteOffset(distance(range_.begin, std::min(*found, range_.end)).value());
 }

@@ -47,7 +47,7 @@ class Findings {
 // True for an answer about what is there; false when it could not be looked at.
 bool is_verdict(const Error& error) {
   return error.code == Errc::foreign || error.code == Errc::too_new || error.code == Errc::corrupt ||
-         error.code == Errc::stale;
+         error.code == Errc::stale || error.code == Errc::unsupported;
 }
 
 class Check {

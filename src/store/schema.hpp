@@ -6,7 +6,7 @@
 namespace remapfs::store {
 
 inline constexpr std::uint32_t kApplicationId = 0x524D4653;  // "RMFS"
-inline constexpr int kSchemaVersion = 1;
+inline constexpr int kSchemaVersion = 2;
 
 // Events kept; older ones are dropped as new ones come.
 inline constexpr std::int64_t kEventsKept = 10'000;

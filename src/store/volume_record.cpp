@@ -27,6 +27,12 @@ Result<void> check_kind(SQLite::Database& database, const std::string& path) {
                 fmt::format("{}, made by a newer remapfs (format {}, this one knows {}), use that version", path,
                             version, kSchemaVersion));
   }
+  if (version > 0 && version < kSchemaVersion) {
+    return fail(Errc::unsupported,
+                fmt::format("{}, made by a remapfs from before the first release (format {}), use that "
+                            "one to remove its blocks, then make the volume anew",
+                            path, version));
+  }
   if (version < 1) return damaged(path, fmt::format("impossible format version {}", version));
   return {};
 }

@@ -1,9 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <vector>
-
 #include "volume/impl.hpp"
 
 namespace remapfs {
@@ -39,22 +36,6 @@ Result<void> Volume::Impl::flush() {
   });
 }
 
-// Lets a device whose breaker is open answer again, as it is or opened anew; reopened is set in any case.
-Result<void> Volume::Impl::bring_back(Member& member, std::span<std::byte> aside, bool& reopened) {
-  Probe probe = probe_reads(member, {}, aside);
-  if (probe != Probe::works) {
-    if (auto opened = member.device().reopen(); !opened) {
-      return fail(opened.error().code, fmt::format("resume: {}: still does not answer: {}", member.device().name(),
-                                                   describe(opened.error())));
-    }
-    reopened = true;
-    probe = probe_reads(member, {}, aside);
-  }
-  if (probe != Probe::broken) return {};
-  return fail(Errc::media, fmt::format("resume: {}: still fails everywhere: replace the device or its cable",
-                                       member.device().name()));
-}
-
 Result<Outcome> Volume::Impl::resume() {
   bool was_bad = false;
   Result<void> answer;
@@ -63,35 +44,26 @@ Result<Outcome> Volume::Impl::resume() {
     // reopen() wants no transfer in flight.
     auto hold = gate.exclude(whole_disk(), Deadline(options.request_budget));
     if (!hold) return fail(Errc::busy, "resume: requests are still waiting for a device, try again");
-    struct Returning {
-      Member* member;
-      bool reopened = false;
-      bool works = false;
-    };
-    std::vector<Returning> returning;
-    for_each_member([&](Member& member) {
-      if (member.missing() || !member.breaker_open()) return;
-      Returning one{&member};
-      const auto back = bring_back(member, scratch.aside(), one.reopened);
-      one.works = back.has_value();
-      if (!back) answer = fail(back.error());
-      returning.push_back(one);
-    });
-    was_bad = !returning.empty();
     for_each_member([&](Member& member) {
       if (member.missing()) return;
-      // Members on one descriptor vanish together: what one had not stored yet is gone, whether or not it has noticed.
-      bool after_loss = false;
-      for (const Returning& one : returning) {
-        if (one.member == &member || !one.member->device().shares_descriptor_with(member.device())) continue;
-        after_loss = true;
-        // It is open again already: this one only hears of it.
-        if (one.reopened) static_cast<void>(member.device().reopen());
+      if (member.breaker_open()) {
+        was_bad = true;
+        Probe probe = probe_reads(member, {}, scratch.aside());
+        if (probe != Probe::works) {
+          if (auto reopened = member.device().reopen(); !reopened) {
+            answer = fail(reopened.error().code, fmt::format("resume: {}: still does not answer: {}",
+                                                             member.device().name(), describe(reopened.error())));
+            return;
+          }
+          probe = probe_reads(member, {}, scratch.aside());
+        }
+        if (probe == Probe::broken) {
+          answer = fail(Errc::media, fmt::format("resume: {}: still fails everywhere: replace the device or its cable",
+                                                 member.device().name()));
+          return;
+        }
       }
-      const auto mine =
-          std::find_if(returning.begin(), returning.end(), [&](const Returning& one) { return one.member == &member; });
-      if (mine != returning.end() && !mine->works) return;
-      const bool had_failed = member.trust_again(after_loss);
+      const bool had_failed = member.trust_again();
       was_bad = was_bad || had_failed;
       // It may have other bytes now than whoever copied it has seen.
       DirtyMap* const copied = copied_from.load(std::memory_order_acquire);

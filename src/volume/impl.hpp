@@ -252,7 +252,6 @@ struct Volume::Impl {
   Result<void> flush();
   Result<void> flush_member(Member& member);
   Result<void> after_sync(Member& member, const Result<void>& synced);
-  Result<void> bring_back(Member& member, std::span<std::byte> aside, bool& reopened);
   Result<Outcome> resume();
 
   // --- zeroing and seeking (zero.cpp) ---

@@ -9,10 +9,10 @@ constexpr std::chrono::milliseconds kProbeServes{100};
 std::int64_t now_ns() { return std::chrono::steady_clock::now().time_since_epoch() / std::chrono::nanoseconds(1); }
 }  // namespace
 
-bool Member::trust_again(bool after_loss) {
+bool Member::trust_again() {
   probed_at_[0].store(0, std::memory_order_relaxed);
   probed_at_[1].store(0, std::memory_order_relaxed);
-  const bool had_failed = device_->trust_again(after_loss || breaker_open());
+  const bool had_failed = device_->trust_again(breaker_open());
   sync_failure_announced_.store(false, std::memory_order_release);
   device_->memory().breaker_open.store(false, std::memory_order_release);
   return had_failed;

@@ -46,9 +46,8 @@ class Member {
   [[nodiscard]] bool sync_failed() const { return device_->sync_failed(); }
   // True if this is the first word of a failure.
   bool announce_sync_failure() { return !sync_failure_announced_.exchange(true, std::memory_order_acq_rel); }
-  // The operator says that the device is to be trusted again: closes the breaker. after_loss: it vanished with
-  // another one. True if a sync had failed.
-  bool trust_again(bool after_loss);
+  // The operator says that the device is to be trusted again: closes the breaker. True if a sync had failed.
+  bool trust_again();
 
   // --- Places that worked before, for probes: some from all over the device when it was opened, and the latest. ---
   static constexpr std::size_t kSeeds = 8;

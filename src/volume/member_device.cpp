@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "remapfs/member_device.hpp"
 
+#include <algorithm>
+
 namespace remapfs {
 
 std::string_view to_string(DeviceAccess access) {
@@ -23,13 +25,34 @@ std::string_view to_string(FailureClass failure) {
   invariant_failed("FailureClass has a name", __FILE__, __LINE__);
 }
 
+MemberDevice::MemberDevice(std::unique_ptr<BlockDevice> device, MemberDevice* other)
+    : device_(std::move(device)), descriptor_(other != nullptr ? other->descriptor_ : std::make_shared<Descriptor>()) {
+  const MutexLock lock(descriptor_->mutex);
+  descriptor_->members.push_back(this);
+}
+
+MemberDevice::~MemberDevice() {
+  const MutexLock lock(descriptor_->mutex);
+  std::erase(descriptor_->members, this);
+}
+
+// A sync would know nothing of what was lost.
+void MemberDevice::note_loss() {
+  for (MemberDevice* const member : descriptor_->members) {
+    DeviceMemory& memory = member->memory();
+    if (memory.unsynced_writes.load(std::memory_order_acquire)) memory.lost_writes.store(true);
+  }
+}
+
 Result<void> MemberDevice::sync() {
   const MutexLock lock(mutex_);
+  const MutexLock all(descriptor_->mutex);
   return sync_locked();
 }
 
 Result<void> MemberDevice::flush(bool& lost) {
   const MutexLock lock(mutex_);
+  const MutexLock all(descriptor_->mutex);
   DeviceMemory& memory = this->memory();
   lost = memory.lost_writes.load(std::memory_order_acquire);
   // Until the next flush: should this process end before it answers, its successor tells it again.
@@ -48,7 +71,9 @@ Result<void> MemberDevice::sync_locked() {
   auto synced = counted(DeviceAccess::sync, device_->sync());
   if (!synced) {
     if (had_writes) memory.unsynced_writes.store(true, std::memory_order_release);
-    memory.sync_failed.store(true, std::memory_order_seq_cst);
+    for (MemberDevice* const member : descriptor_->members) {
+      member->memory().sync_failed.store(true, std::memory_order_seq_cst);
+    }
   }
   memory.syncing.store(false, std::memory_order_seq_cst);
   return synced;
@@ -56,20 +81,22 @@ Result<void> MemberDevice::sync_locked() {
 
 Result<void> MemberDevice::reopen() {
   const MutexLock lock(mutex_);
+  const MutexLock all(descriptor_->mutex);
   auto reopened = device_->reopen();
-  // A sync of the new file would know nothing of what the old one lost.
-  if (reopened && memory().unsynced_writes.load(std::memory_order_acquire)) memory().lost_writes.store(true);
+  if (reopened) note_loss();
   return reopened;
 }
 
 bool MemberDevice::trust_again(bool after_loss) {
   const MutexLock lock(mutex_);
-  if (after_loss && memory().unsynced_writes.load(std::memory_order_acquire)) memory().lost_writes.store(true);
+  const MutexLock all(descriptor_->mutex);
+  if (after_loss) note_loss();
   return memory().sync_failed.exchange(false, std::memory_order_acq_rel);
 }
 
 Result<void> MemberDevice::remember_in(DeviceMemory& memory) {
   const MutexLock lock(mutex_);
+  const MutexLock all(descriptor_->mutex);
   const auto take_over = [](std::atomic<bool>& to, const std::atomic<bool>& from) {
     if (from.load(std::memory_order_acquire)) to.store(true, std::memory_order_release);
   };

@@ -165,6 +165,13 @@ Volume::Impl::Probe Volume::Impl::probe_spare_writes(Member& spare, std::span<st
 
 void Volume::Impl::open_breaker(Member& member, const Error& error) {
   if (!member.open_breaker()) return;
+  // What is a part of the same device is gone with it, and must not be synced before its losses are known.
+  if (error.code == Errc::device_gone) {
+    for_each_member([&](Member& other) {
+      const bool gone = !other.missing() && other.device().shares_descriptor_with(member.device());
+      if (gone) static_cast<void>(other.open_breaker());
+    });
+  }
   static_cast<void>(record({"breaker-open", std::nullopt,
                             fmt::format("{} does not work anywhere ({}): I/O on it fails until `remapfs resume`",
                                         member.device().name(), describe(error))}));

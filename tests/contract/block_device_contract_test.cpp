@@ -38,8 +38,7 @@ class SliceSubject final : public DeviceSubject {
     disk_ = disk.get();
     disk_->poke(ByteOffset(0), std::vector<std::byte>(begin, std::byte{0xA5}));
     disk_->poke(ByteOffset(begin + size), std::vector<std::byte>(behind, std::byte{0xA5}));
-    slice_ = *DeviceSlice::make(std::make_shared<SharedDevice>(std::move(disk)),
-                                {ByteOffset(begin), ByteOffset(begin + size)});
+    slice_ = *DeviceSlice::make(std::move(disk), {ByteOffset(begin), ByteOffset(begin + size)});
   }
   ~SliceSubject() override {
     const auto untouched = [&](ByteRange range) {

@@ -129,11 +129,11 @@ class VolumeRig {
     VolumeParts parts;
     MemoryMapStore::Spares devices;
     if (options_.one_disk) {
-      const auto whole = std::make_shared<SharedDevice>(std::make_unique<BorrowedDescriptor>(*primary, stale));
+      const auto whole = std::make_shared<BorrowedDescriptor>(*primary, stale);
       const ByteOffset between(options_.disk_bytes);
       const ByteOffset end(primary->geometry().size.value());
       parts.primary = std::make_unique<MemberDevice>(*DeviceSlice::make(whole, {ByteOffset(0), between}));
-      parts.spares[1] = std::make_unique<MemberDevice>(*DeviceSlice::make(whole, {between, end}));
+      parts.spares[1] = std::make_unique<MemberDevice>(*DeviceSlice::make(whole, {between, end}), parts.primary.get());
       devices[1] = parts.spares[1].get();
     } else {
       parts.primary = std::make_unique<MemberDevice>(std::make_unique<BorrowedDevice>(*primary));

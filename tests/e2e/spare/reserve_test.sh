@@ -37,6 +37,9 @@ remapfs status "$map" -J | conforms status
 remapfs spare "$map" list -J | conforms spare
 remapfs spare "$map" list | grep -q 'from 96M on' || fail "list: $(remapfs spare "$map" list)"
 
+remapfs metrics "$map" > "$work/metrics"
+[ -z "$(grep -v '^#' "$work/metrics" | sed 's/ [^ ]*$//' | sort | uniq -d)" ] || fail "figures twice: $(cat "$work/metrics")"
+
 # Sectors die, in the disk and in the first slots, under a file system; whoever serves is killed.
 attach
 [ "$(blockdev --getsize64 "$loop")" = 100663296 ] || fail "size of the disk"
@@ -90,6 +93,8 @@ recovered() {
   rm "$map"
 }
 ln -s "$disk" "$work/other-name"
+refused "the disk whole, for another volume" "is the spare of a volume" \
+  remapfs create "$work/second.map" --primary "$disk" --spare "$work/more.img" --spare-size 8M
 recovered --spare "$disk"
 recovered --spare "$work/other-name"
 recovered --reserve 32M
@@ -124,11 +129,25 @@ grep -qx "$work/new.img is the primary now, spare 1 is still on $disk: add anoth
 [ "$(status_of remapped_blocks)" = 0 ] || fail "blocks did not come home: $(remapfs status "$map")"
 remapfs add "$map" 100-119 > /dev/null
 again
+# The map is lost now, and the end of the old disk is damaged.
+detach
+mv "$map" "$work/old.map"
+blocks=20
+dd if="$disk" of="$work/end" bs=4k skip=$((32 * 1024 - 1)) count=1 status=none
+refused "the old disk by its new one" "another" remapfs recover "$map" --primary "$disk" --spare "$disk"
+dd if=/dev/zero of="$disk" bs=4k seek=$((32 * 1024 - 1)) count=1 conv=notrunc,fsync status=none
+remapfs recover "$map" --primary "$work/new.img" --spare "$disk" --reserve 32M --accept-stale > /dev/null 2>&1 ||
+  fail "the spare on the old disk"
+sqlite3 -readonly "$map" 'SELECT count(*) FROM remaps' | grep -qx 20 || fail "blocks of the spare on the old disk"
+rm "$map"
+dd if="$work/end" of="$disk" bs=4k seek=$((32 * 1024 - 1)) count=1 conv=notrunc,fsync status=none
+mv "$work/old.map" "$map"
+attach
 [ "$(status_of 'devices[1].path')" = "$disk" ] || fail "where the spare is: $(remapfs status "$map")"
 [ "$(status_of remapped_blocks)" = 20 ] || fail "rows: $(remapfs list "$map")"
 refused "the disk with the spare" "share the same bytes" remapfs replace "$map" "$disk" --force
 remapfs spare "$map" add "$work/second.img" --size 16M > /dev/null
-remapfs spare "$map" retire 1 | grep -qx "spare 1 has left the volume, 20 blocks moved; $disk is not its place any more" ||
+remapfs spare "$map" retire 1 | grep -qx "spare 1 has left the volume, 20 blocks moved; $disk can be taken away" ||
   fail "words of retire"
 mount "$loop" "$files"
 sums "after the replacement"
@@ -139,3 +158,18 @@ attach
 check_filesystem ext4
 detach
 [ "$(remapfs check "$map")" = clean ] || fail "check at the end: $(remapfs check "$map")"
+
+# On a block device, with a beginning beyond 32 bits; the only disk is not to be taken away.
+truncate -s 4100M "$work/large.img"
+block=$(losetup --find --show "$work/large.img")
+extra_clean_up() { losetup -d "$block"; }
+rm "$map"
+remapfs create "$map" --primary "$block" --reserve 4M > /dev/null
+remapfs spare "$map" list | grep -q 'from 4G on' || fail "list: $(remapfs spare "$map" list)"
+remapfs add "$map" 7 > /dev/null
+mv "$map" "$work/old.map"
+remapfs recover "$map" --primary "$block" --spare "$block" 2> /dev/null | grep -q ' 1 remapped blocks' || fail "recover on a block device"
+remapfs spare "$map" add "$work/third.img" --size 8M > /dev/null
+remapfs spare "$map" retire 1 | grep -qx "spare 1 has left the volume, 1 blocks moved; $block is only the primary now" ||
+  fail "words of retire, of the only disk"
+remapfs destroy "$map" > /dev/null || fail destroy

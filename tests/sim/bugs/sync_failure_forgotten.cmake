@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 set(bug_file src/volume/member_device.cpp)
 set(bug_find [==[
-memory.sync_failed.store(true, std::memory_order_seq_cst);]==])
+member->memory().sync_failed.store(true, std::memory_order_seq_cst);]==])
 set(bug_replace [==[
-if (!remapfs::sim::bug("sync_failure_forgotten")) memory.sync_failed.store(true, std::memory_order_seq_cst);]==])
+if (!remapfs::sim::bug("sync_failure_forgotten")) member->memory().sync_failed.store(true, std::memory_order_seq_cst);]==])

@@ -115,7 +115,13 @@ TEST(Run, WrongUseIsExitCode1AndOneLine) {
       {"create", "map", "--primary", "p", "--spare", "s", "--block-size", "1000"},
       {"create", "map", "--primary", "p", "--spare", "s", "--block-size", "64K"},
       {"create", "map", "--primary", "p", "--spare", "s", "--block-size", "256"},
-      {"create", "map", "--primary", "p", "--reserve", "1G"},
+      {"create", "map", "--primary", "p"},
+      {"create", "map", "--primary", "p", "--reserve", "much"},
+      {"create", "map", "--primary", "p", "--reserve", "1G", "--spare", "s"},
+      {"create", "map", "--primary", "p", "--reserve", "1G", "--spare-size", "1G"},
+      {"recover", "map", "--primary", "p"},
+      {"recover", "map", "--primary", "p", "--reserve", "much"},
+      {"recover", "map", "--primary", "p", "--reserve", "1G", "--spare", "s", "--spare", "t"},
       {"create", "map", "--primary", "p", "--spare", "s", "--label", "a\nb"},
   };
   for (const auto& args : wrong) {

@@ -70,8 +70,10 @@ TEST(Metrics, SayWhatTheStatusSays) {
   EXPECT_TRUE(has(text, "remapfs_state{" + kUuid + ",state=\"degraded\"} 1"));
   EXPECT_TRUE(has(text, "remapfs_state{" + kUuid + ",state=\"healthy\"} 0"));
   EXPECT_TRUE(has(text, "remapfs_requests_total{" + kUuid + ",op=\"read\"} 7"));
-  EXPECT_TRUE(has(text, "remapfs_io_errors_total{" + kUuid + ",device=\"/dev/sdb\",op=\"read\",class=\"media\"} 3"));
-  EXPECT_TRUE(has(text, "remapfs_io_errors_total{" + kUuid + ",device=\"/srv/spare\",op=\"sync\",class=\"gone\"} 0"));
+  EXPECT_TRUE(has(text, "remapfs_io_errors_total{" + kUuid +
+                            ",device=\"/dev/sdb\",role=\"primary\",op=\"read\",class=\"media\"} 3"));
+  EXPECT_TRUE(has(text, "remapfs_io_errors_total{" + kUuid +
+                            ",device=\"/srv/spare\",role=\"spare\",op=\"sync\",class=\"gone\"} 0"));
   EXPECT_TRUE(has(text, "remapfs_scrub_finished_timestamp_seconds{" + kUuid + "} 1795824000"));
   EXPECT_EQ(lines_of(text).back(), "# EOF");
 }

@@ -167,8 +167,14 @@ TEST_F(Refusal, SpareOfANewerVersionIsTooNew) {
 
 TEST_F(Refusal, MapOfANewerVersionIsTooNew) {
   create_with_rows();
-  sql("PRAGMA user_version = 2");
+  sql("PRAGMA user_version = 3");
   expect_refused(Errc::too_new, "made by a newer remapfs");
+}
+
+TEST_F(Refusal, MapFromBeforeTheFirstReleaseIsNotTakenForADamagedOne) {
+  create_with_rows();
+  sql("PRAGMA user_version = 1; ALTER TABLE devices DROP COLUMN first_byte");
+  expect_refused(Errc::unsupported, "from before the first release");
 }
 
 TEST_F(Refusal, DatabaseOfAnotherProgramIsForeign) {
