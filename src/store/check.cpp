@@ -10,6 +10,7 @@
 
 #include "store/map_lock.hpp"
 #include "store/row_codec.hpp"
+#include "store/schema.hpp"
 #include "store/slot_hashes.hpp"
 #include "store/spare_superblocks.hpp"
 #include "store/sql.hpp"
@@ -56,9 +57,10 @@ class Check {
       : database_(database), path_(path), findings_(findings) {}
 
   Result<void> run(const std::map<SpareId, BlockDevice*>& spares) {
+    const auto as_made = check_schema();
+    if (!as_made) return fail(as_made.error());
+    if (!*as_made) return {};
     if (auto done = check_database(); !done) return done;
-    if (auto done = check_tables(); !done) return done;
-    if (table_missing_) return {};
     auto record = read_volume_record(database_, path_);
     if (!record && !is_verdict(record.error())) return fail(std::move(record.error()));
     if (!record) {
@@ -94,21 +96,19 @@ class Check {
     });
   }
 
-  // A database that is whole may still lack a table.
-  Result<void> check_tables() {
-    return tolerate_damage([&]() -> Result<void> {
-      SQLite::Statement find(database_, "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = ?");
-      for (const char* table : {"volume", "devices", "remaps", "retired_slots", "scrub", "smart", "events"}) {
-        find.bind(1, table);
-        find.executeStep();
-        if (find.getColumn(0).getInt() == 0) {
-          table_missing_ = true;
-          findings_.error("database", fmt::format("{}: the table {} is missing", path_, table));
-        }
-        find.reset();
-      }
+  // True: whatever else is in the file may be asked.
+  Result<bool> check_schema() {
+    bool as_made = true;
+    auto done = tolerate_damage([&]() -> Result<void> {
+      const std::string different = find_schema_difference(database_);
+      if (different.empty()) return {};
+      as_made = false;
+      findings_.error("database",
+                      fmt::format("{}: its tables and views are not as they were made ({})", path_, different));
       return {};
     });
+    if (!done) return fail(std::move(done.error()));
+    return as_made;
   }
 
   Result<void> check_rows(const VolumeRecord& record) {
@@ -250,7 +250,6 @@ class Check {
   Findings& findings_;
   std::map<SpareId, SlotHashes> hashes_;
   bool rows_add_up_ = false;
-  bool table_missing_ = false;
 };
 
 }  // namespace

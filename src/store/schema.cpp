@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "store/schema.hpp"
 
+#include <SQLiteCpp/SQLiteCpp.h>
+
+#include <algorithm>
+#include <tuple>
+#include <vector>
+
 namespace remapfs::store {
 
 // The states of a row are compared one by one: for a list of three SQLite 3.40 makes a table, for every row it writes.
@@ -139,5 +145,39 @@ CREATE VIEW remaps_by_region AS
     FROM (SELECT (r.block * v.block_size) >> 30 AS region, r.state, v.size_bytes FROM remaps AS r, volume AS v)
    GROUP BY region ORDER BY region;
 )sql";
+
+namespace {
+
+using SchemaEntry = std::tuple<std::string, std::string, std::string>;  // name, kind, text
+
+// At most so many: of a map with very many, the first that is too much is reason enough.
+std::vector<SchemaEntry> schema_of(SQLite::Database& database, std::size_t most) {
+  std::vector<SchemaEntry> entries;
+  SQLite::Statement select(database,
+                           "SELECT name, type, ifnull(sql, '') FROM sqlite_schema WHERE substr(name, 1, 11) <> "
+                           "'sqlite_stat' ORDER BY name, type");
+  while (entries.size() < most && select.executeStep()) {
+    entries.emplace_back(select.getColumn(0).getString(), select.getColumn(1).getString(),
+                         select.getColumn(2).getString());
+  }
+  return entries;
+}
+
+std::vector<SchemaEntry> schema_as_made() {
+  SQLite::Database model(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+  model.exec(kSchemaSql);
+  return schema_of(model, 100);
+}
+
+}  // namespace
+
+std::string find_schema_difference(SQLite::Database& database) {
+  static const std::vector<SchemaEntry> made = schema_as_made();
+  const std::vector<SchemaEntry> there = schema_of(database, made.size() + 1);
+  const auto [here, expected] = std::mismatch(there.begin(), there.end(), made.begin(), made.end());
+  if (here == there.end()) return expected == made.end() ? "" : std::get<0>(*expected);
+  if (expected == made.end()) return std::get<0>(*here);
+  return std::get<0>(std::min(*here, *expected));
+}
 
 }  // namespace remapfs::store

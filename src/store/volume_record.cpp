@@ -166,6 +166,13 @@ Result<VolumeRecord> read_volume_and_devices(SQLite::Database& database, const s
 }
 
 Result<VolumeRecord> read_volume_record(SQLite::Database& database, const std::string& path) {
+  auto shaped = sql_guard(path, [&]() -> Result<void> {
+    if (auto done = check_kind(database, path); !done) return done;
+    const std::string different = find_schema_difference(database);
+    if (different.empty()) return {};
+    return damaged(path, fmt::format("its tables and views are not as they were made ({})", different));
+  });
+  if (!shaped) return fail(std::move(shaped.error()));
   auto record = read_volume_and_devices(database, path);
   if (!record) return record;
   return sql_guard(path, [&]() -> Result<VolumeRecord> {

@@ -7,6 +7,7 @@
 #include <fstream>
 
 #include "store/little_endian.hpp"
+#include "store/map_reader.hpp"
 #include "unit/store/store_fixture.hpp"
 
 // Promise I5: what does not belong together is refused with an exact message, and nothing is written.
@@ -255,6 +256,36 @@ TEST_F(Refusal, RowsChangedByHandAreCorrupt) {
   }
 }
 
+// What a map could run when it is read.
+TEST_F(Refusal, MapWithOtherTablesViewsOrTriggersIsCorrupt) {
+  create_with_rows();
+  const Files good = save_map();
+  const std::string endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT ";
+  const std::pair<std::string, std::string> hostile[] = {
+      {"remap_summary", "DROP VIEW remap_summary; CREATE VIEW remap_summary AS " + endless +
+                            "'u' AS uuid, 'l' AS label, sum(i) AS size_bytes FROM n"},
+      {"kept", "ALTER TABLE volume RENAME TO kept; CREATE VIEW volume AS " + endless + "sum(i) AS uuid FROM n"},
+      {"mine", "CREATE TRIGGER mine AFTER UPDATE ON volume BEGIN DELETE FROM remaps; END"},
+      {"by_cause", "CREATE INDEX by_cause ON remaps (cause) WHERE length(hex(zeroblob(100000))) > block"},
+      {"another", "CREATE TABLE another (text)"},
+      {"remaps", "ALTER TABLE remaps ADD COLUMN bomb TEXT AS (hex(zeroblob(1000000)))"},
+      {"events", "DROP TABLE events"},
+      {"remaps_by_region", "DROP VIEW remaps_by_region"},
+  };
+  for (const auto& [name, statements] : hostile) {
+    SCOPED_TRACE(statements);
+    restore_map(good);
+    sql(statements);
+    expect_refused(Errc::corrupt, "");
+    const auto refused = try_open();
+    EXPECT_NE(refused.error().message.find("(" + name), std::string::npos) << refused.error().message;
+    EXPECT_FALSE(MapReader::open(map_path())) << "those who only look are to be safe, too";
+  }
+  restore_map(good);
+  sql("ANALYZE");
+  EXPECT_TRUE(try_open()) << "what helps a query is no harm";
+}
+
 TEST_F(Refusal, SpareThatWouldReachIntoTheDiskIsCorrupt) {
   create_with_rows();
   const std::uint64_t end = 100'000ULL * 4096;
@@ -270,10 +301,15 @@ TEST_F(Refusal, SpareThatWouldReachIntoTheDiskIsCorrupt) {
 
 TEST_F(Refusal, DuplicateSlotsInADamagedIndexAreCorrupt) {
   create_with_rows();
-  sql("PRAGMA writable_schema = ON;"
+  sql("CREATE TEMP TABLE as_made AS SELECT * FROM sqlite_schema;"
+      "PRAGMA writable_schema = ON;"
       "UPDATE sqlite_schema SET sql = replace(sql, 'UNIQUE (spare_id, slot),', '') WHERE name = 'remaps';"
-      "DELETE FROM sqlite_schema WHERE name = 'sqlite_autoindex_remaps_1'");
-  sql("UPDATE remaps SET slot = 1 WHERE block = 2");
+      "DELETE FROM sqlite_schema WHERE name = 'sqlite_autoindex_remaps_1';"
+      "PRAGMA writable_schema = RESET;"
+      "UPDATE remaps SET slot = 1 WHERE block = 2;"
+      "PRAGMA writable_schema = ON;"
+      "DELETE FROM sqlite_schema;"
+      "INSERT INTO sqlite_schema SELECT * FROM as_made;");
   expect_refused(Errc::corrupt, "has two owners");
 }
 

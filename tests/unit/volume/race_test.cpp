@@ -20,11 +20,10 @@ constexpr std::uint64_t kBlock = 33;
 // Each writer owns one sector of the block and writes ever higher numbers into it; after each acknowledged write it
 // reads its sector back. Meanwhile the block moves to a slot and back, the primary's sectors fail and recover. A lost
 // update, a stale copy or a torn mixture shows as an older number.
-void race(bool unaligned) {
+void race(bool unaligned, bool one_disk = false) {
   const std::uint64_t seed = test_seed();
   SCOPED_TRACE(seed_message(seed));
-  VolumeRig rig({.slots = 64});
-  std::atomic<bool> done{false};
+  VolumeRig rig({.slots = 64, .one_disk = one_disk});
   std::atomic<unsigned> running{kWriters};
   std::array<std::uint64_t, kWriters> last{};
 
@@ -65,7 +64,12 @@ void race(bool unaligned) {
     }
   });
   threads.emplace_back([&] {
-    while (running != 0) ASSERT_TRUE(rig.volume->flush());
+    while (running != 0) {
+      ASSERT_TRUE(rig.volume->flush());
+      if (one_disk) {
+        ASSERT_TRUE(rig.volume->resume());
+      }
+    }
   });
   for (std::thread& thread : threads) thread.join();
 
@@ -81,6 +85,7 @@ void race(bool unaligned) {
 
 TEST(Race, WritersOfWholeSectorsLoseNothing) { race(false); }
 TEST(Race, ReadModifyWritersLoseNothing) { race(true); }
+TEST(Race, WritersToOneDiskWithItsSpareLoseNothing) { race(false, true); }
 
 // Blocks move out of their slots while others move in: a reader that still believes in the old meaning of a slot would
 // see another block's bytes.
