@@ -121,7 +121,7 @@ Result<LoopAttachment> make_loop_device(const Daemon& daemon, const AttachArgume
   if (signals.take()) return fail(Errc::interrupted, fmt::format("interrupted, {}, attach it again", arguments.map));
   const auto disk = open_served_disk(daemon.mount_point());
   if (!disk) return fail(disk.error());
-  const nlohmann::ordered_json status = daemon.status();
+  const nlohmann::ordered_json& status = daemon.status();
   return attach_loop(*disk, {.sector_size = sector_size_of(status),
                              .read_only = arguments.read_only || status.value("read_only", false),
                              .scan_partitions = arguments.scan_partitions});

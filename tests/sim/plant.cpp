@@ -7,11 +7,13 @@
 #include <iterator>
 #include <utility>
 
+#include "io/device_slice.hpp"
 #include "sim/sim_device.hpp"
 #include "store/check.hpp"
 #include "store/spare_format.hpp"
 #include "store/sqlite_map_store.hpp"
 #include "store/surviving_tags.hpp"
+#include "support/borrowed_device.hpp"
 #include "support/create_spec.hpp"
 
 namespace remapfs::sim {
@@ -62,21 +64,29 @@ Shape::Shape(Random random) {
   slots = random.between(6, 40);
   spare_fails = random.one_in(3);
   punches = random.one_in(2);
+  one_disk = random.one_in(4);
 }
 
 Plant::Plant(const Shape& made, std::uint64_t seed, std::span<const std::byte> contents) : shape(made), world(seed) {
   DeviceGeometry geometry;
   geometry.logical_block = geometry.physical_block = shape.logical_block;
   geometry.punches_cheaply = shape.punches;
-  primary = std::make_unique<FakeDisk>(ByteCount(shape.disk_bytes), geometry, "primary");
+  const ByteCount spare_bytes = size_for(shape.slots, shape.block_size);
+  std::uint64_t primary_bytes = shape.disk_bytes;
+  if (shape.one_disk) {
+    spare_begin_ = ByteOffset(round_up(shape.disk_bytes, store::kStructureAlignment));
+    primary_bytes = spare_begin_.value() + spare_bytes.value();
+  }
+  primary = std::make_unique<FakeDisk>(ByteCount(primary_bytes), geometry, "primary");
   primary->poke(ByteOffset(0), contents);
   geometry.punches_cheaply = false;
-  spare = std::make_unique<FakeDisk>(size_for(shape.slots, shape.block_size), geometry, "spare");
+  if (!shape.one_disk) own_spare_ = std::make_unique<FakeDisk>(spare_bytes, geometry, "spare");
+  spare = shape.one_disk ? primary.get() : own_spare_.get();
 
-  const auto created =
-      store::create_volume(testing::simulated_spec(map_path_, ByteCount(shape.disk_bytes), shape.block_size), *spare);
+  const auto created = store::create_volume(
+      testing::simulated_spec(map_path_, ByteCount(shape.disk_bytes), shape.block_size), *spare_outside());
   REMAPFS_INVARIANT(created.has_value());
-  first_slot_sector = created->spares.front().first_slot.value() / kSectorSize;
+  first_slot_sector = (spare_begin_.value() + created->spares.front().first_slot.value()) / kSectorSize;
   files = std::make_unique<SimFiles>(world);
 }
 
@@ -85,10 +95,23 @@ Plant::~Plant() {
   volume.reset();
 }
 
+std::unique_ptr<BlockDevice> Plant::spare_device(std::shared_ptr<BlockDevice> disk) const {
+  const ByteOffset end(disk->geometry().size.value());
+  return *DeviceSlice::make(std::move(disk), {spare_begin_, end});
+}
+
+std::unique_ptr<BlockDevice> Plant::spare_outside() const {
+  return spare_device(std::make_shared<testing::BorrowedDevice>(*spare));
+}
+
 Result<void> Plant::try_mount() {
   VolumeParts parts;
-  parts.primary = std::make_unique<MemberDevice>(std::make_unique<SimDevice>(*primary, world));
-  parts.spares[1] = std::make_unique<MemberDevice>(std::make_unique<SimDevice>(*spare, world));
+  const auto disk = std::make_shared<SimDevice>(*primary, world);
+  const ByteRange own{ByteOffset(0), ByteOffset(shape.disk_bytes)};
+  parts.primary = std::make_unique<MemberDevice>(*DeviceSlice::make(disk, own));
+  parts.spares[1] = shape.one_disk
+                        ? std::make_unique<MemberDevice>(spare_device(disk), parts.primary.get())
+                        : std::make_unique<MemberDevice>(spare_device(std::make_shared<SimDevice>(*spare, world)));
   auto store = store::SqliteMapStore::open(map_path_, {});
   if (!store) return fail(std::move(store.error()));
   if (auto attached = (*store)->attach_spare(1, *parts.spares.at(1)); !attached) return attached;
@@ -106,7 +129,7 @@ void Plant::leave_behind() {
   world.begin_again();
   if (!power) return;
   primary->crash(world.random()());
-  spare->crash(world.random()());
+  if (!shape.one_disk) spare->crash(world.random()());
   files->lose_power();
 }
 
@@ -117,7 +140,7 @@ void Plant::call_off_failures() {
 }
 
 std::optional<std::string> Plant::check() {
-  const auto findings = store::check_map(map_path_, {{1, spare.get()}});
+  const auto findings = store::check_map(map_path_, {{1, spare_outside().get()}});
   if (!findings) return "the map cannot be checked: " + describe(findings.error());
   if (!findings->empty()) return "check: " + findings->front().text;
   return std::nullopt;
@@ -143,7 +166,7 @@ std::optional<std::string> Plant::try_earlier_map() {
 }
 
 std::optional<std::string> Plant::check_spare_alone(bool after_close) {
-  const auto survivors = store::read_surviving_tags(*spare);
+  const auto survivors = store::read_surviving_tags(*spare_outside());
   if (!survivors || !survivors->proven) {
     if (!after_close) return std::nullopt;
     return "the spare alone does not prove what is on it: " +

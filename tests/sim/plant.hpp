@@ -24,6 +24,7 @@ struct Shape {
   std::uint64_t slots;
   bool spare_fails;  // at times
   bool punches;      // the primary can, cheaply
+  bool one_disk;     // the spare is the end of the primary's
 
   explicit Shape(Random random);
 
@@ -69,13 +70,19 @@ class Plant {
   const Shape shape;
   World world;
   std::unique_ptr<testing::FakeDisk> primary;
-  std::unique_ptr<testing::FakeDisk> spare;
-  std::uint64_t first_slot_sector = 0;  // of the spare
+  testing::FakeDisk* spare = nullptr;   // perhaps the same
+  std::uint64_t first_slot_sector = 0;  // of the spare's disk
   std::unique_ptr<SimFiles> files;
   Observed observed;
   std::unique_ptr<Volume> volume;  // while it is mounted
 
  private:
+  // The spare on its disk, in the world or outside of it.
+  [[nodiscard]] std::unique_ptr<BlockDevice> spare_device(std::shared_ptr<BlockDevice> disk) const;
+  [[nodiscard]] std::unique_ptr<BlockDevice> spare_outside() const;
+
+  std::unique_ptr<testing::FakeDisk> own_spare_;  // of two disks
+  ByteOffset spare_begin_;
   const testing::TempDir directory_{"/dev/shm"};
   const std::string map_path_ = directory_ / "map";
   std::string earlier_map_;
