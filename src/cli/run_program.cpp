@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -127,6 +128,13 @@ Result<std::string> read_all(int descriptor, const std::string& program, const P
 
 }  // namespace
 
+std::vector<char*> argv_of(const std::vector<std::string>& words) {
+  std::vector<char*> argv(words.size() + 1, nullptr);
+  std::transform(words.begin(), words.end(), argv.begin(),
+                 [](const std::string& word) { return const_cast<char*>(word.c_str()); });
+  return argv;
+}
+
 Result<ProgramOutput> run_program(const std::vector<std::string>& arguments, const std::string& path,
                                   const std::string& input, ProgramLimits limits) {
   const std::string& name = arguments.at(0);
@@ -142,9 +150,7 @@ Result<ProgramOutput> run_program(const std::vector<std::string>& arguments, con
   ::posix_spawn_file_actions_adddup2(actions.get(), in.get(), STDIN_FILENO);
   ::posix_spawn_file_actions_adddup2(actions.get(), writer.get(), STDOUT_FILENO);
   ::posix_spawn_file_actions_addopen(actions.get(), STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-  std::vector<char*> argv;
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
+  const std::vector<char*> argv = argv_of(arguments);
   std::string locale = "LC_ALL=C";
   std::string tools = "PATH=/usr/sbin:/usr/bin:/sbin:/bin";
   std::array<char*, 3> environment{locale.data(), tools.data(), nullptr};

@@ -19,6 +19,9 @@ struct ProgramLimits {
   std::size_t output = std::size_t{8} << 20U;
 };
 
+// As exec() wants it: the words, which outlive it and are not changed, and a null pointer.
+[[nodiscard]] std::vector<char*> argv_of(const std::vector<std::string>& words);
+
 // Runs another program to its end and returns what it printed; it is given nothing of our environment, prints in the C
 // locale, and its error stream is thrown away.
 //

@@ -18,6 +18,7 @@
 #include <cstdio>
 #include <cstring>
 
+#include "cli/run_program.hpp"
 #include "cli/stands_on.hpp"
 #include "cli/world.hpp"
 
@@ -30,7 +31,8 @@ constexpr int kTrialPatienceMs = 10'000;
 constexpr const char* kThisProgram = "/proc/self/exe";
 
 // posix_spawn() with these descriptors open in the child, under the same numbers.
-Result<pid_t> spawn(const std::string& program, std::vector<std::string> words, const std::vector<int>& descriptors) {
+Result<pid_t> spawn(const std::string& program, const std::vector<std::string>& words,
+                    const std::vector<int>& descriptors) {
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
   // To itself: stays open on exec (glibc since 2.29).
@@ -41,9 +43,7 @@ Result<pid_t> spawn(const std::string& program, std::vector<std::string> words, 
   sigemptyset(&none);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSID);
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
+  const std::vector<char*> argv = argv_of(words);
   pid_t child = -1;
   const int error = ::posix_spawn(&child, program.c_str(), &actions, &attributes, argv.data(), environ);
   posix_spawnattr_destroy(&attributes);
@@ -103,7 +103,7 @@ Result<pid_t> start_keeper(const SharedHandover& handover, const MountRecord& re
     words.push_back(std::to_string(descriptor));
     open.push_back(descriptor);
   }
-  return spawn(kThisProgram, std::move(words), open);
+  return spawn(kThisProgram, words, open);
 }
 
 void become_go_on(const char* program, const char* role, const char* map_path, std::span<const int> descriptors) {

@@ -18,6 +18,7 @@
 
 #include "cli/loop_device.hpp"
 #include "cli/map_view.hpp"
+#include "cli/run_program.hpp"
 #include "cli/udev_notice.hpp"
 #include "core/unique_fd.hpp"
 #include "fuse/mount_point.hpp"
@@ -62,9 +63,7 @@ std::optional<MountEntry> mount_of_connection(const std::string& connection, con
 
 Result<void> detach_as_user(const std::string& mount_point) {
   std::vector<std::string> words{"fusermount3", "-u", "-z", "-q", "--", mount_point};
-  std::vector<char*> argv;
-  for (std::string& word : words) argv.push_back(word.data());
-  argv.push_back(nullptr);
+  const std::vector<char*> argv = argv_of(words);
   pid_t child = -1;
   int status = 0;
   const int error = ::posix_spawnp(&child, argv[0], nullptr, nullptr, argv.data(), environ);

@@ -173,7 +173,7 @@ Result<std::uint64_t> list_unit(const ExportArguments& arguments) {
   if (arguments.block_size.empty()) return 0;
   if (arguments.format != "badblocks")
     return fail(Errc::invalid, "usage, --block-size is for badblocks lists, the others tell their unit");
-  const auto unit = parse_size(arguments.block_size);
+  auto unit = parse_size(arguments.block_size);
   if (!unit || exchange::is_valid_list_unit(*unit)) return unit;
   return fail(Errc::invalid, "usage, not the unit of a badblocks list, give a multiple of 512 up to 1G");
 }

@@ -23,7 +23,7 @@ using Probe = std::unique_ptr<std::remove_pointer_t<blkid_probe>, FreeProbe>;
 // libblkid looks at the original alone, which may be what is lost.
 bool has_ext_copy(int descriptor, ByteRange range) {
   constexpr std::uint64_t kMagicAt = 56;
-  constexpr std::array<std::uint64_t, 3> kCopies{8193 * 1024, 16384 * 2048, 32768ULL * 4096};
+  constexpr std::array<std::uint64_t, 3> kCopies{8193ULL * 1024, 16384ULL * 2048, 32768ULL * 4096};
   return std::any_of(kCopies.begin(), kCopies.end(), [&](std::uint64_t copy) {
     std::array<unsigned char, 2> magic{};
     if (copy + kSectorSize > range.size().value()) return false;
