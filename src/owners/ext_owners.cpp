@@ -45,7 +45,8 @@ Result<Fs> open_fs(const std::string& disk, const FileSystem& where) {
 
 class ExtOwners {
  public:
-  ExtOwners(Fs fs, const FileSystem& where) : fs_(std::move(fs)), where_(where), buffer_(std::size_t{3} * fs_->blocksize) {}
+  ExtOwners(Fs fs, const FileSystem& where)
+      : fs_(std::move(fs)), where_(where), buffer_(std::size_t{3} * fs_->blocksize) {}
 
   Result<std::vector<Owner>> find(std::span<const SectorRun> runs) {
     for (const SectorRun& run : runs) {

@@ -75,7 +75,8 @@ TEST_F(CliRecovery, DoubtIsNamedAndRefusedUnlessItIsAccepted) {
 TEST_F(CliRecovery, WrongMembersAndNamesAreRefused) {
   expect_one_error(remapfs({"recover", new_map_, "--primary", primary_}), 1, "--spare");
   expect_one_error(remapfs({"recover", map_, "--primary", primary_, "--spare", spare_}), 2, "exists already");
-  expect_one_error(remapfs({"recover", new_map_, "--primary", spare_, "--spare", spare_}), 2, "no superblock at its end");
+  expect_one_error(remapfs({"recover", new_map_, "--primary", spare_, "--spare", spare_}), 2,
+                   "no superblock at its end");
   expect_one_error(remapfs({"recover", new_map_, "--primary", map_, "--spare", spare_}), 2, "another primary");
   expect_one_error(remapfs({"recover", new_map_, "--primary", primary_, "--spare", map_}), 2, "no remapfs spare");
   expect_one_error(remapfs(recover({"--spare", spare_})), 2, "in use");
