@@ -19,9 +19,12 @@ namespace remapfs {
 // The kernel reports a write that could not be stored to one sync of an open file, and to no later one. Syncs here go
 // one at a time, and the first failure is remembered before anybody hears of it: every later sync fails with `failed`,
 // until trust_again(). Members that are parts of one device have one descriptor: what a sync of one is told, and a
-// loss, is remembered for all of them. A device that vanished and came back may have lost acknowledged writes that no
-// sync covered: that is found out when it is opened again or taken back, and told to one flush. Threads: as
-// BlockDevice. Cost: one virtual call more for each transfer.
+// loss, is remembered for all of them.
+//
+// A device that vanished and came back may have lost acknowledged writes that no sync covered: that is found out when
+// it is opened again or taken back, and told to one flush.
+//
+// Threads: as BlockDevice. Cost: one virtual call more for each transfer.
 class MemberDevice final : public BlockDevice {
  public:
   explicit MemberDevice(std::unique_ptr<BlockDevice> device) : MemberDevice(std::move(device), nullptr) {}
