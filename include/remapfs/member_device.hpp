@@ -49,9 +49,12 @@ class MemberDevice final : public BlockDevice {
     auto& unsynced = memory().unsynced_writes;
     if (!unsynced.load(std::memory_order_relaxed)) unsynced.store(true, std::memory_order_release);
   }
-  // The operator says that the device is to be trusted again. after_loss: it did not answer for a while. Only while no
-  // transfer is in flight. True if a sync had failed.
-  bool trust_again(bool after_loss) EXCLUDES(mutex_);
+  // The operator says that the device is to be trusted again. Only while no transfer is in flight. True if a sync had
+  // failed.
+  bool trust_again() EXCLUDES(mutex_);
+  // It did not answer for a while: what no sync had covered may be lost, to it and to the other members on its
+  // descriptor. Before any of them is trusted again.
+  void note_loss() EXCLUDES(mutex_);
 
   // Marks in `map` what changes from now on, once it was tried, whether or not it failed. Null: no more. Changes that
   // are under way may not be seen: the caller lets them end, and keeps the map until they have. map outlives that.
@@ -77,7 +80,10 @@ class MemberDevice final : public BlockDevice {
   // As long as it is held no sync begins. Not held: one is under way.
   [[nodiscard]] std::unique_lock<Mutex> try_hold_syncs() { return {mutex_, std::try_to_lock}; }
   // What it learns from now on is its own again: another device has its place. Only while syncs are held.
-  void forget_memory() { memory_.store(&own_, std::memory_order_release); }
+  void forget_memory() {
+    const MutexLock all(descriptor_->mutex);
+    memory_.store(&own_, std::memory_order_release);
+  }
   [[nodiscard]] DeviceMemory& memory() const { return *memory_.load(std::memory_order_acquire); }
 
   [[nodiscard]] const DeviceGeometry& geometry() const override { return device_->geometry(); }
@@ -108,7 +114,8 @@ class MemberDevice final : public BlockDevice {
   [[nodiscard]] Error failure_of(int os_errno) const override { return device_->failure_of(os_errno); }
 
  private:
-  void note_loss() REQUIRES(descriptor_->mutex);
+  void note_loss_locked() REQUIRES(descriptor_->mutex);
+  void share_sync_failure() REQUIRES(descriptor_->mutex);
   Result<void> sync_locked() REQUIRES(mutex_, descriptor_->mutex);
   Result<void> counted(DeviceAccess access, Result<void> done) {
     if (!done) note_failure(access, done.error().code);

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <ostream>
@@ -123,8 +124,15 @@ int run_recover(const RecoverArguments& arguments, World& world) {
   };
   std::vector<std::string> spares = arguments.spares;
   if (spares.empty()) spares.push_back(*primary_path);
+  const auto in_primary = [&](const std::string& text) { return is_same_device(*primary_path, text); };
+  const bool of_primary = std::any_of(spares.begin(), spares.end(), in_primary);
+  if (reserve && !of_primary && spares.size() > 1) {
+    return report_error(
+        world, "usage, --reserve is for one spare, or for that on the primary, see remapfs recover --help", kExitUsage);
+  }
   for (const std::string& text : spares) {
-    auto spare = open_spare(text, reserve, *primary_path, members, world);
+    const bool reserved = reserve && (!of_primary || in_primary(text));
+    auto spare = open_spare(text, reserved ? reserve : std::nullopt, *primary_path, members, world);
     if (!spare) return report_error(world, spare.error());
     spec.spares.push_back(std::move(*spare));
   }
@@ -172,9 +180,6 @@ void add_recover(CLI::App& program, Invocation& invocation) {
   verb->callback([arguments, &invocation] {
     if (arguments->spares.empty() && arguments->reserve.empty()) {
       throw CLI::ValidationError("--spare, or --reserve, is needed");
-    }
-    if (arguments->spares.size() > 1 && !arguments->reserve.empty()) {
-      throw CLI::ValidationError("--reserve is for one spare");
     }
     invocation.exit_code = run_recover(*arguments, invocation.world);
   });

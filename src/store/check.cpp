@@ -100,6 +100,11 @@ class Check {
   Result<bool> check_schema() {
     bool as_made = true;
     auto done = tolerate_damage([&]() -> Result<void> {
+      if (auto ours = check_kind(database_, path_); !ours) {
+        as_made = false;
+        findings_.error("database", ours.error().message);
+        return {};
+      }
       const std::string different = find_schema_difference(database_);
       if (different.empty()) return {};
       as_made = false;

@@ -151,11 +151,10 @@ namespace {
 using SchemaEntry = std::tuple<std::string, std::string, std::string>;  // name, kind, text
 
 // At most so many: of a map with very many, the first that is too much is reason enough.
-std::vector<SchemaEntry> schema_of(SQLite::Database& database, std::size_t most) {
+std::vector<SchemaEntry> schema_of(SQLite::Database& database, const std::string& which, std::size_t most) {
   std::vector<SchemaEntry> entries;
-  SQLite::Statement select(database,
-                           "SELECT name, type, ifnull(sql, '') FROM sqlite_schema WHERE substr(name, 1, 11) <> "
-                           "'sqlite_stat' ORDER BY name, type");
+  SQLite::Statement select(
+      database, "SELECT name, type, ifnull(sql, '') FROM sqlite_schema WHERE " + which + " ORDER BY name, type");
   while (entries.size() < most && select.executeStep()) {
     entries.emplace_back(select.getColumn(0).getString(), select.getColumn(1).getString(),
                          select.getColumn(2).getString());
@@ -163,21 +162,42 @@ std::vector<SchemaEntry> schema_of(SQLite::Database& database, std::size_t most)
   return entries;
 }
 
-std::vector<SchemaEntry> schema_as_made() {
-  SQLite::Database model(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
-  model.exec(kSchemaSql);
-  return schema_of(model, 100);
+// What ANALYZE makes, and nothing that only has such a name.
+constexpr const char* kAllButStatistics =
+    "NOT (type = 'table' AND sql IN ('CREATE TABLE sqlite_stat1(tbl,idx,stat)', "
+    "'CREATE TABLE sqlite_stat4(tbl,idx,neq,nlt,ndlt,sample)'))";
+
+const std::vector<SchemaEntry>& schema_as_made() {
+  static const std::vector<SchemaEntry> made = [] {
+    SQLite::Database model(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+    model.exec(kSchemaSql);
+    return schema_of(model, "1", 100);
+  }();
+  return made;
 }
 
 }  // namespace
 
 std::string find_schema_difference(SQLite::Database& database) {
-  static const std::vector<SchemaEntry> made = schema_as_made();
-  const std::vector<SchemaEntry> there = schema_of(database, made.size() + 1);
+  const std::vector<SchemaEntry>& made = schema_as_made();
+  const std::vector<SchemaEntry> there = schema_of(database, kAllButStatistics, made.size() + 1);
   const auto [here, expected] = std::mismatch(there.begin(), there.end(), made.begin(), made.end());
   if (here == there.end()) return expected == made.end() ? "" : std::get<0>(*expected);
   if (expected == made.end()) return std::get<0>(*here);
   return std::get<0>(std::min(*here, *expected));
+}
+
+std::string find_false_table(SQLite::Database& database) {
+  SQLite::Statement find(database, "SELECT type, ifnull(sql, '') FROM sqlite_schema WHERE lower(name) = ?");
+  for (const auto& [name, kind, text] : schema_as_made()) {
+    if (kind != "table") continue;
+    find.bind(1, name);
+    while (find.executeStep()) {
+      if (find.getColumn(0).getString() != kind || find.getColumn(1).getString() != text) return name;
+    }
+    find.reset();
+  }
+  return "";
 }
 
 }  // namespace remapfs::store

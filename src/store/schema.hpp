@@ -24,5 +24,7 @@ extern const char* const kSchemaSql;
 // is well. What ANALYZE leaves may be there. Whatever else is in a map could run when it is read: a view that never
 // ends, a trigger, a condition. Throws what SQLiteCpp throws.
 [[nodiscard]] std::string find_schema_difference(SQLite::Database& database);
+// Of a map that may be damaged: names one of our tables in whose place is something else; empty: there is none.
+[[nodiscard]] std::string find_false_table(SQLite::Database& database);
 
 }  // namespace remapfs::store

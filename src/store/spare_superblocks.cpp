@@ -65,7 +65,10 @@ SuperblockCopies read_superblocks(BlockDevice& device) {
 
 Result<ByteOffset> find_spare(BlockDevice& device, bool disk_before) {
   const std::uint64_t size = round_down(device.geometry().size.value(), kStructureAlignment);
-  if (size < 2 * kStructureAlignment || device.geometry().logical_block > kStructureAlignment) return ByteOffset(0);
+  if (size < 2 * kStructureAlignment || device.geometry().logical_block > kStructureAlignment) {
+    if (!disk_before) return ByteOffset(0);
+    return fail(Errc::foreign, fmt::format("no spare can be behind a disk there, {}, name the spare", device.name()));
+  }
   if (!disk_before && read_superblock(device, ByteOffset(0))) return ByteOffset(0);
   const auto last = read_superblock(device, ByteOffset(size - kStructureAlignment));
   if (last && last->layout.device_size.value() < size) {

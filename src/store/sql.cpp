@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <chrono>
 #include <utility>
 
 namespace remapfs::store {
@@ -29,7 +30,7 @@ std::string immutable_uri(const std::string& path) {
 
 // What no map of ours comes near: its longest values are paths and texts of events.
 constexpr std::pair<int, int> kLimits[] = {
-    {SQLITE_LIMIT_LENGTH, 1 << 20},          {SQLITE_LIMIT_SQL_LENGTH, 1 << 18},  {SQLITE_LIMIT_COLUMN, 100},
+    {SQLITE_LIMIT_LENGTH, 1 << 16},          {SQLITE_LIMIT_SQL_LENGTH, 1 << 18},  {SQLITE_LIMIT_COLUMN, 100},
     {SQLITE_LIMIT_EXPR_DEPTH, 100},          {SQLITE_LIMIT_COMPOUND_SELECT, 20},  {SQLITE_LIMIT_ATTACHED, 0},
     {SQLITE_LIMIT_TRIGGER_DEPTH, 1},         {SQLITE_LIMIT_VARIABLE_NUMBER, 100}, {SQLITE_LIMIT_WORKER_THREADS, 0},
     {SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 100},
@@ -52,8 +53,25 @@ void harden(SQLite::Database& database) {
 // of loading millions of rows.
 using DatabasePtr = std::unique_ptr<SQLite::Database>;
 
-// Reads the schema, which makes SQLite open the log and take its locks: errors surface here.
-void touch(SQLite::Database& database) { database.execAndGet("SELECT count(*) FROM sqlite_schema"); }
+// Reads the schema, which makes SQLite open the log and take its locks: errors surface here. It may evaluate what is in
+// the file before anybody could look at that (statistics of ANALYZE with a column that is computed), so it ends in
+// time.
+void touch(SQLite::Database& database) {
+  constexpr int kStepsBetween = 100;
+  auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  const auto is_late = [](void* until) {
+    return std::chrono::steady_clock::now() > *static_cast<decltype(deadline)*>(until) ? 1 : 0;
+  };
+  sqlite3_progress_handler(database.getHandle(), kStepsBetween, is_late, &deadline);
+  const auto no_handler = [&] { sqlite3_progress_handler(database.getHandle(), 0, nullptr, nullptr); };
+  try {
+    database.execAndGet("SELECT count(*) FROM sqlite_schema");
+  } catch (const SQLite::Exception&) {
+    no_handler();
+    throw;
+  }
+  no_handler();
+}
 
 DatabasePtr open_reader(const std::string& name, int flags) {
   auto database =

@@ -16,27 +16,6 @@ tl::unexpected<Error> damaged(const std::string& path, const std::string& what) 
   return fail(Errc::corrupt, fmt::format("{}, {}, run `remapfs check`", path, what));
 }
 
-Result<void> check_kind(SQLite::Database& database, const std::string& path) {
-  const std::int64_t application = database.execAndGet("PRAGMA application_id").getInt64();
-  if (static_cast<std::uint32_t>(application) != kApplicationId) {
-    return fail(Errc::foreign, fmt::format("{}, a database of another program, give the map file", path));
-  }
-  const int version = database.execAndGet("PRAGMA user_version").getInt();
-  if (version > kSchemaVersion) {
-    return fail(Errc::too_new,
-                fmt::format("{}, made by a newer remapfs (format {}, this one knows {}), use that version", path,
-                            version, kSchemaVersion));
-  }
-  if (version > 0 && version < kSchemaVersion) {
-    return fail(Errc::unsupported,
-                fmt::format("{}, made by a remapfs from before the first release (format {}), use that "
-                            "one to remove its blocks, then make the volume anew",
-                            path, version));
-  }
-  if (version < 1) return damaged(path, fmt::format("impossible format version {}", version));
-  return {};
-}
-
 Result<void> read_volume(SQLite::Database& database, VolumeRecord& record) {
   SQLite::Statement select(database,
                            "SELECT uuid, label, block_size, size_bytes, clean, row_count, row_digest, primary_stamp "
@@ -135,6 +114,27 @@ Result<void> read_retired(SQLite::Database& database, VolumeRecord& record) {
 
 }  // namespace
 
+Result<void> check_kind(SQLite::Database& database, const std::string& path) {
+  const std::int64_t application = database.execAndGet("PRAGMA application_id").getInt64();
+  if (static_cast<std::uint32_t>(application) != kApplicationId) {
+    return fail(Errc::foreign, fmt::format("{}, a database of another program, give the map file", path));
+  }
+  const int version = database.execAndGet("PRAGMA user_version").getInt();
+  if (version > kSchemaVersion) {
+    return fail(Errc::too_new,
+                fmt::format("{}, made by a newer remapfs (format {}, this one knows {}), use that version", path,
+                            version, kSchemaVersion));
+  }
+  if (version > 0 && version < kSchemaVersion) {
+    return fail(Errc::unsupported,
+                fmt::format("{}, made by a remapfs from before the first release (format {}), use that "
+                            "one to remove its blocks, then make the volume anew",
+                            path, version));
+  }
+  if (version < 1) return damaged(path, fmt::format("impossible format version {}", version));
+  return {};
+}
+
 int VolumeRecord::position_of(SpareId id) const {
   for (std::size_t i = 0; i < info.spares.size(); ++i) {
     if (info.spares[i].id == id) return static_cast<int>(i);
@@ -159,6 +159,9 @@ Result<VolumeRecord> read_volume_and_devices(SQLite::Database& database, const s
     VolumeRecord record;
     record.info.map_path = path;
     if (auto done = check_kind(database, path); !done) return fail(std::move(done.error()));
+    if (const std::string table = find_false_table(database); !table.empty()) {
+      return damaged(path, fmt::format("something else is in the place of its table {}", table));
+    }
     if (auto done = read_volume(database, record); !done) return fail(std::move(done.error()));
     if (auto done = read_devices(database, record); !done) return fail(std::move(done.error()));
     return record;

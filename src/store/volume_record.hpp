@@ -35,11 +35,14 @@ struct VolumeRecord {
   [[nodiscard]] Superblock superblock_of(std::size_t position) const;
 };
 
+// Errors: foreign, too_new, unsupported (from before the first release), corrupt. Throws what SQLiteCpp throws.
+Result<void> check_kind(SQLite::Database& database, const std::string& path);
+
 // Reads them, checking kind and version of the database first and then every value.
 // Errors: foreign, too_new, corrupt, store.
 Result<VolumeRecord> read_volume_record(SQLite::Database& database, const std::string& path);
-// The same without `retired_slots`, which takes the index of the rows as well, and `scrub`: for a map that may be
-// damaged.
+// The same without `retired_slots`, which takes the index of the rows as well, and `scrub`, and whatever tables are
+// missing or do not belong: for a map that may be damaged.
 Result<VolumeRecord> read_volume_and_devices(SQLite::Database& database, const std::string& path);
 
 }  // namespace remapfs::store

@@ -44,6 +44,10 @@ Result<Outcome> Volume::Impl::resume() {
     // reopen() wants no transfer in flight.
     auto hold = gate.exclude(whole_disk(), Deadline(options.request_budget));
     if (!hold) return fail(Errc::busy, "resume: requests are still waiting for a device, try again");
+    // Before any of them is trusted: members may have vanished together.
+    for_each_member([](Member& member) {
+      if (!member.missing() && member.breaker_open()) member.device().note_loss();
+    });
     for_each_member([&](Member& member) {
       if (member.missing()) return;
       if (member.breaker_open()) {

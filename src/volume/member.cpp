@@ -12,7 +12,7 @@ std::int64_t now_ns() { return std::chrono::steady_clock::now().time_since_epoch
 bool Member::trust_again() {
   probed_at_[0].store(0, std::memory_order_relaxed);
   probed_at_[1].store(0, std::memory_order_relaxed);
-  const bool had_failed = device_->trust_again(breaker_open());
+  const bool had_failed = device_->trust_again();
   sync_failure_announced_.store(false, std::memory_order_release);
   device_->memory().breaker_open.store(false, std::memory_order_release);
   return had_failed;

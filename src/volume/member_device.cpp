@@ -37,10 +37,16 @@ MemberDevice::~MemberDevice() {
 }
 
 // A sync would know nothing of what was lost.
-void MemberDevice::note_loss() {
+void MemberDevice::note_loss_locked() {
   for (MemberDevice* const member : descriptor_->members) {
     DeviceMemory& memory = member->memory();
     if (memory.unsynced_writes.load(std::memory_order_acquire)) memory.lost_writes.store(true);
+  }
+}
+
+void MemberDevice::share_sync_failure() {
+  for (MemberDevice* const member : descriptor_->members) {
+    member->memory().sync_failed.store(true, std::memory_order_seq_cst);
   }
 }
 
@@ -71,9 +77,7 @@ Result<void> MemberDevice::sync_locked() {
   auto synced = counted(DeviceAccess::sync, device_->sync());
   if (!synced) {
     if (had_writes) memory.unsynced_writes.store(true, std::memory_order_release);
-    for (MemberDevice* const member : descriptor_->members) {
-      member->memory().sync_failed.store(true, std::memory_order_seq_cst);
-    }
+    share_sync_failure();
   }
   memory.syncing.store(false, std::memory_order_seq_cst);
   return synced;
@@ -83,14 +87,19 @@ Result<void> MemberDevice::reopen() {
   const MutexLock lock(mutex_);
   const MutexLock all(descriptor_->mutex);
   auto reopened = device_->reopen();
-  if (reopened) note_loss();
+  if (reopened) note_loss_locked();
   return reopened;
 }
 
-bool MemberDevice::trust_again(bool after_loss) {
+void MemberDevice::note_loss() {
   const MutexLock lock(mutex_);
   const MutexLock all(descriptor_->mutex);
-  if (after_loss) note_loss();
+  note_loss_locked();
+}
+
+bool MemberDevice::trust_again() {
+  const MutexLock lock(mutex_);
+  const MutexLock all(descriptor_->mutex);
   return memory().sync_failed.exchange(false, std::memory_order_acq_rel);
 }
 
@@ -109,6 +118,9 @@ Result<void> MemberDevice::remember_in(DeviceMemory& memory) {
     for (std::size_t j = 0; j < kFailureClasses; ++j) memory.failures[i][j] += own_.failures[i][j].load();
   }
   memory_.store(&memory, std::memory_order_release);
+  // Whoever knew of it may have ended before he had told the others.
+  const auto failed = [](const MemberDevice* member) { return member->sync_failed(); };
+  if (std::any_of(descriptor_->members.begin(), descriptor_->members.end(), failed)) share_sync_failure();
   if (!memory.syncing.exchange(false, std::memory_order_acq_rel)) return {};
   // The flag was up before it forgot the writes that it was to cover.
   memory.unsynced_writes.store(true, std::memory_order_release);

@@ -14,7 +14,7 @@ try:
 except ImportError:
     sys.exit("python3-prometheus-client is not here: run tools/install-dependencies --test")
 
-DEVICE = {"volume", "device"}
+DEVICE = {"volume", "device", "role"}
 # Every family: its type, its unit and its labels.
 FAMILIES = {
     "remapfs_volume": ("info", "", {"volume", "label", "mountpoint", "map", "engine"}),
@@ -26,7 +26,7 @@ FAMILIES = {
     "remapfs_weak_blocks": ("gauge", "", {"volume"}),
     "remapfs_spare_slots": ("gauge", "", {"volume"}),
     "remapfs_spare_free_slots": ("gauge", "", {"volume"}),
-    "remapfs_device_missing": ("gauge", "", DEVICE | {"role"}),
+    "remapfs_device_missing": ("gauge", "", DEVICE),
     "remapfs_device_retired_slots": ("gauge", "", DEVICE),
     "remapfs_io_errors": ("counter", "", DEVICE | {"op", "class"}),
     "remapfs_requests": ("counter", "", {"volume", "op"}),

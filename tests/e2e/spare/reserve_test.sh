@@ -98,6 +98,15 @@ refused "the disk whole, for another volume" "is the spare of a volume" \
 recovered --spare "$disk"
 recovered --spare "$work/other-name"
 recovered --reserve 32M
+cp "$work/old.map" "$map"
+remapfs spare "$map" add "$work/second.img" --size 4M > /dev/null
+rm "$map"
+dd if="$disk" of="$work/end" bs=4k skip=$((32 * 1024 - 1)) count=1 status=none
+dd if=/dev/zero of="$disk" bs=4k seek=$((32 * 1024 - 1)) count=1 conv=notrunc,fsync status=none
+remapfs recover "$map" --primary "$disk" --spare "$work/second.img" --spare "$disk" --reserve 32M > "$work/words" 2>&1 ||
+  fail "two spares, one at the end: $(cat "$work/words")"
+rm "$map" "$work/second.img"
+dd if="$work/end" of="$disk" bs=4k seek=$((32 * 1024 - 1)) count=1 conv=notrunc,fsync status=none
 refused "no spare named" "is needed" remapfs recover "$map" --primary "$disk"
 refused "another size" "has shrunk from 33554432" remapfs recover "$map" --primary "$disk" --reserve 16M
 dd if="$disk" of="$work/end" bs=4k skip=$((32 * 1024 - 1)) count=1 status=none

@@ -3,11 +3,14 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 
+#include "store/backup.hpp"
 #include "store/little_endian.hpp"
 #include "store/map_reader.hpp"
+#include "store/rebuild.hpp"
 #include "unit/store/store_fixture.hpp"
 
 // Promise I5: what does not belong together is refused with an exact message, and nothing is written.
@@ -176,6 +179,9 @@ TEST_F(Refusal, MapFromBeforeTheFirstReleaseIsNotTakenForADamagedOne) {
   create_with_rows();
   sql("PRAGMA user_version = 1; ALTER TABLE devices DROP COLUMN first_byte");
   expect_refused(Errc::unsupported, "from before the first release");
+  const auto found = findings();
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_NE(found[0].text.find("from before the first release"), std::string::npos) << found[0].text;
 }
 
 TEST_F(Refusal, DatabaseOfAnotherProgramIsForeign) {
@@ -284,6 +290,42 @@ TEST_F(Refusal, MapWithOtherTablesViewsOrTriggersIsCorrupt) {
   restore_map(good);
   sql("ANALYZE");
   EXPECT_TRUE(try_open()) << "what helps a query is no harm";
+  store_.reset();
+  restore_map(good);
+  sql("CREATE INDEX by_kind ON events (kind); PRAGMA writable_schema = ON;"
+      "UPDATE sqlite_schema SET name = 'sqlite_stat_of_mine' WHERE name = 'by_kind'");
+  expect_refused(Errc::corrupt, "sqlite_stat_of_mine");
+}
+
+// Also those that look at a map that may be damaged, and are sent there by a refusal.
+TEST_F(Refusal, NothingInThePlaceOfATableIsEverAsked) {
+  create_with_rows();
+  const Files good = save_map();
+  for (const std::string table : {"volume", "devices", "remaps", "retired_slots", "events"}) {
+    SCOPED_TRACE(table);
+    restore_map(good);
+    sql("ALTER TABLE " + table + " RENAME TO kept; CREATE VIEW " + table +
+        " AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i AS id, i AS uuid, i AS label, i "
+        "AS"
+        " block, i AS state, i AS spare_id, i AS slot FROM n WHERE i < 0");
+    EXPECT_FALSE(members_of(map_path()));
+    EXPECT_FALSE(rebuild_map(map_path(), {{1, spare_.get()}}));
+    EXPECT_FALSE(backup_map(map_path(), directory_ / "copy"));
+    EXPECT_FALSE(findings().empty());
+  }
+}
+
+// SQLite reads what ANALYZE left before anybody can look at it.
+TEST_F(Refusal, StatisticsThatAreComputedEndInTime) {
+  create_with_rows();
+  sql("PRAGMA writable_schema = ON; ANALYZE; DELETE FROM sqlite_stat1;"
+      "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 100000)"
+      "INSERT INTO sqlite_stat1 (tbl) SELECT 'remaps' || i FROM n;"
+      "UPDATE sqlite_schema SET sql = 'CREATE TABLE sqlite_stat1(tbl,idx,stat AS (instr(zeroblob(60000 + length(tbl)), "
+      "zeroblob(30000) || x''01'')))' WHERE name = 'sqlite_stat1'");
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_FALSE(try_open());
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(60));
 }
 
 TEST_F(Refusal, SpareThatWouldReachIntoTheDiskIsCorrupt) {

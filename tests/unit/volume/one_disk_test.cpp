@@ -45,8 +45,8 @@ TEST_F(OneDescriptor, WhatASyncOfOneIsToldIsKnownOfBoth) {
     EXPECT_FALSE(one->sync());
     EXPECT_EQ(primary->sync().error().code, Errc::failed);
     EXPECT_EQ(spare->sync().error().code, Errc::failed);
-    EXPECT_TRUE(primary->trust_again(false));
-    EXPECT_TRUE(spare->trust_again(false));
+    EXPECT_TRUE(primary->trust_again());
+    EXPECT_TRUE(spare->trust_again());
     EXPECT_TRUE(primary->sync());
     EXPECT_TRUE(spare->sync());
   }
@@ -60,6 +60,13 @@ TEST_F(OneDescriptor, AndByTheProcessThatGoesOn) {
   EXPECT_EQ(primary->sync().error().code, Errc::failed);
 }
 
+TEST_F(OneDescriptor, AlsoWhenTheOtherOneWasNotToldInTime) {
+  memory[0].sync_failed = true;
+  spare.reset();
+  open();
+  EXPECT_TRUE(spare->sync_failed());
+}
+
 TEST_F(OneDescriptor, WhatIsLostWithOneIsLostForBoth) {
   spare->note_write();
   ASSERT_TRUE(primary->reopen());
@@ -68,7 +75,7 @@ TEST_F(OneDescriptor, WhatIsLostWithOneIsLostForBoth) {
   EXPECT_EQ(flush(*spare), "stored");
 
   primary->note_write();
-  EXPECT_FALSE(spare->trust_again(true));
+  spare->note_loss();
   open();
   EXPECT_EQ(flush(*spare), "stored");
   EXPECT_EQ(flush(*primary), "lost");
@@ -79,7 +86,7 @@ TEST_F(OneDescriptor, OneMayGo) {
   disk.fail_syncs(1);
   EXPECT_FALSE(spare->sync());
   EXPECT_FALSE(memory[0].sync_failed);
-  EXPECT_TRUE(spare->trust_again(true));
+  EXPECT_TRUE(spare->trust_again());
   EXPECT_TRUE(spare->sync());
 }
 
