@@ -11,7 +11,7 @@
 namespace remapfs::testing {
 namespace {
 
-constexpr std::uint64_t kBlock = 4096;
+constexpr std::uint64_t kOneDiskBlock = 4096;
 
 // Two members on one descriptor, without a volume.
 class OneDescriptor : public ::testing::Test {
@@ -98,9 +98,9 @@ class OneDisk : public ::testing::Test {
     options.on_event = [this](const Event& event) { heard.push_back(event.kind); };
     rig.mount(options);
     // Block 10 lives in a slot.
-    in_slot = pattern(10 * kBlock, kBlock, 1);
+    in_slot = pattern(10 * kOneDiskBlock, kOneDiskBlock, 1);
     const FaultId bad = rig.primary->add_bad_sectors(80, 1, FaultRule::On::write);
-    EXPECT_TRUE(rig.write(10 * kBlock, in_slot));
+    EXPECT_TRUE(rig.write(10 * kOneDiskBlock, in_slot));
     rig.primary->remove_fault(bad);
     EXPECT_EQ(rig.row(10)->state, EntryState::remapped);
     EXPECT_TRUE(rig.volume->flush());
@@ -112,10 +112,10 @@ class OneDisk : public ::testing::Test {
   // The primary is noticed to have vanished; nobody asks the spare.
   void lose_primary() {
     rig.primary->set_outage(Outage::gone);
-    EXPECT_FALSE(rig.read(0, kBlock));
+    EXPECT_FALSE(rig.read(0, kOneDiskBlock));
     rig.primary->set_outage(Outage::none);
     EXPECT_EQ(rig.volume->status().state, VolumeState::suspended);
-    EXPECT_EQ(rig.read(10 * kBlock, kBlock).error().code, Errc::suspended) << "the spare is gone with it";
+    EXPECT_EQ(rig.read(10 * kOneDiskBlock, kOneDiskBlock).error().code, Errc::suspended) << "the spare is gone with it";
   }
 
   std::vector<std::string> heard;  // kinds of events
@@ -126,14 +126,14 @@ class OneDisk : public ::testing::Test {
 TEST_F(OneDisk, BlocksGoBehindTheDiskAndAreThereAfterPowerLoss) {
   rig.primary->crash_all_lost();
   rig.mount();
-  EXPECT_EQ(*rig.read(10 * kBlock, kBlock), in_slot);
+  EXPECT_EQ(*rig.read(10 * kOneDiskBlock, kOneDiskBlock), in_slot);
   const ByteRange slots{ByteOffset(4U << 20U), ByteOffset(rig.primary->geometry().size.value())};
   const auto end = rig.primary->peek(slots);
   EXPECT_NE(std::search(end.begin(), end.end(), in_slot.begin(), in_slot.end()), end.end());
 }
 
 TEST_F(OneDisk, ASyncThatFailsForOneFailsForBoth) {
-  ASSERT_TRUE(rig.write(10 * kBlock, pattern(10 * kBlock, kBlock, 2)));
+  ASSERT_TRUE(rig.write(10 * kOneDiskBlock, pattern(10 * kOneDiskBlock, kOneDiskBlock, 2)));
   rig.primary->fail_syncs(1);
   EXPECT_FALSE(rig.volume->flush());
   EXPECT_EQ(told("sync-failed"), 1);
@@ -143,7 +143,7 @@ TEST_F(OneDisk, ASyncThatFailsForOneFailsForBoth) {
 }
 
 TEST_F(OneDisk, WhatTheSpareHadNotStoredIsLostWithThePrimary) {
-  ASSERT_TRUE(rig.write(10 * kBlock, pattern(10 * kBlock, kBlock, 2)));
+  ASSERT_TRUE(rig.write(10 * kOneDiskBlock, pattern(10 * kOneDiskBlock, kOneDiskBlock, 2)));
   lose_primary();
   ASSERT_TRUE(rig.volume->resume());
   EXPECT_FALSE(rig.volume->flush()) << "a write that was acknowledged may be gone";
@@ -152,7 +152,7 @@ TEST_F(OneDisk, WhatTheSpareHadNotStoredIsLostWithThePrimary) {
 }
 
 TEST_F(OneDisk, TheSpareHearsOfADescriptorThatWasOpenedAgain) {
-  ASSERT_TRUE(rig.write(10 * kBlock, pattern(10 * kBlock, kBlock, 2)));
+  ASSERT_TRUE(rig.write(10 * kOneDiskBlock, pattern(10 * kOneDiskBlock, kOneDiskBlock, 2)));
   lose_primary();
   rig.stale = true;
   rig.primary->reset_counters();
@@ -171,14 +171,14 @@ TEST_F(OneDisk, WithoutUnstoredWritesNothingIsLost) {
   EXPECT_TRUE(rig.volume->flush());
   EXPECT_EQ(told("writes-lost"), 0);
   EXPECT_EQ(told("sync-failed"), 0);
-  EXPECT_EQ(*rig.read(10 * kBlock, kBlock), in_slot);
+  EXPECT_EQ(*rig.read(10 * kOneDiskBlock, kOneDiskBlock), in_slot);
 }
 
 TEST_F(OneDisk, BothAreBackWhenBothWereNoticed) {
-  ASSERT_TRUE(rig.write(10 * kBlock, pattern(10 * kBlock, kBlock, 2)));
+  ASSERT_TRUE(rig.write(10 * kOneDiskBlock, pattern(10 * kOneDiskBlock, kOneDiskBlock, 2)));
   rig.primary->set_outage(Outage::gone);
-  EXPECT_FALSE(rig.read(0, kBlock));
-  EXPECT_FALSE(rig.read(10 * kBlock, kBlock));
+  EXPECT_FALSE(rig.read(0, kOneDiskBlock));
+  EXPECT_FALSE(rig.read(10 * kOneDiskBlock, kOneDiskBlock));
   rig.primary->set_outage(Outage::none);
   rig.stale = true;
   rig.primary->reset_counters();
@@ -191,20 +191,20 @@ TEST_F(OneDisk, BothAreBackWhenBothWereNoticed) {
 
 TEST_F(OneDisk, AfterTheReplacementTheSpareIsWhereItWas) {
   rig.primary->add_bad_sectors(160, 1, FaultRule::On::write);
-  ASSERT_TRUE(rig.write(20 * kBlock, pattern(20 * kBlock, kBlock, 3)));
+  ASSERT_TRUE(rig.write(20 * kOneDiskBlock, pattern(20 * kOneDiskBlock, kOneDiskBlock, 3)));
   NewPrimary next = rig.ready_primary();
   std::atomic<bool> never{false};
   next.device = std::make_unique<MemberDevice>(std::make_unique<BorrowedDescriptor>(*rig.next, never));
   const auto all_at_once = [](const CopyProgress& /*so_far*/) -> std::uint64_t { return 1U << 20U; };
   const auto replaced = rig.volume->replace_primary(std::move(next), all_at_once);
   ASSERT_TRUE(replaced) << describe(replaced.error());
-  EXPECT_EQ(*rig.read(20 * kBlock, kBlock), pattern(20 * kBlock, kBlock, 3));
-  EXPECT_EQ(*rig.read(10 * kBlock, kBlock), in_slot);
+  EXPECT_EQ(*rig.read(20 * kOneDiskBlock, kOneDiskBlock), pattern(20 * kOneDiskBlock, kOneDiskBlock, 3));
+  EXPECT_EQ(*rig.read(10 * kOneDiskBlock, kOneDiskBlock), in_slot);
   // A block of the new one goes to the spare, on the old one.
   rig.next->add_bad_sectors(240, 1, FaultRule::On::write);
-  ASSERT_TRUE(rig.write(30 * kBlock, pattern(30 * kBlock, kBlock, 4)));
+  ASSERT_TRUE(rig.write(30 * kOneDiskBlock, pattern(30 * kOneDiskBlock, kOneDiskBlock, 4)));
   EXPECT_EQ(rig.row(30)->state, EntryState::remapped);
-  EXPECT_EQ(*rig.read(30 * kBlock, kBlock), pattern(30 * kBlock, kBlock, 4));
+  EXPECT_EQ(*rig.read(30 * kOneDiskBlock, kOneDiskBlock), pattern(30 * kOneDiskBlock, kOneDiskBlock, 4));
 }
 
 }  // namespace
