@@ -255,6 +255,7 @@ std::optional<XfsUse> parse_xfs_use(const std::string& text) {
   std::string_view rest = line.substr(type + 7);
   const std::size_t end = rest.find_first_of(" \n");
   use.type = std::string(rest.substr(0, end));
+  if (use.type.empty()) return std::nullopt;
   if (end == std::string_view::npos || rest[end] == '\n') return use;
   rest.remove_prefix(end + 1);
   constexpr std::string_view kInode = "inode ";
