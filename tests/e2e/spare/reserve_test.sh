@@ -107,6 +107,8 @@ remapfs recover "$map" --primary "$disk" --spare "$work/second.img" --spare "$di
   fail "two spares, one at the end: $(cat "$work/words")"
 rm "$map" "$work/second.img"
 dd if="$work/end" of="$disk" bs=4k seek=$((32 * 1024 - 1)) count=1 conv=notrunc,fsync status=none
+refused "a reserve of one of two others" "for one spare" remapfs recover "$map" --primary "$disk" --spare "$work/platter.img" \
+  --spare "$work/old.map" --reserve 32M
 refused "no spare named" "is needed" remapfs recover "$map" --primary "$disk"
 refused "another size" "has shrunk from 33554432" remapfs recover "$map" --primary "$disk" --reserve 16M
 dd if="$disk" of="$work/end" bs=4k skip=$((32 * 1024 - 1)) count=1 status=none

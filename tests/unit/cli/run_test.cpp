@@ -121,7 +121,6 @@ TEST(Run, WrongUseIsExitCode1AndOneLine) {
       {"create", "map", "--primary", "p", "--reserve", "1G", "--spare-size", "1G"},
       {"recover", "map", "--primary", "p"},
       {"recover", "map", "--primary", "p", "--reserve", "much"},
-      {"recover", "map", "--primary", "p", "--reserve", "1G", "--spare", "s", "--spare", "t"},
       {"create", "map", "--primary", "p", "--spare", "s", "--label", "a\nb"},
   };
   for (const auto& args : wrong) {
