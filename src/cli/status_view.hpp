@@ -20,7 +20,8 @@ namespace remapfs::cli {
 [[nodiscard]] std::string pretty(const nlohmann::ordered_json& value);
 // A value of it for people: text as it is, null as nothing.
 [[nodiscard]] std::string text_of(const nlohmann::ordered_json& value);
-// What there is to say of one of its devices: "missing", "being retired", or nothing.
+// What there is to say of one of its devices: "missing", "being retired", "from 9G on" (of a spare at the end of a
+// primary), or nothing.
 [[nodiscard]] std::string note_of_device(const nlohmann::ordered_json& device);
 
 // "42 %": how much of the disk was copied.

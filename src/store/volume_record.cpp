@@ -112,6 +112,15 @@ Result<void> read_retired(SQLite::Database& database, VolumeRecord& record) {
   return {};
 }
 
+// Of tables that are ours.
+Result<VolumeRecord> read_checked(SQLite::Database& database, const std::string& path) {
+  VolumeRecord record;
+  record.info.map_path = path;
+  if (auto done = read_volume(database, record); !done) return fail(std::move(done.error()));
+  if (auto done = read_devices(database, record); !done) return fail(std::move(done.error()));
+  return record;
+}
+
 }  // namespace
 
 Result<void> check_kind(SQLite::Database& database, const std::string& path) {
@@ -156,34 +165,27 @@ Superblock VolumeRecord::superblock_of(std::size_t position) const {
 
 Result<VolumeRecord> read_volume_and_devices(SQLite::Database& database, const std::string& path) {
   return sql_guard(path, [&]() -> Result<VolumeRecord> {
-    VolumeRecord record;
-    record.info.map_path = path;
     if (auto done = check_kind(database, path); !done) return fail(std::move(done.error()));
     if (const std::string table = find_false_table(database); !table.empty()) {
       return damaged(path, fmt::format("something else is in the place of its table {}", table));
     }
-    if (auto done = read_volume(database, record); !done) return fail(std::move(done.error()));
-    if (auto done = read_devices(database, record); !done) return fail(std::move(done.error()));
-    return record;
+    return read_checked(database, path);
   });
 }
 
 Result<VolumeRecord> read_volume_record(SQLite::Database& database, const std::string& path) {
-  auto shaped = sql_guard(path, [&]() -> Result<void> {
-    if (auto done = check_kind(database, path); !done) return done;
-    const std::string different = find_schema_difference(database);
-    if (different.empty()) return {};
-    return damaged(path, fmt::format("its tables and views are not as they were made ({})", different));
-  });
-  if (!shaped) return fail(std::move(shaped.error()));
-  auto record = read_volume_and_devices(database, path);
-  if (!record) return record;
   return sql_guard(path, [&]() -> Result<VolumeRecord> {
+    if (auto done = check_kind(database, path); !done) return fail(std::move(done.error()));
+    if (const std::string different = find_schema_difference(database); !different.empty()) {
+      return damaged(path, fmt::format("its tables and views are not as they were made ({})", different));
+    }
+    auto record = read_checked(database, path);
+    if (!record) return record;
     if (auto done = read_retired(database, *record); !done) return fail(std::move(done.error()));
     auto scrub = read_scrub(database);
     if (!scrub) return damaged(path, scrub.error().message);
     record->info.scrub = std::move(*scrub);
-    return std::move(record);
+    return record;
   });
 }
 
