@@ -188,6 +188,11 @@ class Check {
       findings_.add(Finding::Severity::mended, "superblock",
                     fmt::format("spare {}: vouches for other rows than the map has", device.name()));
     }
+    if (chosen->watermark == spare.sequence && chosen->spares.any() &&
+        chosen->spares != numbers_of(record.info.spares)) {
+      findings_.add(Finding::Severity::mended, "superblock",
+                    fmt::format("spare {}: knows of other spares than the map has", device.name()));
+    }
     if (device.geometry().size < chosen->layout.device_size) {
       findings_.error("spare", fmt::format("spare {}: the device has shrunk", device.name()));
       return {};

@@ -65,6 +65,7 @@ Result<Superblock> design_spare(const VolumeInfo& volume, SpareId id, const Bloc
   superblock.id = id;
   superblock.volume_size = volume.size;
   superblock.primary_identity = volume.primary_identity;
+  superblock.spares = numbers_of(volume.spares).set(id);
   return superblock;
 }
 

@@ -15,7 +15,10 @@ namespace {
 constexpr std::uint64_t kMagic = 0x4552415053464D52U;
 constexpr std::size_t kChecksumAt = kSuperblockBytes - 8;
 constexpr std::size_t kIdentityAt = 128;
-constexpr std::size_t kHidesLossesAt = kIdentityAt + kIdentityBytes;
+constexpr std::size_t kFlagsAt = kIdentityAt + kIdentityBytes;
+constexpr std::uint64_t kHidesLosses = 1;
+constexpr std::uint64_t kBetweenSpares = 2;
+constexpr std::size_t kBitsOfAWord = 64;
 constexpr std::uint64_t kClearedBlock = ~std::uint64_t{0};
 
 bool all_zero(std::span<const std::byte> bytes) {
@@ -76,6 +79,12 @@ SpareLayout SpareLayout::of(ByteCount device_size, std::uint64_t block_size) {
 
 std::uint64_t SpareLayout::tag_table_bytes() const { return table_bytes_for(slots); }
 
+SpareSet numbers_of(const std::vector<SpareInfo>& spares) {
+  SpareSet numbers;
+  for (const SpareInfo& spare : spares) numbers.set(spare.id);
+  return numbers;
+}
+
 void encode_superblock(const Superblock& superblock, std::span<std::byte> out) {
   REMAPFS_INVARIANT(out.size() == kSuperblockBytes);
   std::fill(out.begin(), out.end(), std::byte{0});
@@ -100,7 +109,13 @@ void encode_superblock(const Superblock& superblock, std::span<std::byte> out) {
   if (superblock.primary_identity.size() <= kIdentityBytes) {
     writer.bytes(std::as_bytes(std::span(superblock.primary_identity)));
   }
-  ByteWriter(out.subspan(kHidesLossesAt)).u64(superblock.hides_losses ? 1 : 0);
+  ByteWriter rest(out.subspan(kFlagsAt));
+  rest.u64((superblock.hides_losses ? kHidesLosses : 0) | (superblock.between_spares ? kBetweenSpares : 0));
+  for (std::size_t first = 0; first < superblock.spares.size(); first += kBitsOfAWord) {
+    std::uint64_t word = 0;
+    for (std::size_t i = 0; i < kBitsOfAWord; ++i) word |= std::uint64_t{superblock.spares[first + i]} << i;
+    rest.u64(word);
+  }
   ByteWriter checksum(out.subspan(kChecksumAt));
   checksum.u64(XXH3_64bits(out.data(), kChecksumAt));
 }
@@ -135,11 +150,18 @@ Result<Superblock> decode_superblock(std::span<const std::byte> in) {
   for (auto byte = identity.begin(); byte != end; ++byte) {
     superblock.primary_identity += static_cast<char>(std::to_integer<unsigned char>(*byte));
   }
-  const std::uint64_t hides_losses = ByteReader(in.subspan(kHidesLossesAt)).u64();
-  if (hides_losses > 1) return fail(Errc::corrupt);
-  superblock.hides_losses = hides_losses == 1;
+  ByteReader rest(in.subspan(kFlagsAt));
+  const std::uint64_t flags = rest.u64();
+  if ((flags & ~(kHidesLosses | kBetweenSpares)) != 0) return fail(Errc::corrupt);
+  superblock.hides_losses = (flags & kHidesLosses) != 0;
+  superblock.between_spares = (flags & kBetweenSpares) != 0;
+  for (std::size_t first = 0; first < superblock.spares.size(); first += kBitsOfAWord) {
+    const std::uint64_t word = rest.u64();
+    for (std::size_t i = 0; i < kBitsOfAWord; ++i) superblock.spares[first + i] = (word >> i & 1U) != 0;
+  }
   if (id == 0 || id > 255 || !BlockGeometry::is_valid_block_size(claimed.block_size)) return fail(Errc::corrupt);
   superblock.id = static_cast<SpareId>(id);
+  if (superblock.spares.any() && (superblock.spares[0] || !superblock.spares[id])) return fail(Errc::corrupt);
   superblock.layout = SpareLayout::of(claimed.device_size, claimed.block_size);
   claimed.superblock[1] = superblock.layout.superblock[1];
   if (superblock.layout.slots == 0 || superblock.layout != claimed) return fail(Errc::corrupt);

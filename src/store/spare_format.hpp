@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <bitset>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "remapfs/error.hpp"
 #include "remapfs/map_store.hpp"
@@ -75,6 +78,10 @@ struct RowTotals {
   friend bool operator==(const RowTotals&, const RowTotals&) = default;
 };
 
+// Numbers of spares.
+using SpareSet = std::bitset<std::numeric_limits<SpareId>::max() + 1>;
+[[nodiscard]] SpareSet numbers_of(const std::vector<SpareInfo>& spares);
+
 // What a superblock says.
 struct Superblock {
   Uuid volume;
@@ -89,6 +96,10 @@ struct Superblock {
   // The map has, or had since it was last opened, sectors that are lost although something can be read in their place.
   // Only the map knows which.
   bool hides_losses = false;
+  // A commit is under way that moves blocks between this spare and others. Until it is complete on all of them, only
+  // the map knows where these blocks are.
+  bool between_spares = false;
+  SpareSet spares;  // all of the volume, this one too; none in superblocks from before this was noted
 
   friend bool operator==(const Superblock&, const Superblock&) = default;
 };

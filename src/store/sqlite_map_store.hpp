@@ -81,6 +81,7 @@ class SqliteMapStore final : public MapStore {
     Sequence sequence;                                   // of this commit
     std::map<SlotIndex, std::optional<RemapRow>> slots;  // owner after the commit; nothing: vacated
     RowTotals rows;                                      // on this spare after the commit
+    bool takes_over = false;                             // a block that lived on another spare
     bool tags_written = false;  // step 1 was begun: tags on the spare may be those of this commit
   };
   struct Plan {
@@ -127,10 +128,12 @@ class SqliteMapStore final : public MapStore {
   std::optional<CommitFailure> write_tags(Plan& plan);
   Result<TagTable::Outcome> write_spare_tags(SpareId id, Spare& spare, const SparePlan& plan,
                                              std::vector<SlotIndex>& unwritable);
-  void tell_of_hidden_losses();
+  void tell_spares(bool hides_losses, const SpareSet& spares);
+  void bring_up_to_date(Superblock& superblock) const;
+  static Result<void> tell_of_move(Spare& spare);
   CommitFailure undo(CommitFailure failure, const Plan& plan);
   tl::expected<CommitReport, CommitFailure> finish(const Plan& plan);
-  Result<void> finish_spare(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report);
+  Result<void> finish_spare(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report, bool& sync_failed);
   Result<void> write_watermark(Spare& spare, Sequence watermark);
   void note(const std::vector<std::string>& notes);
 
@@ -155,6 +158,7 @@ class SqliteMapStore final : public MapStore {
   std::set<SlotAddress> retired_;
   std::vector<Event> own_events_;  // of the store itself, for the next commit
   bool tags_suspect_ = false;      // some tag is not as it should be, though no table knows
+  bool untold_ = false;            // a superblock does not say what tell_spares() had to say
   bool wrote_unasked_ = false;     // to a spare, without a transaction of the volume's
 };
 

@@ -54,7 +54,8 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::run_commit(const MapTr
     if (staged.error().code != Errc::invalid) staged.error().code = Errc::store;
     return tl::unexpected(undo({std::move(staged.error()), {}, {}}, plan));
   }
-  if (plan.ruined_rows != 0) tell_of_hidden_losses();
+  // A recovery without the map would take what can be read in their place for data.
+  if (plan.ruined_rows != 0 || untold_) tell_spares(plan.ruined_rows != 0, numbers_of(record_.info.spares));
   if (auto failure = write_tags(plan)) return tl::unexpected(undo(std::move(*failure), plan));
   if (auto committed = writer_->commit(); !committed) {
     state_ = State::failed;
@@ -135,6 +136,7 @@ Result<void> SqliteMapStore::stage_put(const MapChange& change, Plan& plan) {
   }
   if (row.ruined()) ++plan.ruined_rows;
   if (old) {
+    if (has_slot && old->state == EntryState::remapped && old->where.spare != row.where.spare) spare->takes_over = true;
     if (auto counted = stage_leaving(*old, plan); !counted) return counted;
     if (auto done = writer_->update(row); !done) return done;
     plan.row_digest ^= row_digest(*old);
@@ -258,6 +260,12 @@ std::optional<CommitFailure> SqliteMapStore::write_tags(Plan& plan) {
                                       [](const auto& s) { return s.second.has_value(); });
     if (!has_tags && spare.doubtful.empty()) continue;
     spare_plan.tags_written = true;
+    if (spare_plan.takes_over) {
+      if (auto told = tell_of_move(spare); !told) {
+        failure.error = std::move(told.error());
+        return failure;
+      }
+    }
     auto outcome = write_spare_tags(id, spare, spare_plan, unwritable_here);
     if (!outcome) {
       failure.error = std::move(outcome.error());
@@ -330,16 +338,40 @@ Result<TagTable::Outcome> SqliteMapStore::write_spare_tags(SpareId id, Spare& sp
   return outcome;
 }
 
-// Before the rows say so: a recovery without the map would take what can be read there for data. A spare that does not
-// take it is told by the next commit again; the rows do not depend on it.
-void SqliteMapStore::tell_of_hidden_losses() {
+// Has every superblock say so, durably, at the watermark that it has. A spare that does not take it is told before the
+// next commit again; the rows do not depend on it.
+void SqliteMapStore::tell_spares(bool hides_losses, const SpareSet& spares) {
+  untold_ = false;
   for (auto& [id, spare] : spares_) {
-    if (spare.superblock.hides_losses) continue;
-    spare.superblock.hides_losses = true;
-    const auto written = write_superblocks(spare.tags.device(), spare.superblock);
-    if (written && written->any() && spare.tags.device().sync()) continue;
-    spare.superblock.hides_losses = false;
+    Superblock said = spare.superblock;
+    said.hides_losses = said.hides_losses || hides_losses;
+    said.spares = spares;
+    if (said == spare.superblock) continue;
+    const auto written = write_superblocks(spare.tags.device(), said);
+    if (written && written->any() && spare.tags.device().sync()) {
+      spare.superblock = std::move(said);
+    } else {
+      untold_ = true;
+    }
   }
+}
+
+// What the map says of the volume as a whole, when no commit is under way.
+void SqliteMapStore::bring_up_to_date(Superblock& superblock) const {
+  superblock.volume_size = record_.info.size;
+  superblock.primary_identity = record_.info.primary_identity;
+  superblock.hides_losses = record_.ruined_rows != 0;
+  superblock.between_spares = false;
+  superblock.spares = numbers_of(record_.info.spares);
+}
+
+// With the tags, before the rows: where one spare has completed the commit and another one has not, each of them would
+// vouch for its own part of it.
+Result<void> SqliteMapStore::tell_of_move(Spare& spare) {
+  spare.superblock.between_spares = true;
+  const auto written = write_superblocks(spare.tags.device(), spare.superblock);
+  if (!written) return fail(written.error());
+  return written->any() ? Result<void>() : written->copy[0];
 }
 
 // Takes back the uncommitted rows and remembers which tags may have been written.
@@ -373,32 +405,39 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::finish(const Plan& pla
   CommitReport report;
   for (const auto& [id, spare_plan] : plan.spares) {
     Spare& spare = spares_.at(id);
-    if (plan.primary) spare.superblock.primary_identity = plan.primary->identity;
     record_.spares[spare.position].sequence = spare_plan.sequence;
     spare.superblock.rows = spare_plan.rows;
-    spare.superblock.hides_losses = record_.ruined_rows != 0;
+    bring_up_to_date(spare.superblock);
     if (spare_plan.tags_written) spare.doubtful.clear();
-    auto done = finish_spare(id, spare, spare_plan, report);
-    auto synced = done ? spare.tags.device().sync() : Result<void>{};
-    if (done && synced) continue;
+    bool sync_failed = false;
+    auto done = finish_spare(id, spare, spare_plan, report, sync_failed);
+    if (done) continue;
     state_ = State::failed;
     CommitFailure failure;
-    failure.error = std::move(done ? synced.error() : done.error());
+    failure.error = std::move(done.error());
     failure.error.message =
         fmt::format("{}, the watermark of spare {} cannot be made durable ({}), unmount and mount again", lock_.path(),
                     id, describe(failure.error));
     failure.error.code = Errc::commit_unknown;
-    if (done) failure.sync_failed = id;
+    if (sync_failed) failure.sync_failed = id;
     return tl::unexpected(std::move(failure));
   }
   return report;
 }
 
-Result<void> SqliteMapStore::finish_spare(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report) {
+Result<void> SqliteMapStore::finish_spare(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report,
+                                          bool& sync_failed) {
   std::vector<TagTable::Update> updates;
   for (const auto& [slot, owner] : plan.slots) {
     if (!owner) updates.push_back({slot, Tag::cleared_at(plan.sequence)});
   }
+  const auto sync = [&]() -> Result<void> {
+    auto synced = spare.tags.device().sync();
+    sync_failed = !synced;
+    return synced;
+  };
+  // One tag that is left of a row the superblock does not count any more is known for what it is. Several are not.
+  const bool several = updates.size() > 1;
   auto outcome = spare.tags.update(std::move(updates));
   if (!outcome) return fail(std::move(outcome.error()));
   note(outcome->notes);
@@ -406,7 +445,11 @@ Result<void> SqliteMapStore::finish_spare(SpareId id, Spare& spare, const SpareP
     report.uncleared.push_back({id, slot});
     tags_suspect_ = true;
   }
-  return write_watermark(spare, plan.sequence);
+  if (several) {
+    if (auto synced = sync(); !synced) return synced;
+  }
+  if (auto written = write_watermark(spare, plan.sequence); !written) return written;
+  return sync();
 }
 
 Result<void> SqliteMapStore::write_watermark(Spare& spare, Sequence watermark) {

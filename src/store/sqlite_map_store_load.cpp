@@ -34,9 +34,7 @@ Result<void> SqliteMapStore::load(const std::function<Result<void>(std::span<con
     mendings = std::move(*audited);
     for (auto& [id, spare] : spares_) {
       spare.superblock.rows = hashes.at(id).totals;
-      spare.superblock.volume_size = record_.info.size;
-      spare.superblock.primary_identity = record_.info.primary_identity;
-      spare.superblock.hides_losses = record_.ruined_rows != 0;
+      bring_up_to_date(spare.superblock);
     }
   }
   for (const auto& [id, mending] : mendings) {

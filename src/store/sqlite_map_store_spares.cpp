@@ -69,12 +69,17 @@ Result<void> SqliteMapStore::add_spare(const SpareInfo& spare, const std::string
   if (!known) return fail(known.error());
   if (*known) return refuse(fmt::format("there has been a spare {}", spare.id));
 
+  // Whoever recovers has to know of it from the first block that it takes.
+  tell_spares(false, numbers_of(record_.info.spares).set(spare.id));
   auto added = durably([&]() -> Result<void> {
     if (auto done = writer_->add_spare(spare, identity, layout.device_size); !done) return done;
     return writer_->add_event(
         {"spare-added", std::nullopt, fmt::format("spare {}, {}: {} slots", spare.id, spare.path, spare.slots)});
   });
-  if (!added) return added;
+  if (!added) {
+    if (state_ != State::failed) tell_spares(false, numbers_of(record_.info.spares));
+    return added;
+  }
   spares_.emplace(spare.id,
                   Spare{record_.spares.size(), TagTable(device, layout, *uuid), *superblock, true, false, {}});
   record_.info.spares.push_back(spare);
@@ -111,6 +116,7 @@ Result<void> SqliteMapStore::retire_spare(SpareId id) {
   std::erase_if(record_.bad_tag_slots, [&](const SlotAddress& slot) { return slot.spare == id; });
   std::erase_if(retired_, [&](const SlotAddress& slot) { return slot.spare == id; });
   know_rules();
+  tell_spares(false, numbers_of(record_.info.spares));
   return {};
 }
 

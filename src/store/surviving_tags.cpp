@@ -57,7 +57,14 @@ Result<Superblock> latest(const SuperblockCopies& copies, const std::string& dev
                             "the map back",
                             device));
   }
-  return *best;
+  Superblock chosen = *best;
+  if (a && b && a->watermark == b->watermark) {
+    // What is written without a new watermark may have reached one of them.
+    chosen.hides_losses = a->hides_losses || b->hides_losses;
+    chosen.between_spares = a->between_spares || b->between_spares;
+    chosen.spares = a->spares | b->spares;
+  }
+  return chosen;
 }
 
 // A block whose last trace is a tag of the commit after the watermark.
@@ -88,7 +95,7 @@ class Reading {
     keep_latest_of_each_block();
     prove();
     if (result_.proven) return std::move(result_);
-    if (both_superblocks_ && !newer_than_superblock_ && !something_is_damaged_) {
+    if (found_ != result_.superblock.rows && both_superblocks_ && !newer_than_superblock_ && !something_is_damaged_) {
       return fail(Errc::corrupt,
                   fmt::format("spare {}, its tags are whole, but not those that its superblock vouches for ({} blocks, "
                               "not {}): parts of it were overwritten or are older than others; bring the map back",
@@ -178,13 +185,18 @@ class Reading {
     // An acknowledged commit has its watermark in a superblock; where one of the two is damaged, that may be the only
     // one. Then each trace of later commits in the tags must be missing as well, in tables that missed none.
     const bool latest = both_superblocks_ || (copies_agree_ && !newer_than_superblock_);
-    result_.proven = adds_up && latest;
+    const bool alone = !result_.superblock.between_spares;
+    result_.proven = adds_up && latest && alone;
     std::vector<std::string> totals;
     if (!adds_up) {
       totals.push_back(fmt::format("the tags name {} blocks, the superblock vouches for {}{}", found_.count,
                                    expected.count, found_.count == expected.count ? " others" : ""));
     }
     if (!latest) totals.emplace_back("one superblock is damaged, and may have been the newer one");
+    if (!alone) {
+      totals.emplace_back(
+          "a change that moves blocks between spares was cut off, and only the map knows where they are");
+    }
     result_.doubts.insert(result_.doubts.begin(), totals.begin(), totals.end());
   }
 

@@ -153,14 +153,14 @@ int VolumeRecord::position_of(SpareId id) const {
 
 Superblock VolumeRecord::superblock_of(std::size_t position) const {
   const SpareRecord& spare = spares[position];
-  return {spare.expected.volume,
-          spare.expected.spare,
-          spare.expected.id,
-          spare.expected.layout,
-          spare.sequence,
-          {},
-          info.size,
-          {}};
+  Superblock superblock;
+  superblock.volume = spare.expected.volume;
+  superblock.spare = spare.expected.spare;
+  superblock.id = spare.expected.id;
+  superblock.layout = spare.expected.layout;
+  superblock.watermark = spare.sequence;
+  superblock.volume_size = info.size;
+  return superblock;
 }
 
 Result<VolumeRecord> read_volume_and_devices(SQLite::Database& database, const std::string& path) {
