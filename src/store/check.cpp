@@ -188,8 +188,8 @@ class Check {
       findings_.add(Finding::Severity::mended, "superblock",
                     fmt::format("spare {}: vouches for other rows than the map has", device.name()));
     }
-    if (chosen->watermark == spare.sequence && chosen->spares.any() &&
-        chosen->spares != numbers_of(record.info.spares)) {
+    if (chosen->watermark == spare.sequence && chosen->spares.numbers.any() &&
+        chosen->spares != SpareRoll::of(record.info.spares)) {
       findings_.add(Finding::Severity::mended, "superblock",
                     fmt::format("spare {}: knows of other spares than the map has", device.name()));
     }

@@ -36,28 +36,31 @@ Result<void> check_belong_together(const std::vector<SpareSurvivors>& spares) {
 
 // Without one of the spares its blocks would be read from the primary.
 void look_for_others(const std::vector<SpareSurvivors>& spares, JointSurvivors& joint) {
-  SpareSet named;
-  SpareSet given;
-  for (const SpareSurvivors& spare : spares) given.set(superblock_of(spare).id);
+  SpareRoll given;
+  for (const SpareSurvivors& spare : spares) given.enter(superblock_of(spare).id, superblock_of(spare).spare);
+  auto missing = given.numbers;
+  missing.reset();
   for (const SpareSurvivors& spare : spares) {
-    const SpareSet& known = superblock_of(spare).spares;
-    named |= known;
-    if (known.none()) {
+    const SpareRoll& known = superblock_of(spare).spares;
+    if (known.numbers.none()) {
       joint.doubt(fmt::format("spare {}, does not say which spares there are beside it", spare.path));
       continue;
     }
+    missing |= known.numbers & ~given.numbers;
     for (const SpareSurvivors& other : spares) {
-      if (known[superblock_of(other).id]) continue;
+      if (known.has(superblock_of(other).id)) continue;
       joint.doubt(
           fmt::format("spare {}, is not known to {}: it left the volume, and is not to be given, or {} is an "
                       "earlier copy",
                       other.path, spare.path, spare.path));
     }
-  }
-  for (std::size_t id = 1; id < named.size(); ++id) {
-    if (named[id] && !given[id]) {
-      joint.doubt(fmt::format("spare {}, was not given, and nothing else has its blocks", id));
+    if (known.numbers == given.numbers && known.digest != given.digest) {
+      joint.doubt(fmt::format("spare {}, knows another spare by the number of one that was given, which never joined",
+                              spare.path));
     }
+  }
+  for (std::size_t id = 1; id < missing.size(); ++id) {
+    if (missing[id]) joint.doubt(fmt::format("spare {}, was not given, and nothing else has its blocks", id));
   }
 }
 

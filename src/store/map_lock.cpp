@@ -65,24 +65,25 @@ Result<MapLock> MapLock::acquire(const std::string& path, bool read_only) {
   if (!resolved || ::stat(resolved.get(), &status) != 0) return fail(from_errno(path, errno));
   if (!S_ISREG(status.st_mode)) return fail(Errc::invalid, fmt::format("{}, not a file, give the map file", path));
 
+  // What takes memory comes before anything is owned.
+  MapLock lock(-1, status.st_dev, status.st_ino, resolved.get());
   OwnedMaps& maps = owned_maps();
   {
-    const MutexLock lock(maps.mutex);
+    const MutexLock alone(maps.mutex);
     if (!maps.files.insert({status.st_dev, status.st_ino}).second) return fail(in_use(path));
   }
-  const int fd = ::open(resolved.get(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY);
-  if (fd < 0) {
+  lock.fd_ = ::open(resolved.get(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY);
+  if (lock.fd_ < 0) {
     const int error = errno;
     disown(status.st_dev, status.st_ino);
     return fail(from_errno(path, error));
   }
-  MapLock lock(fd, status.st_dev, status.st_ino, resolved.get());
-  if (::flock(fd, LOCK_EX | LOCK_NB) != 0) {
+  if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) {
     return fail(errno == EWOULDBLOCK ? in_use(path) : from_errno(path, errno));
   }
   // Between stat and open another file may have taken the name.
   struct stat opened {};
-  if (::fstat(fd, &opened) != 0) return fail(from_errno(path, errno));
+  if (::fstat(lock.fd_, &opened) != 0) return fail(from_errno(path, errno));
   if (opened.st_dev != status.st_dev || opened.st_ino != status.st_ino) return fail(in_use(path));
   return lock;
 }

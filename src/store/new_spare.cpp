@@ -65,7 +65,8 @@ Result<Superblock> design_spare(const VolumeInfo& volume, SpareId id, const Bloc
   superblock.id = id;
   superblock.volume_size = volume.size;
   superblock.primary_identity = volume.primary_identity;
-  superblock.spares = numbers_of(volume.spares).set(id);
+  superblock.spares = SpareRoll::of(volume.spares);
+  superblock.spares.enter(id, superblock.spare);
   return superblock;
 }
 

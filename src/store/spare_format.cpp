@@ -79,12 +79,6 @@ SpareLayout SpareLayout::of(ByteCount device_size, std::uint64_t block_size) {
 
 std::uint64_t SpareLayout::tag_table_bytes() const { return table_bytes_for(slots); }
 
-SpareSet numbers_of(const std::vector<SpareInfo>& spares) {
-  SpareSet numbers;
-  for (const SpareInfo& spare : spares) numbers.set(spare.id);
-  return numbers;
-}
-
 void encode_superblock(const Superblock& superblock, std::span<std::byte> out) {
   REMAPFS_INVARIANT(out.size() == kSuperblockBytes);
   std::fill(out.begin(), out.end(), std::byte{0});
@@ -111,11 +105,13 @@ void encode_superblock(const Superblock& superblock, std::span<std::byte> out) {
   }
   ByteWriter rest(out.subspan(kFlagsAt));
   rest.u64((superblock.hides_losses ? kHidesLosses : 0) | (superblock.between_spares ? kBetweenSpares : 0));
-  for (std::size_t first = 0; first < superblock.spares.size(); first += kBitsOfAWord) {
+  const auto& numbers = superblock.spares.numbers;
+  for (std::size_t first = 0; first < numbers.size(); first += kBitsOfAWord) {
     std::uint64_t word = 0;
-    for (std::size_t i = 0; i < kBitsOfAWord; ++i) word |= std::uint64_t{superblock.spares[first + i]} << i;
+    for (std::size_t i = 0; i < kBitsOfAWord; ++i) word |= std::uint64_t{numbers[first + i]} << i;
     rest.u64(word);
   }
+  rest.u64(superblock.spares.digest);
   ByteWriter checksum(out.subspan(kChecksumAt));
   checksum.u64(XXH3_64bits(out.data(), kChecksumAt));
 }
@@ -155,13 +151,15 @@ Result<Superblock> decode_superblock(std::span<const std::byte> in) {
   if ((flags & ~(kHidesLosses | kBetweenSpares)) != 0) return fail(Errc::corrupt);
   superblock.hides_losses = (flags & kHidesLosses) != 0;
   superblock.between_spares = (flags & kBetweenSpares) != 0;
-  for (std::size_t first = 0; first < superblock.spares.size(); first += kBitsOfAWord) {
+  auto& numbers = superblock.spares.numbers;
+  for (std::size_t first = 0; first < numbers.size(); first += kBitsOfAWord) {
     const std::uint64_t word = rest.u64();
-    for (std::size_t i = 0; i < kBitsOfAWord; ++i) superblock.spares[first + i] = (word >> i & 1U) != 0;
+    for (std::size_t i = 0; i < kBitsOfAWord; ++i) numbers[first + i] = (word >> i & 1U) != 0;
   }
+  superblock.spares.digest = rest.u64();
   if (id == 0 || id > 255 || !BlockGeometry::is_valid_block_size(claimed.block_size)) return fail(Errc::corrupt);
   superblock.id = static_cast<SpareId>(id);
-  if (superblock.spares.any() && (superblock.spares[0] || !superblock.spares[id])) return fail(Errc::corrupt);
+  if (numbers.any() && (numbers[0] || !numbers[id])) return fail(Errc::corrupt);
   superblock.layout = SpareLayout::of(claimed.device_size, claimed.block_size);
   claimed.superblock[1] = superblock.layout.superblock[1];
   if (superblock.layout.slots == 0 || superblock.layout != claimed) return fail(Errc::corrupt);

@@ -1,17 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <bitset>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "remapfs/error.hpp"
 #include "remapfs/map_store.hpp"
 #include "remapfs/units.hpp"
+#include "store/spare_roll.hpp"
 #include "store/uuid.hpp"
 
 // The bytes of a spare. docs/map-format.md describes them for people; this is the only code that knows offsets.
@@ -78,10 +76,6 @@ struct RowTotals {
   friend bool operator==(const RowTotals&, const RowTotals&) = default;
 };
 
-// Numbers of spares.
-using SpareSet = std::bitset<std::numeric_limits<SpareId>::max() + 1>;
-[[nodiscard]] SpareSet numbers_of(const std::vector<SpareInfo>& spares);
-
 // What a superblock says.
 struct Superblock {
   Uuid volume;
@@ -99,7 +93,7 @@ struct Superblock {
   // A commit is under way that moves blocks between this spare and others. Until it is complete on all of them, only
   // the map knows where these blocks are.
   bool between_spares = false;
-  SpareSet spares;  // all of the volume, this one too; none in superblocks from before this was noted
+  SpareRoll spares;  // all of the volume, this one too; none in superblocks from before this was noted
 
   friend bool operator==(const Superblock&, const Superblock&) = default;
 };

@@ -128,7 +128,7 @@ class SqliteMapStore final : public MapStore {
   std::optional<CommitFailure> write_tags(Plan& plan);
   Result<TagTable::Outcome> write_spare_tags(SpareId id, Spare& spare, const SparePlan& plan,
                                              std::vector<SlotIndex>& unwritable);
-  void tell_spares(bool hides_losses, const SpareSet& spares);
+  void tell_spares(bool hides_losses, const SpareRoll& spares);
   void bring_up_to_date(Superblock& superblock) const;
   static Result<void> tell_of_move(Spare& spare);
   CommitFailure undo(CommitFailure failure, const Plan& plan);

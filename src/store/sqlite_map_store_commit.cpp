@@ -55,7 +55,7 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::run_commit(const MapTr
     return tl::unexpected(undo({std::move(staged.error()), {}, {}}, plan));
   }
   // A recovery without the map would take what can be read in their place for data.
-  if (plan.ruined_rows != 0 || untold_) tell_spares(plan.ruined_rows != 0, numbers_of(record_.info.spares));
+  if (plan.ruined_rows != 0 || untold_) tell_spares(plan.ruined_rows != 0, SpareRoll::of(record_.info.spares));
   if (auto failure = write_tags(plan)) return tl::unexpected(undo(std::move(*failure), plan));
   if (auto committed = writer_->commit(); !committed) {
     state_ = State::failed;
@@ -340,7 +340,7 @@ Result<TagTable::Outcome> SqliteMapStore::write_spare_tags(SpareId id, Spare& sp
 
 // Has every superblock say so, durably, at the watermark that it has. A spare that does not take it is told before the
 // next commit again; the rows do not depend on it.
-void SqliteMapStore::tell_spares(bool hides_losses, const SpareSet& spares) {
+void SqliteMapStore::tell_spares(bool hides_losses, const SpareRoll& spares) {
   untold_ = false;
   for (auto& [id, spare] : spares_) {
     Superblock said = spare.superblock;
@@ -362,7 +362,7 @@ void SqliteMapStore::bring_up_to_date(Superblock& superblock) const {
   superblock.primary_identity = record_.info.primary_identity;
   superblock.hides_losses = record_.ruined_rows != 0;
   superblock.between_spares = false;
-  superblock.spares = numbers_of(record_.info.spares);
+  superblock.spares = SpareRoll::of(record_.info.spares);
 }
 
 // With the tags, before the rows: where one spare has completed the commit and another one has not, each of them would

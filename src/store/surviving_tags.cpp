@@ -62,7 +62,8 @@ Result<Superblock> latest(const SuperblockCopies& copies, const std::string& dev
     // What is written without a new watermark may have reached one of them.
     chosen.hides_losses = a->hides_losses || b->hides_losses;
     chosen.between_spares = a->between_spares || b->between_spares;
-    chosen.spares = a->spares | b->spares;
+    if (b->spares.numbers.count() > a->spares.numbers.count()) chosen.spares.digest = b->spares.digest;
+    chosen.spares.numbers = a->spares.numbers | b->spares.numbers;
   }
   return chosen;
 }

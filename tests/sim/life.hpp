@@ -16,7 +16,10 @@ struct Outcome {
   std::uint64_t cuts = 0;      // ends that came, each followed by a mount and a look at every sector
   std::uint64_t requests = 0;  // carried out
   std::uint64_t relocations = 0;
-  std::uint64_t proven = 0;        // ends after which the spare alone proved what is on it
+  std::uint64_t proven = 0;        // ends after which the spares alone proved what is on them
+  std::uint64_t joined = 0;        // spares
+  std::uint64_t retired = 0;       // the same
+  std::uint64_t replaced = 0;      // primaries
   std::vector<std::string> trace;  // a line for each step, when asked for
 };
 

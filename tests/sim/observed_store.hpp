@@ -21,6 +21,13 @@ struct Observed {
   // The commit that is under way, or failed last: it may be there or not when the volume ends now.
   std::optional<MapTransaction> open;
 
+  // The rows as they would be with it.
+  [[nodiscard]] Rows with_open() const {
+    Rows all = rows;
+    if (open) apply(*open, all);
+    return all;
+  }
+
   static void apply(const MapTransaction& transaction, Rows& rows) {
     for (const MapChange& change : transaction.changes) {
       if (change.kind == MapChange::Kind::erase) {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/plant.hpp"
 
+#include <fmt/format.h>
+
+#include <algorithm>
 #include <array>
 #include <filesystem>
 #include <fstream>
@@ -10,9 +13,10 @@
 #include "io/device_slice.hpp"
 #include "sim/sim_device.hpp"
 #include "store/check.hpp"
+#include "store/join_survivors.hpp"
+#include "store/new_spare.hpp"
 #include "store/spare_format.hpp"
 #include "store/sqlite_map_store.hpp"
-#include "store/surviving_tags.hpp"
 #include "support/borrowed_device.hpp"
 #include "support/create_spec.hpp"
 
@@ -21,6 +25,8 @@ namespace remapfs::sim {
 using testing::FakeDisk;
 
 namespace {
+
+constexpr std::size_t kMostDisks = 7;
 
 std::string contents_of(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -31,16 +37,23 @@ void replace(const std::string& path, const std::string& with) {
   std::ofstream(path, std::ios::binary | std::ios::trunc) << with;
 }
 
-// Whether the rows are the remapped ones among `all`.
-bool same_places(const std::vector<RemapRow>& rows, const Rows& all) {
+bool same_place(const RemapRow& l, const RemapRow& r) {
+  return l.block == r.block && l.mapping() == r.mapping() && l.written_mask == r.written_mask;
+}
+
+// Whether that is where the block is. Null: on the primary.
+bool same_place(const RemapRow* row, const Rows& all, std::uint64_t block) {
+  const auto there = all.find(block);
+  const bool remapped = there != all.end() && there->second.state == EntryState::remapped;
+  return row == nullptr ? !remapped : remapped && same_place(*row, there->second);
+}
+
+// Whether the rows are those among `all` that are on this spare.
+bool same_places(const std::vector<RemapRow>& rows, const Rows& all, SpareId id) {
   std::size_t found = 0;
   for (const auto& [block, row] : all) {
-    if (row.state != EntryState::remapped) continue;
-    if (found == rows.size()) return false;
-    const RemapRow& other = rows[found++];
-    if (other.block != row.block || other.mapping() != row.mapping() || other.written_mask != row.written_mask) {
-      return false;
-    }
+    if (row.state != EntryState::remapped || row.where.spare != id) continue;
+    if (found == rows.size() || !same_place(rows[found++], row)) return false;
   }
   return found == rows.size();
 }
@@ -68,25 +81,20 @@ Shape::Shape(Random random) {
 }
 
 Plant::Plant(const Shape& made, std::uint64_t seed, std::span<const std::byte> contents) : shape(made), world(seed) {
-  DeviceGeometry geometry;
-  geometry.logical_block = geometry.physical_block = shape.logical_block;
-  geometry.punches_cheaply = shape.punches;
   const ByteCount spare_bytes = size_for(shape.slots, shape.block_size);
+  auto spec = testing::simulated_spec(map_path_, ByteCount(shape.disk_bytes), shape.block_size);
   std::uint64_t primary_bytes = shape.disk_bytes;
   if (shape.one_disk) {
-    spare_begin_ = ByteOffset(round_up(shape.disk_bytes, store::kStructureAlignment));
-    primary_bytes = spare_begin_.value() + spare_bytes.value();
+    spec.spare_path = spec.primary_path;
+    spec.spare_begin = ByteOffset(round_up(shape.disk_bytes, store::kSlotAlignment));
+    primary_bytes = spec.spare_begin.value() + spare_bytes.value();
   }
-  primary = std::make_unique<FakeDisk>(ByteCount(primary_bytes), geometry, "primary");
-  primary->poke(ByteOffset(0), contents);
-  geometry.punches_cheaply = false;
-  if (!shape.one_disk) own_spare_ = std::make_unique<FakeDisk>(spare_bytes, geometry, "spare");
-  spare = shape.one_disk ? primary.get() : own_spare_.get();
-
-  const auto created = store::create_volume(
-      testing::simulated_spec(map_path_, ByteCount(shape.disk_bytes), shape.block_size), *spare_outside());
+  make_disk(ByteCount(primary_bytes), spec.primary_path).poke(ByteOffset(0), contents);
+  if (!shape.one_disk) make_disk(spare_bytes, spec.spare_path);
+  const auto created =
+      store::create_volume(spec, *outside({disk_at(spec.spare_path), spec.spare_begin, 0, shape.slots, {}}));
   REMAPFS_INVARIANT(created.has_value());
-  first_slot_sector = (spare_begin_.value() + created->spares.front().first_slot.value()) / kSectorSize;
+  take_members(*created);
   files = std::make_unique<SimFiles>(world);
 }
 
@@ -95,30 +103,59 @@ Plant::~Plant() {
   volume.reset();
 }
 
-std::unique_ptr<BlockDevice> Plant::spare_device(std::shared_ptr<BlockDevice> disk) const {
-  const ByteOffset end(disk->geometry().size.value());
-  return *DeviceSlice::make(std::move(disk), {spare_begin_, end});
+FakeDisk& Plant::make_disk(ByteCount size, const std::string& path) {
+  DeviceGeometry geometry;
+  geometry.logical_block = geometry.physical_block = shape.logical_block;
+  geometry.punches_cheaply = shape.punches;
+  return *disks_.emplace_back(std::make_unique<FakeDisk>(size, geometry, path));
 }
 
-std::unique_ptr<BlockDevice> Plant::spare_outside() const {
-  return spare_device(std::make_shared<testing::BorrowedDevice>(*spare));
+FakeDisk* Plant::disk_at(const std::string& path) const {
+  const auto found = std::find_if(disks_.begin(), disks_.end(), [&](const auto& disk) { return disk->name() == path; });
+  return found == disks_.end() ? nullptr : found->get();
+}
+
+std::unique_ptr<BlockDevice> Plant::outside(const SpareOnDisk& spare) {
+  const ByteOffset end(spare.disk->geometry().size.value());
+  return *DeviceSlice::make(std::make_shared<testing::BorrowedDevice>(*spare.disk), {spare.begin, end});
+}
+
+void Plant::take_members(const VolumeInfo& info) {
+  primary = disk_at(info.primary_path);
+  spares.clear();
+  for (const SpareInfo& spare : info.spares) {
+    const std::uint64_t first_slot = spare.begin.value() + spare.first_slot.value();
+    spares[spare.id] = {disk_at(spare.path), spare.begin, first_slot / kSectorSize, spare.slots, spare.uuid};
+    highest_spare_ = std::max(highest_spare_, spare.id);
+  }
 }
 
 Result<void> Plant::try_mount() {
-  VolumeParts parts;
-  const auto disk = std::make_shared<SimDevice>(*primary, world);
-  const ByteRange own{ByteOffset(0), ByteOffset(shape.disk_bytes)};
-  parts.primary = std::make_unique<MemberDevice>(*DeviceSlice::make(disk, own));
-  parts.spares[1] = shape.one_disk
-                        ? std::make_unique<MemberDevice>(spare_device(disk), parts.primary.get())
-                        : std::make_unique<MemberDevice>(spare_device(std::make_shared<SimDevice>(*spare, world)));
   auto store = store::SqliteMapStore::open(map_path_, {});
   if (!store) return fail(std::move(store.error()));
-  if (auto attached = (*store)->attach_spare(1, *parts.spares.at(1)); !attached) return attached;
+  const VolumeInfo info = (*store)->info();
+  FakeDisk* const disk = disk_at(info.primary_path);
+  const auto device = std::make_shared<SimDevice>(*disk, world);
+  VolumeParts parts;
+  const ByteRange own{ByteOffset(0), ByteOffset(shape.disk_bytes)};
+  parts.primary = std::make_unique<MemberDevice>(*DeviceSlice::make(device, own));
+  for (const SpareInfo& spare : info.spares) {
+    FakeDisk* const its_disk = disk_at(spare.path);
+    const bool same = its_disk == disk;
+    const ByteRange rest{spare.begin, ByteOffset(its_disk->geometry().size.value())};
+    auto slice = DeviceSlice::make(same ? device : std::make_shared<SimDevice>(*its_disk, world), rest);
+    MemberDevice& member =
+        *parts.spares
+             .emplace(spare.id, std::make_unique<MemberDevice>(std::move(*slice), same ? parts.primary.get() : nullptr))
+             .first->second;
+    if (auto attached = (*store)->attach_spare(spare.id, member); !attached) return attached;
+  }
   parts.store = std::make_unique<ObservedStore>(std::move(*store), observed);
   auto opened = Volume::open(std::move(parts), {});
   if (!opened) return fail(std::move(opened.error()));
   volume = std::move(*opened);
+  take_members(info);
+  set_aside_.clear();
   return {};
 }
 
@@ -128,19 +165,70 @@ void Plant::leave_behind() {
   const bool power = world.how() == Cut::power;
   world.begin_again();
   if (!power) return;
-  primary->crash(world.random()());
-  if (!shape.one_disk) spare->crash(world.random()());
+  for (const auto& disk : disks_) disk->crash(world.random()());
   files->lose_power();
 }
 
 void Plant::call_off_failures() {
-  primary->fail_syncs(0);
-  spare->fail_syncs(0);
+  for (const auto& disk : disks_) disk->fail_syncs(0);
   files->fail_nth(SimFiles::What::change, 0);
 }
 
+void Plant::clear_faults() {
+  for (const auto& disk : disks_) disk->clear_faults();
+}
+
+FakeDisk& Plant::any_member(Random& random) {
+  const std::uint64_t which = random.below(spares.size() + 1);
+  if (which == 0) return *primary;
+  return *std::next(spares.begin(), static_cast<std::ptrdiff_t>(which - 1))->second.disk;
+}
+
+FakeDisk* Plant::find_unused(Random& random) {
+  std::vector<FakeDisk*> unused;
+  for (const auto& disk : disks_) {
+    const bool holds_spare =
+        std::any_of(spares.begin(), spares.end(), [&](const auto& spare) { return spare.second.disk == disk.get(); });
+    if (disk.get() != primary && !holds_spare && !set_aside_.contains(disk.get())) unused.push_back(disk.get());
+  }
+  if (disks_.size() < kMostDisks && (unused.empty() || random.one_in(3))) {
+    const ByteCount size = size_for(random.between(6, 40), shape.block_size);
+    FakeDisk& disk = make_disk(size, "/disk-" + std::to_string(disks_.size()));
+    std::vector<std::byte> junk(size.value());
+    random.fill(junk);
+    disk.poke(ByteOffset(0), junk);
+    return &disk;
+  }
+  return unused.empty() ? nullptr : unused[random.below(unused.size())];
+}
+
+Result<NewSpare> Plant::ready_spare(FakeDisk& disk) {
+  auto device = std::make_unique<MemberDevice>(std::make_unique<SimDevice>(disk, world));
+  // As the operator's program does: the next number that the map has never had.
+  const auto superblock = store::design_spare(volume->info(), static_cast<SpareId>(highest_spare_ + 1), *device);
+  if (!superblock) return fail(superblock.error());
+  if (auto made = store::initialise_spare(*device, *superblock, false); !made) return fail(made.error());
+  NewSpare spare;
+  spare.info.id = superblock->id;
+  spare.info.path = disk.name();
+  spare.info.uuid = superblock->spare.to_string();
+  spare.info.slots = superblock->layout.slots;
+  spare.info.first_slot = superblock->layout.first_slot;
+  spare.device = std::move(device);
+  return spare;
+}
+
+NewPrimary Plant::ready_primary(FakeDisk& disk) {
+  const ByteRange own{ByteOffset(0), ByteOffset(shape.disk_bytes)};
+  auto slice = DeviceSlice::make(std::make_shared<SimDevice>(disk, world), own);
+  return {{disk.name(), "identity of " + disk.name()}, std::make_unique<MemberDevice>(std::move(*slice)), false};
+}
+
 std::optional<std::string> Plant::check() {
-  const auto findings = store::check_map(map_path_, {{1, spare_outside().get()}});
+  std::map<SpareId, std::unique_ptr<BlockDevice>> devices;
+  std::map<SpareId, BlockDevice*> given;
+  for (const auto& [id, spare] : spares) given[id] = (devices[id] = outside(spare)).get();
+  const auto findings = store::check_map(map_path_, given);
   if (!findings) return "the map cannot be checked: " + describe(findings.error());
   if (!findings->empty()) return "check: " + findings->front().text;
   return std::nullopt;
@@ -165,18 +253,66 @@ std::optional<std::string> Plant::try_earlier_map() {
   return wrong;
 }
 
-std::optional<std::string> Plant::check_spare_alone(bool after_close) {
-  const auto survivors = store::read_surviving_tags(*spare_outside());
-  if (!survivors || !survivors->proven) {
-    if (!after_close) return std::nullopt;
-    return "the spare alone does not prove what is on it: " +
-           (survivors ? survivors->doubts.front() : describe(survivors.error()));
+std::optional<std::string> Plant::check_spares_alone(bool after_close) {
+  std::vector<SpareOnDisk> given;
+  for (const auto& [id, spare] : spares) given.push_back(spare);
+  // Somebody forgets one, or takes one that has left, or was to join.
+  const bool others = world.random().one_in(3);
+  if (others) {
+    for (const auto& disk : disks_) {
+      if (disk.get() != primary) given.push_back({disk.get(), ByteOffset(0), 0, 0, {}});
+    }
+    std::erase_if(given, [this](const SpareOnDisk&) { return world.random().one_in(3); });
   }
-  ++proven;
-  Rows with_open = observed.rows;
-  if (observed.open) Observed::apply(*observed.open, with_open);
-  if (same_places(survivors->rows, observed.rows) || same_places(survivors->rows, with_open)) return std::nullopt;
-  return "the spare alone proves what was never committed";
+  std::vector<store::SpareSurvivors> survivors;
+  for (const SpareOnDisk& spare : given) {
+    auto tags = store::read_surviving_tags(*outside(spare));
+    if (tags) {
+      if (auto wrong = check_one_alone(*tags)) return wrong;
+      survivors.push_back({spare.disk->name(), std::move(*tags)});
+    } else if (after_close && !others) {
+      return "a spare alone does not prove what is on it: " + describe(tags.error());
+    }
+  }
+  if (survivors.empty()) return std::nullopt;
+  const auto joint = store::join_survivors(survivors);
+  if (joint && joint->proven) {
+    ++proven;
+    return check_joint(joint->rows);
+  }
+  const bool hides =
+      std::any_of(survivors.begin(), survivors.end(), [](const auto& one) { return one.tags.superblock.hides_losses; });
+  if (!after_close || others || hides) return std::nullopt;
+  return "the spares alone do not prove what is on them: " + (joint ? joint->doubts.front() : describe(joint.error()));
+}
+
+// All of its rows, or all that it would have with the commit that is open.
+std::optional<std::string> Plant::check_one_alone(const store::SurvivingTags& tags) const {
+  const SpareId id = tags.superblock.id;
+  const auto spare = spares.find(id);
+  // One that did not join may have its number.
+  if (!tags.proven || spare == spares.end() || spare->second.uuid != tags.superblock.spare.to_string()) {
+    return std::nullopt;
+  }
+  const Rows with_open = observed.with_open();
+  if (same_places(tags.rows, observed.rows, id) || same_places(tags.rows, with_open, id)) return std::nullopt;
+  return "a spare alone proves what was never committed";
+}
+
+// Each block is where it was, or where the commit that is open would put it.
+std::optional<std::string> Plant::check_joint(const std::vector<RemapRow>& rows) const {
+  const Rows with_open = observed.with_open();
+  std::map<std::uint64_t, const RemapRow*> found;
+  for (const RemapRow& row : rows) found[row.block.value()] = &row;
+  const BlockGeometry geometry(shape.block_size);
+  for (std::uint64_t block = 0; block < geometry.blocks_in(ByteCount(shape.disk_bytes)); ++block) {
+    const auto one = found.find(block);
+    const RemapRow* const row = one == found.end() ? nullptr : one->second;
+    if (same_place(row, observed.rows, block) || same_place(row, with_open, block)) continue;
+    return fmt::format("the spares alone prove that block {} is {}, which was never committed", block,
+                       row == nullptr ? "on the primary" : "in another slot");
+  }
+  return std::nullopt;
 }
 
 bool Plant::remapped(std::uint64_t sector) const {

@@ -2,15 +2,20 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "remapfs/volume.hpp"
 #include "sim/observed_store.hpp"
 #include "sim/scheduler.hpp"
 #include "sim/sim_files.hpp"
 #include "sim/world.hpp"
+#include "store/surviving_tags.hpp"
 #include "support/fake_disk.hpp"
 #include "support/temp_dir.hpp"
 
@@ -21,10 +26,10 @@ struct Shape {
   std::uint64_t block_size;
   std::uint32_t logical_block;
   std::uint64_t disk_bytes;
-  std::uint64_t slots;
-  bool spare_fails;  // at times
-  bool punches;      // the primary can, cheaply
-  bool one_disk;     // the spare is the end of the primary's
+  std::uint64_t slots;  // of the first spare
+  bool spare_fails;     // at times
+  bool punches;         // the primary can, cheaply
+  bool one_disk;        // the first spare is the end of the primary's
 
   explicit Shape(Random random);
 
@@ -34,7 +39,16 @@ struct Shape {
   [[nodiscard]] std::uint64_t sectors_that_may_fail() const { return round_down(sectors() / 2, 64); }
 };
 
-// A volume with all that it stands on, in a World: two disks, a map, and the process that has it mounted.
+// A spare of the volume, on its disk.
+struct SpareOnDisk {
+  testing::FakeDisk* disk;  // perhaps the primary
+  ByteOffset begin;
+  std::uint64_t first_slot_sector;  // of the disk
+  std::uint64_t slots;
+  std::string uuid;
+};
+
+// A volume with all that it stands on, in a World: disks, in use and not, a map, and the process that has it mounted.
 // Threads: as World.
 class Plant {
  public:
@@ -45,13 +59,29 @@ class Plant {
   Plant(const Plant&) = delete;
   Plant& operator=(const Plant&) = delete;
 
-  // Mounts the volume; the errors are those of the store and the volume.
+  // Mounts the volume, on the disks that the map names; the errors are those of the store and the volume.
   Result<void> try_mount();
   // The process is gone, and has closed nothing. What was on its way arrives, or is lost with the power.
   void leave_behind();
 
   // Syncs and files that were to fail once fail no more.
   void call_off_failures();
+  void clear_faults();
+
+  // --- Disks come and go, as the operator has it ---
+
+  // One that nothing needs; null: there is none, and no more will be bought. What is on it is junk, or what its last
+  // use left there.
+  testing::FakeDisk* find_unused(Random& random);
+  // Nobody knows any more what it may be needed for, until the next mount.
+  void set_aside(testing::FakeDisk& disk) { set_aside_.insert(&disk); }
+  // Makes it a spare that the volume does not know yet. Errors: those of the store and the world's end.
+  Result<NewSpare> ready_spare(testing::FakeDisk& disk);
+  NewPrimary ready_primary(testing::FakeDisk& disk);
+  // What the mounted volume says of its members.
+  void follow_volume() { take_members(volume->info()); }
+  // One of all that are in use.
+  testing::FakeDisk& any_member(Random& random);
 
   // After an orderly close: what `check` finds, if it finds something.
   [[nodiscard]] std::optional<std::string> check();
@@ -59,30 +89,35 @@ class Plant {
   // that was taken, if something is.
   [[nodiscard]] std::optional<std::string> try_earlier_map();
 
-  // While nothing is mounted: what can be recovered from the spare without the map, and is proven, is what was
-  // committed. It must be proven after an orderly close. Says what is wrong, if something is.
-  [[nodiscard]] std::optional<std::string> check_spare_alone(bool after_close);
-  std::uint64_t proven = 0;  // answers of the spare alone
+  // While nothing is mounted: what can be recovered from the spares without the map, and is proven, is what was
+  // committed, whichever of them are given. From all of them it must be proven after an orderly close. Says what is
+  // wrong, if something is.
+  [[nodiscard]] std::optional<std::string> check_spares_alone(bool after_close);
+  std::uint64_t proven = 0;  // answers of the spares alone
 
   [[nodiscard]] bool remapped(std::uint64_t sector) const;
 
   const SimulatedTime time;
   const Shape shape;
   World world;
-  std::unique_ptr<testing::FakeDisk> primary;
-  testing::FakeDisk* spare = nullptr;   // perhaps the same
-  std::uint64_t first_slot_sector = 0;  // of the spare's disk
+  testing::FakeDisk* primary = nullptr;
+  std::map<SpareId, SpareOnDisk> spares;
   std::unique_ptr<SimFiles> files;
   Observed observed;
   std::unique_ptr<Volume> volume;  // while it is mounted
 
  private:
-  // The spare on its disk, in the world or outside of it.
-  [[nodiscard]] std::unique_ptr<BlockDevice> spare_device(std::shared_ptr<BlockDevice> disk) const;
-  [[nodiscard]] std::unique_ptr<BlockDevice> spare_outside() const;
+  testing::FakeDisk& make_disk(ByteCount size, const std::string& path);
+  [[nodiscard]] testing::FakeDisk* disk_at(const std::string& path) const;
+  void take_members(const VolumeInfo& info);
+  // A spare as a device, outside of the world.
+  [[nodiscard]] static std::unique_ptr<BlockDevice> outside(const SpareOnDisk& spare);
+  [[nodiscard]] std::optional<std::string> check_one_alone(const store::SurvivingTags& tags) const;
+  [[nodiscard]] std::optional<std::string> check_joint(const std::vector<RemapRow>& rows) const;
 
-  std::unique_ptr<testing::FakeDisk> own_spare_;  // of two disks
-  ByteOffset spare_begin_;
+  std::vector<std::unique_ptr<testing::FakeDisk>> disks_;
+  std::set<testing::FakeDisk*> set_aside_;
+  SpareId highest_spare_ = 1;
   const testing::TempDir directory_{"/dev/shm"};
   const std::string map_path_ = directory_ / "map";
   std::string earlier_map_;

@@ -15,15 +15,15 @@ namespace remapfs::sim {
 using testing::Random;
 
 std::string to_string(const Step& step) {
-  constexpr std::array<const char*, 10> kNames{
-      "requests",    "primary_fault", "primary_healed", "spare_fault", "sync_failure",
-      "map_failure", "vanish",        "slow",           "remount",     "cut"};
+  constexpr std::array<const char*, 11> kNames{
+      "requests", "primary_fault", "primary_healed", "spare_fault", "sync_failure", "map_failure",
+      "vanish",   "slow",          "members",        "remount",     "cut"};
   return fmt::format("{} {:#x}", kNames[static_cast<std::size_t>(step.kind)], step.seed);
 }
 
 Script make_script(std::uint64_t seed, std::size_t count) {
   using Kind = Step::Kind;
-  constexpr std::array<std::pair<Kind, unsigned>, 10> kShares{{{Kind::requests, 48},
+  constexpr std::array<std::pair<Kind, unsigned>, 11> kShares{{{Kind::requests, 44},
                                                                {Kind::primary_fault, 12},
                                                                {Kind::primary_healed, 5},
                                                                {Kind::spare_fault, 3},
@@ -31,6 +31,7 @@ Script make_script(std::uint64_t seed, std::size_t count) {
                                                                {Kind::map_failure, 6},
                                                                {Kind::vanish, 2},
                                                                {Kind::slow, 1},
+                                                               {Kind::members, 4},
                                                                {Kind::remount, 2},
                                                                {Kind::cut, 20}}};
   Random random(seed);

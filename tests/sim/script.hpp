@@ -19,6 +19,7 @@ struct Step {
     map_failure,     // a change of the map's files fails
     vanish,          // a device vanishes, comes back, perhaps without what it had not stored; resume
     slow,            // devices are slow, or fast again
+    members,         // a spare comes or goes, or another disk takes the primary's place, while there are requests
     remount,         // in order
     cut,             // power fails, or the program is killed, some changes later
   };

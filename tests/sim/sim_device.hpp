@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "remapfs/aligned_buffer.hpp"
+#include "sim/failing_memory.hpp"
 #include "sim/world.hpp"
 #include "support/fake_disk.hpp"
 
@@ -22,6 +23,7 @@ class SimDevice final : public BlockDevice {
   [[nodiscard]] const std::string& name() const override { return disk_.name(); }
 
   Result<void> read_exact(ByteOffset offset, std::span<std::byte> buffer) override {
+    const MachinesMemory enough;
     if (world_.step(false) != World::Fate::happens) return gone();
     return disk_.read_exact(offset, buffer);
   }
@@ -62,6 +64,7 @@ class SimDevice final : public BlockDevice {
   // late: makes what does it after the program has ended.
   template <class Now, class Late>
   Result<void> change(Now&& now, Late&& late) {
+    const MachinesMemory enough;
     switch (world_.step(true)) {
       case World::Fate::happens: return now();
       case World::Fate::nothing: break;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "remapfs/error.hpp"
+#include "sim/failing_memory.hpp"
 
 namespace remapfs::sim {
 
@@ -106,6 +107,7 @@ sqlite3_vfs* ordinary() {
 // Carries out what changes a file, if the World lets it.
 template <class Change>
 int change(SimFile& file, int error, Change&& carry_out) {
+  const MachinesMemory enough;
   const World::Fate fate = file.files->world().step(true);
   if (fate == World::Fate::nothing) return error;
   if (fate == World::Fate::happens && file.files->fails(SimFiles::What::change)) return error;
@@ -184,6 +186,7 @@ constexpr sqlite3_io_methods kMethods = {
 };
 
 int open_file(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags, int* out_flags) {
+  const MachinesMemory enough;
   SimFile& mine = *new (file) SimFile{};
   mine.files = &files_of(vfs);
   if (name != nullptr) mine.unsynced = &mine.files->file(name);
@@ -197,6 +200,7 @@ int open_file(sqlite3_vfs* vfs, const char* name, sqlite3_file* file, int flags,
 }
 
 int delete_file(sqlite3_vfs* vfs, const char* name, int sync_folder) {
+  const MachinesMemory enough;
   SimFiles& files = files_of(vfs);
   const World::Fate fate = files.world().step(true);
   if (fate == World::Fate::nothing || files.fails(SimFiles::What::change)) return SQLITE_IOERR_DELETE;

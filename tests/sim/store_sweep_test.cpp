@@ -5,14 +5,21 @@
 #include <cstdio>
 #include <map>
 #include <memory>
+#include <new>
 #include <optional>
+#include <set>
+#include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
+#include "sim/failing_memory.hpp"
 #include "sim/scheduler.hpp"
 #include "sim/sim_device.hpp"
 #include "sim/sim_files.hpp"
 #include "sim/world.hpp"
+#include "store/join_survivors.hpp"
+#include "store/new_spare.hpp"
 #include "store/sqlite_map_store.hpp"
 #include "support/create_spec.hpp"
 #include "support/fake_disk.hpp"
@@ -25,45 +32,66 @@
 namespace remapfs::sim {
 namespace {
 
-// --- Memory of SQLite that fails ---
-
-struct FailingMemory {
-  sqlite3_mem_methods real{};
-  std::uint64_t until_failure = 0;
-
-  bool fails() { return until_failure > 0 && --until_failure == 0; }
-};
-FailingMemory memory;
+FailingMemory memory;  // of SQLite
+sqlite3_mem_methods real_methods{};
 
 // SQLite takes other methods only before its first use.
 const bool memory_is_ours = [] {
   sqlite3_mem_methods methods{};
   if (sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) != SQLITE_OK) return false;
   if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &methods) != SQLITE_OK) return false;
-  memory.real = methods;
-  methods.xMalloc = [](int size) { return memory.fails() ? nullptr : memory.real.xMalloc(size); };
-  methods.xRealloc = [](void* old, int size) { return memory.fails() ? nullptr : memory.real.xRealloc(old, size); };
+  real_methods = methods;
+  methods.xMalloc = [](int size) { return memory.fails() ? nullptr : real_methods.xMalloc(size); };
+  methods.xRealloc = [](void* old, int size) { return memory.fails() ? nullptr : real_methods.xRealloc(old, size); };
   return sqlite3_config(SQLITE_CONFIG_MALLOC, &methods) == SQLITE_OK;
 }();
 
 // --- What is done with the store ---
 
-using Model = std::map<std::uint64_t, std::tuple<EntryState, SlotAddress, SectorMask>>;
+// What the map is to say.
+struct Model {
+  std::map<std::uint64_t, std::tuple<EntryState, SlotAddress, SectorMask>> rows;
+  std::set<SpareId> spares;
+  std::string primary;
 
-Model::mapped_type known(const RemapRow& row) {
-  return {row.state, row.state == EntryState::remapped ? row.where : SlotAddress{}, row.valid_mask};
-}
+  friend bool operator==(const Model&, const Model&) = default;
 
-MapChange put(std::uint64_t block, std::uint64_t slot, std::optional<std::uint64_t> vacated = {}) {
+  void take(const RemapRow& row) {
+    const bool remapped = row.state == EntryState::remapped;
+    rows[row.block.value()] = {row.state, remapped ? row.where : SlotAddress{}, row.valid_mask};
+  }
+};
+
+// One of these at a time.
+struct Operation {
+  MapTransaction transaction;
+  SpareId joins = 0;
+  SpareId leaves = 0;
+
+  void apply(Model& model) const {
+    for (const MapChange& change : transaction.changes) {
+      if (change.kind == MapChange::Kind::erase) {
+        model.rows.erase(change.block.value());
+      } else {
+        model.take(change.row);
+      }
+    }
+    if (transaction.primary) model.primary = transaction.primary->path;
+    if (joins != 0) model.spares.insert(joins);
+    if (leaves != 0) model.spares.erase(leaves);
+  }
+};
+
+MapChange put(std::uint64_t block, SlotAddress where, std::optional<SlotAddress> vacated = {}) {
   MapChange change;
   change.block = BlockIndex(block);
   change.row.block = change.block;
   change.row.state = EntryState::remapped;
-  change.row.where = {1, SlotIndex(slot)};
+  change.row.where = where;
   change.row.valid_mask = change.row.written_mask = 0xFF;
   change.row.cause = Cause::write_error;
   change.row.error_count = 1;
-  if (vacated) change.vacated = SlotAddress{1, SlotIndex(*vacated)};
+  change.vacated = vacated;
   return change;
 }
 
@@ -75,100 +103,164 @@ MapChange lost(std::uint64_t block) {
   return change;
 }
 
-MapChange erase(std::uint64_t block, std::optional<std::uint64_t> vacated) {
+MapChange erase(std::uint64_t block, std::optional<SlotAddress> vacated) {
   MapChange change;
   change.kind = MapChange::Kind::erase;
   change.block = BlockIndex(block);
-  if (vacated) change.vacated = SlotAddress{1, SlotIndex(*vacated)};
+  change.vacated = vacated;
   return change;
 }
 
-std::vector<MapTransaction> transactions() {
-  std::vector<MapTransaction> all(5);
-  all[0].changes = {put(1, 0), put(2, 1), put(3, 2), lost(9)};
-  all[1].changes = {put(1, 3, 0)};
-  all[1].retired_slots = {{1, SlotIndex(0)}};
-  all[1].events = {{"relocated", BlockIndex(1), "again"}};
-  all[2].changes = {erase(3, 2), erase(9, {})};
-  all[3].changes = {put(4, 2)};
-  all[4].events = {{"note", {}, "nothing else"}};
-  all[4].scrub = ScrubRecord{ScrubState::running, BlockIndex(7), 0, {}, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"};
+SlotAddress first(std::uint64_t slot) { return {1, SlotIndex(slot)}; }
+SlotAddress second(std::uint64_t slot) { return {2, SlotIndex(slot)}; }
+
+std::vector<Operation> operations() {
+  std::vector<Operation> all(11);
+  all[0].transaction.changes = {put(1, first(0)), put(2, first(1)), put(3, first(2)), lost(9)};
+  all[1].transaction.changes = {put(1, first(3), first(0))};
+  all[1].transaction.retired_slots = {first(0)};
+  all[1].transaction.events = {{"relocated", BlockIndex(1), "again"}};
+  all[2].transaction.changes = {erase(3, first(2)), erase(9, {})};
+  all[3].joins = 2;
+  all[4].transaction.changes = {put(4, second(2)), put(5, first(4))};
+  // To the other spare, and in each other's place.
+  all[5].transaction.changes = {put(1, second(5), first(3))};
+  all[6].transaction.changes = {put(4, first(6), second(2)), put(2, second(7), first(1))};
+  all[7].transaction.primary = PrimaryRecord{"/another", "another disk"};
+  all[8].transaction.events = {{"note", {}, "nothing else"}};
+  all[8].transaction.scrub =
+      ScrubRecord{ScrubState::running, BlockIndex(7), 0, {}, "2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"};
+  all[9].transaction.changes = {put(4, second(8), first(6)), put(5, second(9), first(4))};
+  all[10].leaves = 1;
   return all;
 }
 
 class StoreLife {
  protected:
   StoreLife() {
-    const auto created = store::create_volume(testing::simulated_spec(path_, ByteCount(1 << 20), 4096), *spare_);
+    for (const SpareId id : {SpareId{1}, SpareId{2}})
+      disks_[id] = testing::FakeDisk::with_logical_block(ByteCount(4 << 20), 512);
+    const auto created = store::create_volume(testing::simulated_spec(path_, ByteCount(1 << 20), 4096), *disks_.at(1));
     EXPECT_TRUE(created) << describe(created.error());
+    committed_.spares = {1};
+    committed_.primary = created->primary_path;
     files_ = std::make_unique<SimFiles>(world_);
   }
 
   // One life of the store; an error ends it. What was committed, and what may have been, is noted.
   Result<void> live() {
-    SimDevice spare(*spare_, world_);
+    std::map<SpareId, std::unique_ptr<SimDevice>> devices;
+    for (const auto& [id, disk] : disks_) devices[id] = std::make_unique<SimDevice>(*disk, world_);
     auto opened = store::SqliteMapStore::open(path_, {});
     if (!opened) return fail(opened.error());
     store::SqliteMapStore& store = **opened;
-    if (auto attached = store.attach_spare(1, spare); !attached) return attached;
     Model found;
+    for (const SpareInfo& spare : store.info().spares) {
+      if (auto attached = store.attach_spare(spare.id, *devices.at(spare.id)); !attached) return attached;
+      found.spares.insert(spare.id);
+    }
+    found.primary = store.info().primary_path;
     auto loaded = store.load([&](std::span<const RemapRow> rows) -> Result<void> {
-      for (const RemapRow& row : rows) found[row.block.value()] = known(row);
+      for (const RemapRow& row : rows) found.take(row);
       return {};
     });
     if (!loaded) return loaded;
     EXPECT_TRUE(found == committed_ || (perhaps_ && found == *perhaps_)) << "the map is not what was committed";
     committed_ = std::move(found);
     perhaps_.reset();
-    for (; next_ < transactions_.size(); ++next_) {
-      const MapTransaction& transaction = transactions_[next_];
+    for (; next_ < operations_.size(); ++next_) {
+      const Operation& operation = operations_[next_];
       Model after = committed_;
-      for (const MapChange& change : transaction.changes) {
-        if (change.kind == MapChange::Kind::erase) {
-          after.erase(change.block.value());
-        } else {
-          after[change.block.value()] = known(change.row);
-        }
-      }
-      const auto report = store.commit(transaction);
-      if (report && !world_.ended()) {
+      operation.apply(after);
+      // What is not answered may have been done.
+      perhaps_ = after;
+      const auto done = carry_out(operation, store, devices);
+      if (done && !world_.ended()) {
         committed_ = std::move(after);
+        perhaps_.reset();
         continue;
       }
-      // After the end nobody was told anything.
-      if (world_.ended() || report.error().error.code == Errc::commit_unknown) perhaps_ = std::move(after);
-      return fail(report ? Error{Errc::interrupted, 0, {}} : report.error().error);
+      if (!world_.ended() && done.error().code != Errc::commit_unknown) perhaps_.reset();
+      return fail(done ? Error{Errc::interrupted, 0, {}} : done.error());
     }
     return store.close();
+  }
+
+  static Result<void> carry_out(const Operation& operation, store::SqliteMapStore& store,
+                                const std::map<SpareId, std::unique_ptr<SimDevice>>& devices) {
+    if (operation.leaves != 0) return store.retire_spare(operation.leaves);
+    if (operation.joins != 0) {
+      SimDevice& device = *devices.at(operation.joins);
+      const auto superblock = store::design_spare(store.info(), operation.joins, device);
+      if (!superblock) return fail(superblock.error());
+      if (auto made = store::initialise_spare(device, *superblock, false); !made) return made;
+      SpareInfo spare;
+      spare.id = operation.joins;
+      spare.path = "/second";
+      spare.uuid = superblock->spare.to_string();
+      spare.slots = superblock->layout.slots;
+      spare.first_slot = superblock->layout.first_slot;
+      return store.add_spare(spare, "", device);
+    }
+    const auto report = store.commit(operation.transaction);
+    return report ? Result<void>() : fail(report.error().error);
   }
 
   // A life without failures, after one that may have had some.
   void recover() {
     world_.begin_again();
     files_->fail_nth(SimFiles::What::anything, 0);
-    memory.until_failure = 0;
-    spare_->fail_nth(0);
-    const bool was_done = next_ == transactions_.size();
-    if (perhaps_) {
-      // Which of the two it is decides whether the transaction is to be repeated.
-      next_ = transactions_.size();
-      const auto looked = live();
-      ASSERT_TRUE(looked) << describe(looked.error());
-      return;
-    }
+    memory.until_failure = cpp_memory.until_failure = 0;
+    for (const auto& [id, disk] : disks_) disk->fail_nth(0);
+    look_at_the_spares();
+    const bool was_done = next_ == operations_.size();
+    // Which of the two it is decides whether the operation is to be repeated.
+    if (perhaps_) next_ = operations_.size();
+    const bool only_look = perhaps_.has_value();
     const auto lived = live();
     ASSERT_TRUE(lived) << describe(lived.error());
-    if (was_done) return;
-    EXPECT_EQ(next_, transactions_.size());
+    look_at_the_spares();
+    if (was_done || only_look) return;
+    EXPECT_EQ(next_, operations_.size());
+  }
+
+  // What they prove without the map is what was committed, whoever is asked.
+  void look_at_the_spares() const {
+    for (const std::vector<SpareId>& given : {std::vector<SpareId>{1}, {2}, {1, 2}}) {
+      std::vector<store::SpareSurvivors> survivors;
+      for (const SpareId id : given) {
+        if (auto tags = store::read_surviving_tags(*disks_.at(id))) {
+          survivors.push_back({std::to_string(id), std::move(*tags)});
+        }
+      }
+      if (survivors.empty()) continue;
+      const auto joint = store::join_survivors(survivors);
+      if (!joint || !joint->proven) continue;
+      Model proven;
+      for (const RemapRow& row : joint->rows) proven.take(row);
+      EXPECT_TRUE(each_is_of(proven, committed_, perhaps_ ? *perhaps_ : committed_)) << "they prove something else";
+    }
+  }
+  // Of a commit that was cut off some may be there.
+  static bool each_is_of(const Model& proven, const Model& before, const Model& after) {
+    for (std::uint64_t block = 0; block < 10; ++block) {
+      const auto there = [block](const Model& model) {
+        const auto row = model.rows.find(block);
+        const bool remapped = row != model.rows.end() && std::get<EntryState>(row->second) == EntryState::remapped;
+        return remapped ? std::optional(row->second) : std::nullopt;
+      };
+      if (there(proven) != there(before) && there(proven) != there(after)) return false;
+    }
+    return true;
   }
 
   const SimulatedTime time_;
   World world_{1};
   const testing::TempDir directory_{"/dev/shm"};
   const std::string path_ = directory_ / "map";
-  std::unique_ptr<testing::FakeDisk> spare_ = testing::FakeDisk::with_logical_block(ByteCount(4 << 20), 512);
+  std::map<SpareId, std::unique_ptr<testing::FakeDisk>> disks_;
   std::unique_ptr<SimFiles> files_;
-  const std::vector<MapTransaction> transactions_ = transactions();
+  const std::vector<Operation> operations_ = operations();
   std::size_t next_ = 0;
   Model committed_;
   std::optional<Model> perhaps_;
@@ -198,10 +290,23 @@ class Sweep : public StoreLife {
     recover();
     return failed;
   }
-  bool fail_access_to_spare(std::uint64_t n) {
-    spare_->fail_nth(n);
+  // Where nobody is there to answer, the process ends, as by a signal.
+  bool fail_new(std::uint64_t n) {
+    cpp_memory.until_failure = n;
+    try {
+      static_cast<void>(live());
+    } catch (const std::bad_alloc&) {
+      ++ended_;
+    }
+    const bool failed = cpp_memory.until_failure == 0;
+    recover();
+    return failed;
+  }
+  bool fail_access_to_spare(SpareId id, std::uint64_t n) {
+    testing::FakeDisk& disk = *disks_.at(id);
+    disk.fail_nth(n);
     static_cast<void>(live());
-    const bool failed = spare_->nth_failed();
+    const bool failed = disk.nth_failed();
     recover();
     return failed;
   }
@@ -210,11 +315,13 @@ class Sweep : public StoreLife {
     world_.cut_after(n, Cut::power);
     static_cast<void>(live());
     if (!world_.ended()) return false;
-    spare_->crash(world_.random()());
+    for (const auto& [id, disk] : disks_) disk->crash(world_.random()());
     files_->lose_power();
     recover();
     return true;
   }
+
+  static inline std::uint64_t ended_ = 0;  // lives, by std::bad_alloc
 };
 
 TEST(Store, EveryFileOperationMayFailOnce) {
@@ -230,10 +337,20 @@ TEST(Store, EveryAllocationOfSqliteMayFailOnce) {
   EXPECT_GT(n, 100U);
 }
 
-TEST(Store, EveryAccessToTheSpareMayFailOnce) {
-  const std::uint64_t n = sweep([](std::uint64_t i) { return Sweep().fail_access_to_spare(i); });
-  std::printf("%llu accesses failed, one in each life\n", static_cast<unsigned long long>(n - 1));
-  EXPECT_GT(n, 20U);
+TEST(Store, EveryNewMayFailOnce) {
+  const std::uint64_t n = sweep([](std::uint64_t i) { return Sweep().fail_new(i); });
+  std::printf("%llu allocations failed, one in each life, which %llu did not survive\n",
+              static_cast<unsigned long long>(n - 1), static_cast<unsigned long long>(Sweep::ended_));
+  EXPECT_GT(n, 100U);
+}
+
+TEST(Store, EveryAccessToASpareMayFailOnce) {
+  std::uint64_t n = 0;
+  for (const SpareId id : {SpareId{1}, SpareId{2}}) {
+    n += sweep([id](std::uint64_t i) { return Sweep().fail_access_to_spare(id, i); }) - 1;
+  }
+  std::printf("%llu accesses failed, one in each life\n", static_cast<unsigned long long>(n));
+  EXPECT_GT(n, 40U);
 }
 
 TEST(Store, PowerMayGoAtEveryChange) {

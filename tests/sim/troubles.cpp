@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 
 namespace remapfs::sim {
 
@@ -14,6 +15,22 @@ ByteRange sectors(std::uint64_t first, std::uint64_t end) {
   return {ByteOffset(first * kSectorSize), ByteOffset(end * kSectorSize)};
 }
 }  // namespace
+
+void Troubles::follow_members() {
+  if (plant_.primary != primary_) {
+    for (const Fault& fault : faults_) primary_->remove_fault(fault.id);
+    faults_.clear();
+    primary_ = plant_.primary;
+  }
+  const bool there = std::any_of(plant_.spares.begin(), plant_.spares.end(),
+                                 [this](const auto& spare) { return spare.second.disk == failing_spare_; });
+  if (failing_spare_ != nullptr && !there) heal_spare();
+}
+
+void Troubles::heal_spare() {
+  failing_spare_->remove_fault(spare_fault_);
+  failing_spare_ = nullptr;
+}
 
 std::string Troubles::fail_primary(Random& random) {
   const std::uint64_t most = plant_.shape.sectors_that_may_fail();
@@ -46,25 +63,31 @@ void Troubles::heal_primary(Random& random) {
 void Troubles::toggle_spare(Random& random) {
   if (!plant_.shape.spare_fails) return;
   spare_failed_ = true;
-  if (spare_fault_ != 0) {
-    plant_.spare->remove_fault(spare_fault_);
-    spare_fault_ = 0;
-    return;
-  }
-  const std::uint64_t in_slots = plant_.shape.slots * plant_.shape.sectors_per_block();
+  if (failing_spare_ != nullptr) return heal_spare();
+  const SpareOnDisk& spare =
+      std::next(plant_.spares.begin(), static_cast<std::ptrdiff_t>(random.below(plant_.spares.size())))->second;
+  const std::uint64_t in_slots = spare.slots * plant_.shape.sectors_per_block();
   const std::uint64_t first = random.below(in_slots);
   const std::uint64_t end = std::min(first + random.between(1, 24), in_slots);
   FaultRule rule;
-  rule.range = sectors(plant_.first_slot_sector + first, plant_.first_slot_sector + end);
+  rule.range = sectors(spare.first_slot_sector + first, spare.first_slot_sector + end);
   rule.on = static_cast<FaultRule::On>(random.below(3));
-  spare_fault_ = plant_.spare->add_fault(rule);
+  failing_spare_ = spare.disk;
+  spare_fault_ = spare.disk->add_fault(rule);
 }
 
 void Troubles::end() {
-  plant_.primary->clear_faults();
-  plant_.spare->clear_faults();
+  plant_.clear_faults();
   faults_.clear();
-  spare_fault_ = 0;
+  failing_spare_ = nullptr;
+}
+
+void Troubles::returned(BlockIndex block) {
+  const std::uint64_t per_block = plant_.shape.sectors_per_block();
+  const std::uint64_t end = std::min((block.value() + 1) * per_block, plant_.shape.sectors());
+  for (std::uint64_t s = block.value() * per_block; s < end; ++s) {
+    if (fails_to_read(s)) excused_[s] = true;
+  }
 }
 
 bool Troubles::fails_to_read(std::uint64_t sector) const {

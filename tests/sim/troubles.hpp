@@ -13,7 +13,10 @@ namespace remapfs::sim {
 // Threads: as World.
 class Troubles {
  public:
-  explicit Troubles(Plant& plant) : plant_(plant), excused_(plant.shape.sectors()) {}
+  explicit Troubles(Plant& plant) : plant_(plant), primary_(plant.primary), excused_(plant.shape.sectors()) {}
+
+  // Members may have come and gone: what fails of those that went is nobody's concern.
+  void follow_members();
 
   // Some sectors of the primary begin to fail; says which, for a trace.
   std::string fail_primary(Random& random);
@@ -29,6 +32,8 @@ class Troubles {
 
   // The sector may be unreadable, or not any more.
   void excuse(std::uint64_t sector, bool excused) { excused_[sector] = excused; }
+  // The block came back to the primary. A range that fails a few times only may have let the verification pass.
+  void returned(BlockIndex block);
   [[nodiscard]] bool excused(std::uint64_t sector) const { return excused_[sector]; }
   // A spare that has failed somewhere may have lost whatever was on it.
   [[nodiscard]] bool may_be_unreadable(std::uint64_t sector) const {
@@ -45,9 +50,13 @@ class Troubles {
     bool of_reads;
   };
 
+  void heal_spare();
+
   Plant& plant_;
+  testing::FakeDisk* primary_;
   std::vector<Fault> faults_;  // of the primary
   std::vector<bool> excused_;
+  testing::FakeDisk* failing_spare_ = nullptr;
   testing::FaultId spare_fault_ = 0;
   bool spare_failed_ = false;  // at some time
 };

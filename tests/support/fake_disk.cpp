@@ -280,6 +280,11 @@ void FakeDisk::set_outage(Outage outage) {
   outage_ = outage;
 }
 
+Outage FakeDisk::outage() const {
+  const MutexLock lock(mutex_);
+  return outage_;
+}
+
 void FakeDisk::fail_syncs(std::uint64_t times, Error error) {
   const MutexLock lock(mutex_);
   failing_syncs_ = times;

@@ -112,6 +112,7 @@ class FakeDisk final : public BlockDevice {
   [[nodiscard]] std::uint64_t fault_hits(FaultId id) const;
 
   void set_outage(Outage outage);
+  [[nodiscard]] Outage outage() const;
   // The next `times` syncs fail; 0 stops it, kAlways does not end.
   static constexpr std::uint64_t kAlways = ~std::uint64_t{0};
   void fail_syncs(std::uint64_t times, Error error = {Errc::media, EIO, {}});

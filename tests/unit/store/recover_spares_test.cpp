@@ -96,10 +96,10 @@ TEST_F(RecoverSpares, OneThatJoinsIsKnownBeforeItHasABlock) {
     const auto with_all = recover({&spare(), second_.get(), &third});
     EXPECT_EQ(with_all.has_value(), all_told) << "one that could not be told is a doubt";
     ASSERT_OK(reopen({{1, &spare()}, {2, second_.get()}, {id, &third}}));
-    EXPECT_TRUE(superblock_on_disk(Copy::a).spares[id]);
+    EXPECT_TRUE(superblock_on_disk(Copy::a).spares.has(id));
     commit({{erase(7)}, {}, {}});
     ASSERT_OK(store().retire_spare(id));
-    EXPECT_FALSE(superblock_on_disk(Copy::a).spares[id]);
+    EXPECT_FALSE(superblock_on_disk(Copy::a).spares.has(id));
   }
 }
 
@@ -110,10 +110,22 @@ TEST_F(RecoverSpares, OneThatCouldNotBeToldIsToldLater) {
   spare().set_outage(testing::Outage::gone);
   ASSERT_OK(store().add_spare(joining, "", third));
   spare().set_outage(testing::Outage::none);
-  EXPECT_FALSE(superblock_on_disk(Copy::a).spares[3]);
+  EXPECT_FALSE(superblock_on_disk(Copy::a).spares.has(3));
   commit({{put_on(3, 7, 1)}, {}, {}});
-  EXPECT_TRUE(superblock_on_disk(Copy::a).spares[3]);
+  EXPECT_TRUE(superblock_on_disk(Copy::a).spares.has(3));
   kill();
+  EXPECT_TRUE(recover({&spare(), second_.get(), &third})->proven);
+}
+
+// Its number is given to the next one.
+TEST_F(RecoverSpares, OneThatDidNotJoinIsNotTakenForTheOneThatDid) {
+  testing::FakeDisk not_joined(ByteCount(4 * kMiB));
+  testing::FakeDisk third(ByteCount(4 * kMiB));
+  static_cast<void>(make_ready(not_joined, 3));
+  ASSERT_OK(store().add_spare(make_ready(third, 3), "", third));
+  commit({{put_on(3, 7, 1)}, {}, {}});
+  close();
+  expect_doubt(recover({&spare(), second_.get(), &not_joined}), "which never joined");
   EXPECT_TRUE(recover({&spare(), second_.get(), &third})->proven);
 }
 
@@ -138,7 +150,7 @@ TEST_F(RecoverSpares, OneThatLeftIsNeitherNeededNorTaken) {
 TEST_F(RecoverSpares, SuperblocksFromBeforeTheyNamedTheOthersAreADoubt) {
   close();
   Superblock old = superblock_on_disk(Copy::a);
-  old.spares.reset();
+  old.spares = {};
   ASSERT_TRUE(write_superblocks(spare(), old)->all());
   expect_doubt(recover({&spare(), second_.get()}), "does not say which spares there are");
   open_both();
@@ -163,7 +175,7 @@ TEST_F(RecoverSpares, WhatOnlyOneSuperblockSaysCounts) {
     said(copy, [](Superblock& one) { one.between_spares = true; });
     expect_doubt(recover({&spare(), second_.get()}), "moves blocks between spares");
     restore_spare(before);
-    said(copy, [](Superblock& one) { one.spares.set(9); });
+    said(copy, [](Superblock& one) { one.spares.numbers.set(9); });
     expect_doubt(recover({&spare(), second_.get()}), "spare 9, was not given");
     restore_spare(before);
   }

@@ -154,7 +154,7 @@ TEST_F(Refusal, SpareWithOtherNumbersThanTheMapIsCorrupt) {
   create_with_rows();
   Superblock superblock = superblock_on_disk(Copy::a);
   superblock.id = 2;
-  superblock.spares.set(2);
+  superblock.spares.numbers.set(2);
   rewrite_superblock(Copy::a, superblock);
   rewrite_superblock(Copy::b, superblock);
   expect_refused(Errc::corrupt, "differ from the map's");

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+
+namespace remapfs::sim {
+
+// Memory that fails once. Threads: one.
+struct FailingMemory {
+  std::uint64_t until_failure = 0;  // 1: the next allocation fails; 0: none
+
+  bool fails() { return until_failure > 0 && --until_failure == 0; }
+};
+
+// Of operator new, of a program that is linked with failing_memory.cpp.
+extern FailingMemory cpp_memory;
+
+// While one exists, it is the simulated machine that takes memory, which has enough. Threads: those of one Scheduler,
+// or one.
+class MachinesMemory {
+ public:
+  MachinesMemory() { ++inside_; }
+  ~MachinesMemory() { --inside_; }
+  MachinesMemory(const MachinesMemory&) = delete;
+  MachinesMemory& operator=(const MachinesMemory&) = delete;
+  [[nodiscard]] static bool is_taken() { return inside_ > 0; }
+
+ private:
+  static inline int inside_ = 0;
+};
+
+}  // namespace remapfs::sim
