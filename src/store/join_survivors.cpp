@@ -64,43 +64,49 @@ void look_for_others(const std::vector<SpareSurvivors>& spares, JointSurvivors& 
   }
 }
 
-// Of two rows of one block, which a cut-off move between spares leaves, the one that can be served. Nobody was told
-// that the move is done, so either will do, as long as it is known that this is what left them. Null: it is not.
-const RemapRow* choose(const RemapRow& l, const RemapRow& r, const std::map<SpareId, Sequence>& watermarks) {
-  const auto says_nothing = [](const RemapRow& row) { return row.valid_mask == 0 && row.written_mask == 0; };
-  if (says_nothing(l) != says_nothing(r)) return says_nothing(l) ? &r : &l;
-  // The move was the last commit of the spare that the block was going to.
-  const auto is_last = [&](const RemapRow& row) { return watermarks.at(row.where.spare) == row.sequence; };
-  if (is_last(l)) return &l;
-  return is_last(r) ? &r : nullptr;
+// Vouches for its rows, and no commit that moved blocks to it from others may have been completed there already.
+bool is_certain(const SpareSurvivors& spare) { return spare.tags.proven && !superblock_of(spare).between_spares; }
+
+// Of two rows of one block the one to go on with. A move that was cut off leaves two: either will do then, since nobody
+// was told that it is done. Damage and earlier copies leave two as well: then one of them is old.
+RemapRow choose(const RemapRow& l, const RemapRow& r, const std::map<SpareId, const SpareSurvivors*>& spares) {
+  const auto spare_of = [&](const RemapRow& row) -> const SpareSurvivors& { return *spares.at(row.where.spare); };
+  const auto prefer = [&](auto&& good) -> const RemapRow* {
+    if (good(l) == good(r)) return nullptr;
+    return good(l) ? &l : &r;
+  };
+  if (const RemapRow* one = prefer([&](const RemapRow& row) { return is_certain(spare_of(row)); })) return *one;
+  if (const RemapRow* one = prefer([](const RemapRow& row) { return row.written_mask != 0; })) return *one;
+  const auto is_last = [&](const RemapRow& row) { return superblock_of(spare_of(row)).watermark == row.sequence; };
+  return is_last(r) && !is_last(l) ? r : l;
 }
 
-Result<void> merge(const std::vector<SpareSurvivors>& spares, std::vector<RemapRow>& rows) {
-  std::map<SpareId, Sequence> watermarks;
-  for (const SpareSurvivors& spare : spares) {
-    watermarks.emplace(superblock_of(spare).id, superblock_of(spare).watermark);
+void merge(const std::vector<SpareSurvivors>& spares, JointSurvivors& joint) {
+  auto& rows = joint.rows;
+  std::map<SpareId, const SpareSurvivors*> by_number;
+  const auto take = [&rows](const std::vector<RemapRow>& more) {
     const auto middle = static_cast<std::ptrdiff_t>(rows.size());
-    rows.insert(rows.end(), spare.tags.rows.begin(), spare.tags.rows.end());
+    rows.insert(rows.end(), more.begin(), more.end());
     std::inplace_merge(rows.begin(), rows.begin() + middle, rows.end(),
                        [](const RemapRow& l, const RemapRow& r) { return l.block < r.block; });
+  };
+  for (const SpareSurvivors& spare : spares) {
+    by_number.emplace(superblock_of(spare).id, &spare);
+    take(spare.tags.rows);
+    if (!is_certain(spare)) take(spare.tags.cut_off);
   }
   std::size_t kept = 0;
+  std::uint64_t twice = 0;
   for (const RemapRow& row : rows) {
     if (kept == 0 || rows[kept - 1].block != row.block) {
       rows[kept++] = row;
       continue;
     }
-    const RemapRow* const chosen = choose(rows[kept - 1], row, watermarks);
-    if (chosen == nullptr) {
-      return fail(Errc::corrupt,
-                  fmt::format("block {}, is on two spares, and nothing says which is the latest; bring the "
-                              "map back",
-                              row.block.value()));
-    }
-    rows[kept - 1] = *chosen;
+    if (twice++ == 0) joint.doubt(fmt::format("block {}, is on two spares", row.block.value()));
+    rows[kept - 1] = choose(rows[kept - 1], row, by_number);
   }
   rows.resize(kept);
-  return {};
+  if (twice > 1) joint.doubts.push_back(fmt::format("{} more blocks like this", twice - 1));
 }
 
 }  // namespace
@@ -119,11 +125,17 @@ Result<JointSurvivors> join_survivors(std::vector<SpareSurvivors>& spares) {
   look_for_others(spares, joint);
   for (const SpareSurvivors& spare : spares) {
     joint.proven = joint.proven && spare.tags.proven;
+    if (superblock_of(spare).between_spares) {
+      joint.doubt(
+          fmt::format("spare {}, a change that moves blocks to it from others was cut off: {} blocks that may "
+                      "have been on their way answer with an error, unless they are found elsewhere",
+                      spare.path, spare.tags.cut_off.size()));
+    }
     for (const std::string& text : spare.tags.doubts) {
       joint.doubts.push_back(fmt::format("spare {}, {}", spare.path, text));
     }
   }
-  if (auto merged = merge(spares, joint.rows); !merged) return fail(std::move(merged.error()));
+  merge(spares, joint);
   return joint;
 }
 

@@ -18,8 +18,8 @@ struct SpareSurvivors {
 // What all spares of a volume say together.
 struct JointSurvivors {
   std::vector<RemapRow> rows;  // one for each block, ascending
-  // True: the rows are those of the last complete commit; of a commit that was cut off, and nobody was told of, some
-  // may be there as well.
+  // True: the rows are those of the last complete commit; of the changes of one that was cut off, and nobody was told
+  // of, some may be there.
   bool proven = true;
   std::vector<std::string> doubts;  // one line each; when proven, of no consequence
 
@@ -30,7 +30,7 @@ struct JointSurvivors {
 };
 
 // spares: ordered by their numbers from then on. That one is missing, or is not of the volume any more, is a doubt.
-// Errors: foreign (of different volumes), exists (one twice), corrupt (they contradict each other).
+// Errors: foreign (of different volumes), exists (one twice), corrupt (of different sizes).
 Result<JointSurvivors> join_survivors(std::vector<SpareSurvivors>& spares);
 
 }  // namespace remapfs::store

@@ -34,7 +34,7 @@ struct RecoverySpec {
 
 struct Recovered {
   VolumeInfo info;
-  bool proven = false;              // of every spare: exactly the blocks of the last complete commit
+  bool proven = false;              // see JointSurvivors
   std::vector<std::string> doubts;  // one line each; accepted ones, or of no consequence when proven
 };
 

@@ -90,8 +90,8 @@ struct Superblock {
   // The map has, or had since it was last opened, sectors that are lost although something can be read in their place.
   // Only the map knows which.
   bool hides_losses = false;
-  // A commit is under way that moves blocks between this spare and others. Until it is complete on all of them, only
-  // the map knows where these blocks are.
+  // The commit after the watermark moves blocks to this spare from others, and may be complete there already: only the
+  // map knows where these blocks are.
   bool between_spares = false;
   SpareRoll spares;  // all of the volume, this one too; none in superblocks from before this was noted
 

@@ -68,6 +68,7 @@ Result<void> SqliteMapStore::attach_spare(SpareId id, BlockDevice& device) {
                             *superblock,
                             copies.agree(),
                             lost,
+                            {},
                             {}});
   return {};
 }
@@ -100,7 +101,11 @@ bool SqliteMapStore::settle_spares() {
   for (const auto& [id, spare] : spares_) {
     if (!spare.doubtful.empty()) doubtful.push_back(id);
   }
-  wrote_unasked_ = options_.repair || !doubtful.empty();
+  wrote_unasked_ = wrote_unasked_ || options_.repair || !doubtful.empty();
+  if (untold_) {
+    for (auto& [id, spare] : spares_) spare.not_told_before = {};
+    tell_spares(false, SpareRoll::of(record_.info.spares));
+  }
   if (!doubtful.empty() && !run_commit({}, doubtful)) return false;
   return !tags_suspect_ && std::all_of(spares_.begin(), spares_.end(), [](const auto& entry) {
     return entry.second.superblocks_agree && entry.second.tags.both_copies_good();

@@ -3,6 +3,7 @@
 
 #include <SQLiteCpp/SQLiteCpp.h>
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <future>
@@ -73,8 +74,9 @@ class SqliteMapStore final : public MapStore {
     TagTable tags;
     Superblock superblock;
     bool superblocks_agree;
-    bool superblock_lost;          // and made anew from the map
-    std::set<SlotIndex> doubtful;  // slots whose tag may belong to a commit that failed
+    bool superblock_lost;                                     // and made anew from the map
+    std::set<SlotIndex> doubtful;                             // slots whose tag may belong to a commit that failed
+    std::chrono::steady_clock::time_point not_told_before{};  // of tell_spares()
   };
   // What one commit does to one spare.
   struct SparePlan {
@@ -128,13 +130,17 @@ class SqliteMapStore final : public MapStore {
   std::optional<CommitFailure> write_tags(Plan& plan);
   Result<TagTable::Outcome> write_spare_tags(SpareId id, Spare& spare, const SparePlan& plan,
                                              std::vector<SlotIndex>& unwritable);
-  void tell_spares(bool hides_losses, const SpareRoll& spares);
-  void bring_up_to_date(Superblock& superblock) const;
-  static Result<void> tell_of_move(Spare& spare);
   CommitFailure undo(CommitFailure failure, const Plan& plan);
   tl::expected<CommitReport, CommitFailure> finish(const Plan& plan);
-  Result<void> finish_spare(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report, bool& sync_failed);
+  Result<void> finish_spare(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report);
+
+  // superblocks.cpp
+  void bring_up_to_date(Superblock& superblock) const;
+  Result<void> write_superblock(Spare& spare);
   Result<void> write_watermark(Spare& spare, Sequence watermark);
+  void tell_spares(bool hides_losses, const SpareRoll& spares);
+  Result<void> tell_of_move(Spare& spare);
+  void take_back_move(Spare& spare);
   void note(const std::vector<std::string>& notes);
 
   // spares.cpp

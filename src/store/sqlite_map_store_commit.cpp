@@ -54,7 +54,8 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::run_commit(const MapTr
     if (staged.error().code != Errc::invalid) staged.error().code = Errc::store;
     return tl::unexpected(undo({std::move(staged.error()), {}, {}}, plan));
   }
-  // A recovery without the map would take what can be read in their place for data.
+  if (transaction.primary_stamp) wrote_unasked_ = false;  // what was written until now is in it
+  // Before the rows say so: a recovery without the map would take what can be read in their place for data.
   if (plan.ruined_rows != 0 || untold_) tell_spares(plan.ruined_rows != 0, SpareRoll::of(record_.info.spares));
   if (auto failure = write_tags(plan)) return tl::unexpected(undo(std::move(*failure), plan));
   if (auto committed = writer_->commit(); !committed) {
@@ -338,42 +339,6 @@ Result<TagTable::Outcome> SqliteMapStore::write_spare_tags(SpareId id, Spare& sp
   return outcome;
 }
 
-// Has every superblock say so, durably, at the watermark that it has. A spare that does not take it is told before the
-// next commit again; the rows do not depend on it.
-void SqliteMapStore::tell_spares(bool hides_losses, const SpareRoll& spares) {
-  untold_ = false;
-  for (auto& [id, spare] : spares_) {
-    Superblock said = spare.superblock;
-    said.hides_losses = said.hides_losses || hides_losses;
-    said.spares = spares;
-    if (said == spare.superblock) continue;
-    const auto written = write_superblocks(spare.tags.device(), said);
-    if (written && written->any() && spare.tags.device().sync()) {
-      spare.superblock = std::move(said);
-    } else {
-      untold_ = true;
-    }
-  }
-}
-
-// What the map says of the volume as a whole, when no commit is under way.
-void SqliteMapStore::bring_up_to_date(Superblock& superblock) const {
-  superblock.volume_size = record_.info.size;
-  superblock.primary_identity = record_.info.primary_identity;
-  superblock.hides_losses = record_.ruined_rows != 0;
-  superblock.between_spares = false;
-  superblock.spares = SpareRoll::of(record_.info.spares);
-}
-
-// With the tags, before the rows: where one spare has completed the commit and another one has not, each of them would
-// vouch for its own part of it.
-Result<void> SqliteMapStore::tell_of_move(Spare& spare) {
-  spare.superblock.between_spares = true;
-  const auto written = write_superblocks(spare.tags.device(), spare.superblock);
-  if (!written) return fail(written.error());
-  return written->any() ? Result<void>() : written->copy[0];
-}
-
 // Takes back the uncommitted rows and remembers which tags may have been written.
 CommitFailure SqliteMapStore::undo(CommitFailure failure, const Plan& plan) {
   for (const auto& [id, spare_plan] : plan.spares) {
@@ -386,6 +351,9 @@ CommitFailure SqliteMapStore::undo(CommitFailure failure, const Plan& plan) {
     state_ = State::failed;
     failure.error = std::move(rolled_back.error());
     failure.error.code = Errc::commit_unknown;
+  }
+  for (const auto& [id, spare_plan] : plan.spares) {
+    if (state_ != State::failed && spare_plan.tags_written && spare_plan.takes_over) take_back_move(spares_.at(id));
   }
   return failure;
 }
@@ -409,35 +377,27 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::finish(const Plan& pla
     spare.superblock.rows = spare_plan.rows;
     bring_up_to_date(spare.superblock);
     if (spare_plan.tags_written) spare.doubtful.clear();
-    bool sync_failed = false;
-    auto done = finish_spare(id, spare, spare_plan, report, sync_failed);
-    if (done) continue;
+    auto done = finish_spare(id, spare, spare_plan, report);
+    auto synced = done ? spare.tags.device().sync() : Result<void>{};
+    if (done && synced) continue;
     state_ = State::failed;
     CommitFailure failure;
-    failure.error = std::move(done.error());
+    failure.error = std::move(done ? synced.error() : done.error());
     failure.error.message =
         fmt::format("{}, the watermark of spare {} cannot be made durable ({}), unmount and mount again", lock_.path(),
                     id, describe(failure.error));
     failure.error.code = Errc::commit_unknown;
-    if (sync_failed) failure.sync_failed = id;
+    if (done) failure.sync_failed = id;
     return tl::unexpected(std::move(failure));
   }
   return report;
 }
 
-Result<void> SqliteMapStore::finish_spare(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report,
-                                          bool& sync_failed) {
+Result<void> SqliteMapStore::finish_spare(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report) {
   std::vector<TagTable::Update> updates;
   for (const auto& [slot, owner] : plan.slots) {
     if (!owner) updates.push_back({slot, Tag::cleared_at(plan.sequence)});
   }
-  const auto sync = [&]() -> Result<void> {
-    auto synced = spare.tags.device().sync();
-    sync_failed = !synced;
-    return synced;
-  };
-  // One tag that is left of a row the superblock does not count any more is known for what it is. Several are not.
-  const bool several = updates.size() > 1;
   auto outcome = spare.tags.update(std::move(updates));
   if (!outcome) return fail(std::move(outcome.error()));
   note(outcome->notes);
@@ -445,29 +405,7 @@ Result<void> SqliteMapStore::finish_spare(SpareId id, Spare& spare, const SpareP
     report.uncleared.push_back({id, slot});
     tags_suspect_ = true;
   }
-  if (several) {
-    if (auto synced = sync(); !synced) return synced;
-  }
-  if (auto written = write_watermark(spare, plan.sequence); !written) return written;
-  return sync();
-}
-
-Result<void> SqliteMapStore::write_watermark(Spare& spare, Sequence watermark) {
-  spare.superblock.watermark = watermark;
-  auto written = write_superblocks(spare.tags.device(), spare.superblock);
-  if (!written) return fail(std::move(written.error()));
-  if (!written->any()) return fail(std::move(written->copy[0].error()));
-  for (std::size_t i = 0; i < 2; ++i) {
-    if (written->copy[i] || !spare.superblocks_agree) continue;
-    note({fmt::format("spare {}: superblock {} cannot be written ({})", spare.tags.device().name(), letter(kCopies[i]),
-                      describe(written->copy[i].error()))});
-  }
-  spare.superblocks_agree = written->all();
-  return {};
-}
-
-void SqliteMapStore::note(const std::vector<std::string>& notes) {
-  for (const std::string& text : notes) own_events_.push_back({"spare-copy-failed", std::nullopt, text});
+  return write_watermark(spare, plan.sequence);
 }
 
 }  // namespace remapfs::store

@@ -83,10 +83,12 @@ Result<void> SqliteMapStore::add_spare(const SpareInfo& spare, const std::string
     return added;
   }
   spares_.emplace(spare.id,
-                  Spare{record_.spares.size(), TagTable(device, layout, *uuid), *superblock, true, false, {}});
+                  Spare{record_.spares.size(), TagTable(device, layout, *uuid), *superblock, true, false, {}, {}});
   record_.info.spares.push_back(spare);
   record_.spares.push_back({expected, Sequence(0)});
   know_rules();
+  // It was made ready by somebody who may not have known all that is to be said.
+  tell_spares(false, with_it);
   return {};
 }
 

@@ -62,8 +62,11 @@ Result<Superblock> latest(const SuperblockCopies& copies, const std::string& dev
     // What is written without a new watermark may have reached one of them.
     chosen.hides_losses = a->hides_losses || b->hides_losses;
     chosen.between_spares = a->between_spares || b->between_spares;
-    if (b->spares.numbers.count() > a->spares.numbers.count()) chosen.spares.digest = b->spares.digest;
-    chosen.spares.numbers = a->spares.numbers | b->spares.numbers;
+    const auto all = a->spares.numbers | b->spares.numbers;
+    const bool either = all == a->spares.numbers || all == b->spares.numbers;
+    chosen.spares = all == a->spares.numbers ? a->spares : b->spares;
+    // Nothing that can be told.
+    if (!either || (a->spares.numbers == b->spares.numbers && a->spares != b->spares)) chosen.spares = {};
   }
   return chosen;
 }
@@ -95,8 +98,11 @@ class Reading {
     }
     keep_latest_of_each_block();
     prove();
+    keep_cut_off_blocks();
     if (result_.proven) return std::move(result_);
-    if (found_ != result_.superblock.rows && both_superblocks_ && !newer_than_superblock_ && !something_is_damaged_) {
+    // Fewer than those, or others: nothing that was cut off leaves that.
+    const bool as_cut_off = found_.count > result_.superblock.rows.count;
+    if (both_superblocks_ && !newer_than_superblock_ && !something_is_damaged_ && !as_cut_off) {
       return fail(Errc::corrupt,
                   fmt::format("spare {}, its tags are whole, but not those that its superblock vouches for ({} blocks, "
                               "not {}): parts of it were overwritten or are older than others; bring the map back",
@@ -186,18 +192,13 @@ class Reading {
     // An acknowledged commit has its watermark in a superblock; where one of the two is damaged, that may be the only
     // one. Then each trace of later commits in the tags must be missing as well, in tables that missed none.
     const bool latest = both_superblocks_ || (copies_agree_ && !newer_than_superblock_);
-    const bool alone = !result_.superblock.between_spares;
-    result_.proven = adds_up && latest && alone;
+    result_.proven = adds_up && latest;
     std::vector<std::string> totals;
     if (!adds_up) {
       totals.push_back(fmt::format("the tags name {} blocks, the superblock vouches for {}{}", found_.count,
                                    expected.count, found_.count == expected.count ? " others" : ""));
     }
     if (!latest) totals.emplace_back("one superblock is damaged, and may have been the newer one");
-    if (!alone) {
-      totals.emplace_back(
-          "a change that moves blocks between spares was cut off, and only the map knows where they are");
-    }
     result_.doubts.insert(result_.doubts.begin(), totals.begin(), totals.end());
   }
 
@@ -213,17 +214,27 @@ class Reading {
     result_.rows.erase(extra);
   }
 
+  // Blocks of which only a tag of the commit after the watermark is there. The slot may have been the block's before,
+  // with data that was acknowledged, or not yet. Neither can be served, nor what the primary has.
+  void keep_cut_off_blocks() {
+    const auto by_block = [](const RemapRow& l, const RemapRow& r) { return l.block < r.block; };
+    auto& rows = result_.cut_off;
+    for (const CutOff& lost : cut_off_) {
+      rows.push_back(row_of(lost.slot, {Tag::Kind::used, lost.block, watermark(), 0, 0}));
+    }
+    std::stable_sort(rows.begin(), rows.end(), by_block);
+    const auto last =
+        std::unique(rows.begin(), rows.end(), [](const RemapRow& l, const RemapRow& r) { return l.block == r.block; });
+    rows.erase(last, rows.end());
+    std::erase_if(rows, [&](const RemapRow& row) {
+      return std::binary_search(result_.rows.begin(), result_.rows.end(), row, by_block);
+    });
+  }
+
   // What can be said when nothing vouches for it.
   void settle_for_less() {
-    for (const CutOff& lost : cut_off_) {
-      const auto place = std::lower_bound(result_.rows.begin(), result_.rows.end(), lost.block,
-                                          [](const RemapRow& row, BlockIndex block) { return row.block < block; });
-      if (place != result_.rows.end() && place->block == lost.block) continue;
-      // The slot may have been the block's before, with data that was acknowledged, or not yet. Neither is served, nor
-      // what the primary has.
-      Tag nothing_valid{Tag::Kind::used, lost.block, watermark(), 0, 0};
-      result_.rows.insert(place, row_of(lost.slot, nothing_valid));
-      doubt(fmt::format("block {}: answers with an error until it is rewritten", lost.block.value()));
+    for (const RemapRow& row : result_.cut_off) {
+      doubt(fmt::format("block {}: answers with an error until it is rewritten", row.block.value()));
     }
     if (doubts_ > kNamed) result_.doubts.push_back(fmt::format("{} more like these", doubts_ - kNamed));
   }

@@ -171,7 +171,7 @@ void Clients::change(std::uint64_t offset, std::uint64_t length, std::span<const
   if (now_.world.ended()) return;
   if (!done) return failed_to_change(offset, length, done.error());
   for (std::uint64_t s = (offset + kSectorSize - 1) / kSectorSize; (s + 1) * kSectorSize <= offset + length; ++s) {
-    now_.troubles.excuse(s, !now_.plant.remapped(s) && now_.troubles.fails_to_read(s));
+    now_.troubles.excuse(s, !now_.plant.surely_remapped(s) && now_.troubles.fails_to_read(s));
   }
 }
 

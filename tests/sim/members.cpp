@@ -65,6 +65,8 @@ void Members::retire_spare(Random& random) {
   const auto& spares = now_.plant.spares;
   const SpareId id = std::next(spares.begin(), static_cast<std::ptrdiff_t>(random.below(spares.size())))->first;
   const bool only = spares.size() == 1;
+  // In the middle of what moves its blocks.
+  if (!only && random.one_in(2)) now_.world.cut_after(random.between(1, 60), random.one_in(2) ? Cut::kill : Cut::power);
   const auto retired =
       now_.plant.volume->retire_spare(id, [&](BlockIndex) { return !now_.world.ended() && !random.one_in(20); });
   now_.trace_request("retirement of spare", id, 0, retired);

@@ -21,6 +21,20 @@ struct Observed {
   // The commit that is under way, or failed last: it may be there or not when the volume ends now.
   std::optional<MapTransaction> open;
 
+  [[nodiscard]] bool remapped(std::uint64_t block) const {
+    const auto row = rows.find(block);
+    return row != rows.end() && row->second.state == EntryState::remapped;
+  }
+  [[nodiscard]] bool remapped_with_open(std::uint64_t block) const {
+    bool is = remapped(block);
+    if (!open) return is;
+    for (const MapChange& change : open->changes) {
+      if (change.block.value() != block) continue;
+      is = change.kind == MapChange::Kind::put && change.row.state == EntryState::remapped;
+    }
+    return is;
+  }
+
   // The rows as they would be with it.
   [[nodiscard]] Rows with_open() const {
     Rows all = rows;

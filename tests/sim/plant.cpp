@@ -315,9 +315,14 @@ std::optional<std::string> Plant::check_joint(const std::vector<RemapRow>& rows)
   return std::nullopt;
 }
 
-bool Plant::remapped(std::uint64_t sector) const {
-  const auto row = observed.rows.find(sector / shape.sectors_per_block());
-  return row != observed.rows.end() && row->second.state == EntryState::remapped;
+bool Plant::surely_remapped(std::uint64_t sector) const {
+  const std::uint64_t block = sector / shape.sectors_per_block();
+  return observed.remapped(block) && observed.remapped_with_open(block);
+}
+
+bool Plant::perhaps_remapped(std::uint64_t sector) const {
+  const std::uint64_t block = sector / shape.sectors_per_block();
+  return observed.remapped(block) || observed.remapped_with_open(block);
 }
 
 }  // namespace remapfs::sim

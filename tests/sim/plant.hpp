@@ -95,7 +95,9 @@ class Plant {
   [[nodiscard]] std::optional<std::string> check_spares_alone(bool after_close);
   std::uint64_t proven = 0;  // answers of the spares alone
 
-  [[nodiscard]] bool remapped(std::uint64_t sector) const;
+  // Whatever has become of a commit whose outcome nobody knows.
+  [[nodiscard]] bool surely_remapped(std::uint64_t sector) const;
+  [[nodiscard]] bool perhaps_remapped(std::uint64_t sector) const;
 
   const SimulatedTime time;
   const Shape shape;

@@ -47,7 +47,7 @@ std::string Troubles::fail_primary(Random& random) {
                     round_up(rule.range.end.value() / kSectorSize, unit), rule.on != FaultRule::On::write};
   faults_.push_back(fault);
   for (std::uint64_t s = fault.first; s < fault.end; ++s) {
-    if (fault.of_reads && !plant_.remapped(s)) excused_[s] = true;
+    if (fault.of_reads && !plant_.surely_remapped(s)) excused_[s] = true;
   }
   return fmt::format("  sectors {} to {}, on {}, lasts {}", fault.first, fault.end, static_cast<int>(rule.on),
                      static_cast<int>(rule.lasts));

@@ -37,7 +37,7 @@ class Troubles {
   [[nodiscard]] bool excused(std::uint64_t sector) const { return excused_[sector]; }
   // A spare that has failed somewhere may have lost whatever was on it.
   [[nodiscard]] bool may_be_unreadable(std::uint64_t sector) const {
-    return excused_[sector] || (spare_failed_ && plant_.remapped(sector));
+    return excused_[sector] || (spare_failed_ && plant_.perhaps_remapped(sector));
   }
   // The primary's sector fails to be read, at times at least.
   [[nodiscard]] bool fails_to_read(std::uint64_t sector) const;

@@ -8,6 +8,7 @@
 
 #include "store/recover.hpp"
 #include "store/spare_superblocks.hpp"
+#include "store/surviving_tags.hpp"
 #include "support/random.hpp"
 #include "unit/store/two_spares.hpp"
 
@@ -103,18 +104,74 @@ TEST_F(RecoverSpares, OneThatJoinsIsKnownBeforeItHasABlock) {
   }
 }
 
-// One that did not answer is told as soon as it does, by whatever commit comes then.
+// One that did not answer holds nobody up, and is told by its own next commit, or when the volume is closed.
 TEST_F(RecoverSpares, OneThatCouldNotBeToldIsToldLater) {
+  for (const bool by_its_commit : {true, false}) {
+    testing::FakeDisk more(ByteCount(4 * kMiB));
+    const SpareId id = by_its_commit ? 3 : 4;
+    const SpareInfo joining = make_ready(more, id);
+    spare().set_outage(testing::Outage::gone);
+    ASSERT_OK(store().add_spare(joining, "", more));
+    spare().reset_counters();
+    commit({{put_on(id, 7, 1)}, {}, {}});
+    EXPECT_EQ(spare().counters().writes, 0U) << "not at once again";
+    spare().set_outage(testing::Outage::none);
+    EXPECT_FALSE(superblock_on_disk(Copy::a).spares.has(id));
+    if (by_its_commit) {
+      commit({{put_on(1, 8, 1)}, {}, {}});
+      kill();
+    } else {
+      close();
+    }
+    EXPECT_TRUE(superblock_on_disk(Copy::a).spares.has(id));
+    EXPECT_TRUE(recover({&spare(), second_.get(), &more})->proven);
+    ASSERT_OK(reopen({{1, &spare()}, {2, second_.get()}, {id, &more}}));
+    commit({{erase(7)}, {}, {}});
+    ASSERT_OK(store().retire_spare(id));
+  }
+}
+
+// The one that has the lost sectors' row may never have a commit of its own.
+TEST_F(RecoverSpares, OneThatJoinsIsToldOfLossesThatReadingDoesNotShow) {
+  MapChange ruined = put_lost(4, 0);
+  ruined.row.cause = Cause::write_error;
+  commit({{ruined}, {}, {}});
   testing::FakeDisk third(ByteCount(4 * kMiB));
-  const SpareInfo joining = make_ready(third, 3);
-  spare().set_outage(testing::Outage::gone);
-  ASSERT_OK(store().add_spare(joining, "", third));
-  spare().set_outage(testing::Outage::none);
-  EXPECT_FALSE(superblock_on_disk(Copy::a).spares.has(3));
-  commit({{put_on(3, 7, 1)}, {}, {}});
-  EXPECT_TRUE(superblock_on_disk(Copy::a).spares.has(3));
+  ASSERT_OK(store().add_spare(make_ready(third, 3), "", third));
+  ASSERT_OK(store().retire_spare(1));
+  ASSERT_OK(store().retire_spare(2));
   kill();
-  EXPECT_TRUE(recover({&spare(), second_.get(), &third})->proven);
+  expect_doubt(recover({&third}), "only the map knew which");
+}
+
+// In whose map they are is known, whatever was cut off: a spare's own rows are proven then.
+TEST_F(RecoverSpares, RebuildingAMapDoesNotMindAMoveThatWasCutOff) {
+  commit({{put_on(1, 1, 5), put_on(2, 2, 6)}, {}, {}});
+  second_->cut_power_after(3);
+  EXPECT_FALSE(store().commit({{move_over(1, {1, SlotIndex(5)}, {2, SlotIndex(7)})}, {}, {}}).has_value());
+  second_->cut_power_after(0);
+  kill();
+  second_->crash(7);
+  const auto tags = read_surviving_tags(*second_);
+  ASSERT_OK(tags);
+  EXPECT_TRUE(tags->proven);
+  EXPECT_EQ(tags->rows.size(), 1U);
+}
+
+// A spare from before blocks moved off it, put back: the blocks are on both.
+TEST_F(RecoverSpares, BlocksOnTwoSparesAreADoubt) {
+  commit({{put_on(1, 1, 5)}, {}, {}});
+  commit({{put_on(1, 2, 6)}, {}, {}});
+  const auto earlier = save_spare();
+  commit({{move_over(1, {1, SlotIndex(5)}, {2, SlotIndex(7)})}, {}, {}});
+  commit({{put_on(2, 3, 9)}, {}, {}});
+  close();
+  restore_spare(earlier);
+  expect_doubt(recover({&spare(), second_.get()}), "block 1, is on two spares");
+  ASSERT_TRUE(recover({&spare(), second_.get()}, true));
+  const Rows rows = recovered_rows({{1, &spare()}, {2, second_.get()}});
+  EXPECT_EQ(rows.at(BlockIndex(1)).valid_mask, 0xFFU);
+  EXPECT_EQ(rows.at(BlockIndex(2)).where, (SlotAddress{1, SlotIndex(6)}));
 }
 
 // Its number is given to the next one.
@@ -173,7 +230,7 @@ TEST_F(RecoverSpares, WhatOnlyOneSuperblockSaysCounts) {
     expect_doubt(recover({&spare(), second_.get()}), "only the map knew which");
     restore_spare(before);
     said(copy, [](Superblock& one) { one.between_spares = true; });
-    expect_doubt(recover({&spare(), second_.get()}), "moves blocks between spares");
+    expect_doubt(recover({&spare(), second_.get()}), "moves blocks to it from others");
     restore_spare(before);
     said(copy, [](Superblock& one) { one.spares.numbers.set(9); });
     expect_doubt(recover({&spare(), second_.get()}), "spare 9, was not given");

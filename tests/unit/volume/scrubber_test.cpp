@@ -261,9 +261,11 @@ TEST_F(Scrubbing, YieldsToRequests) {
   };
   const auto alone = time_one();
   std::atomic<bool> enough = false;
+  std::atomic<bool> busy = false;
   std::thread user([&] {
-    while (!enough) EXPECT_TRUE(rig.read(0, 4096));
+    for (; !enough; busy = true) EXPECT_TRUE(rig.read(0, 4096));
   });
+  while (!busy) std::this_thread::yield();
   const auto beside_others = time_one();
   enough = true;
   user.join();
