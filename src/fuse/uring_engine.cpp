@@ -31,13 +31,13 @@ namespace remapfs::fuse {
 namespace {
 
 // Of each worker, for requests on the way; and of all together, for what waits elsewhere: as much as the pool has in
-// hand.
+// hand of the largest requests.
 constexpr std::size_t kArenaBytes = std::size_t{8} << 20U;
 constexpr std::size_t kWaitingBytes = std::size_t{18} << 20U;
 // Requests that a worker has in hand; of all workers together, fewer than a volume lets in.
 constexpr unsigned kMostSlots = 128;
 constexpr unsigned kMostSlotsOfAll = 400;
-constexpr unsigned kPoolThreads = 16;
+constexpr unsigned kPoolThreads = 32;
 // Requests taken before their transfers are handed to the kernel, and transfers answered before requests are looked for
 // again. Where a disk ends many transfers at once, their successors reach it while the rest is still being answered.
 constexpr unsigned kBatch = 8;

@@ -104,7 +104,7 @@ bool SqliteMapStore::settle_spares() {
   wrote_unasked_ = wrote_unasked_ || options_.repair || !doubtful.empty();
   if (untold_) {
     for (auto& [id, spare] : spares_) spare.not_told_before = {};
-    tell_spares(false, SpareRoll::of(record_.info.spares));
+    tell_spares();
   }
   if (!doubtful.empty() && !run_commit({}, doubtful)) return false;
   return !tags_suspect_ && std::all_of(spares_.begin(), spares_.end(), [](const auto& entry) {

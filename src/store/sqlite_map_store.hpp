@@ -138,7 +138,7 @@ class SqliteMapStore final : public MapStore {
   void bring_up_to_date(Superblock& superblock) const;
   Result<void> write_superblock(Spare& spare);
   Result<void> write_watermark(Spare& spare, Sequence watermark);
-  void tell_spares(bool hides_losses, const SpareRoll& spares);
+  void tell_spares(bool hides_losses = false);
   Result<void> tell_of_move(Spare& spare);
   void take_back_move(Spare& spare);
   void note(const std::vector<std::string>& notes);

@@ -56,7 +56,7 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::run_commit(const MapTr
   }
   if (transaction.primary_stamp) wrote_unasked_ = false;  // what was written until now is in it
   // Before the rows say so: a recovery without the map would take what can be read in their place for data.
-  if (plan.ruined_rows != 0 || untold_) tell_spares(plan.ruined_rows != 0, SpareRoll::of(record_.info.spares));
+  if (plan.ruined_rows != 0 || untold_) tell_spares(plan.ruined_rows != 0);
   if (auto failure = write_tags(plan)) return tl::unexpected(undo(std::move(*failure), plan));
   if (auto committed = writer_->commit(); !committed) {
     state_ = State::failed;

@@ -69,26 +69,20 @@ Result<void> SqliteMapStore::add_spare(const SpareInfo& spare, const std::string
   if (!known) return fail(known.error());
   if (*known) return refuse(fmt::format("there has been a spare {}", spare.id));
 
-  // Whoever recovers has to know of it from the first block that it takes.
-  SpareRoll with_it = SpareRoll::of(record_.info.spares);
-  with_it.enter(spare.id, *uuid);
-  tell_spares(false, with_it);
   auto added = durably([&]() -> Result<void> {
     if (auto done = writer_->add_spare(spare, identity, layout.device_size); !done) return done;
     return writer_->add_event(
         {"spare-added", std::nullopt, fmt::format("spare {}, {}: {} slots", spare.id, spare.path, spare.slots)});
   });
-  if (!added) {
-    if (state_ != State::failed) tell_spares(false, SpareRoll::of(record_.info.spares));
-    return added;
-  }
+  if (!added) return added;
   spares_.emplace(spare.id,
                   Spare{record_.spares.size(), TagTable(device, layout, *uuid), *superblock, true, false, {}, {}});
   record_.info.spares.push_back(spare);
   record_.spares.push_back({expected, Sequence(0)});
   know_rules();
-  // It was made ready by somebody who may not have known all that is to be said.
-  tell_spares(false, with_it);
+  // Whoever recovers has to know of it from the first block that it takes; and it was made ready by somebody who may
+  // not have known all that it has to say.
+  tell_spares();
   return {};
 }
 
@@ -120,7 +114,7 @@ Result<void> SqliteMapStore::retire_spare(SpareId id) {
   std::erase_if(record_.bad_tag_slots, [&](const SlotAddress& slot) { return slot.spare == id; });
   std::erase_if(retired_, [&](const SlotAddress& slot) { return slot.spare == id; });
   know_rules();
-  tell_spares(false, SpareRoll::of(record_.info.spares));
+  tell_spares();
   return {};
 }
 

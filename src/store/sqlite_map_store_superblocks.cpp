@@ -47,7 +47,8 @@ Result<void> SqliteMapStore::write_watermark(Spare& spare, Sequence watermark) {
 
 // Has every superblock say so, durably, at the watermark that it has. A spare that does not take it is told by its own
 // next commit, or after a while before somebody else's; the rows do not depend on it.
-void SqliteMapStore::tell_spares(bool hides_losses, const SpareRoll& spares) {
+void SqliteMapStore::tell_spares(bool hides_losses) {
+  const SpareRoll spares = SpareRoll::of(record_.info.spares);
   const auto now = std::chrono::steady_clock::now();
   untold_ = false;
   for (auto& [id, spare] : spares_) {

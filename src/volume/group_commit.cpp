@@ -13,26 +13,57 @@ void append(std::vector<T>& to, const std::vector<T>& from) {
 }
 }  // namespace
 
+bool GroupCommit::Waiting::wait_until_done() {
+  MutexLock lock(mutex_);
+  while (told_ == Told::nothing) told_something_.wait(lock);
+  return told_ == Told::done;
+}
+
+// Whoever waits may be gone as soon as the lock is let go.
+void GroupCommit::Waiting::tell(bool done) {
+  const MutexLock lock(mutex_);
+  told_ = done ? Told::done : Told::to_lead;
+  told_something_.notify_one();
+}
+
 tl::expected<CommitReport, CommitFailure> GroupCommit::commit(MapTransaction transaction) {
-  Waiting mine{std::move(transaction), false, {}};
+  Waiting mine(std::move(transaction));
+  bool leads = false;
+  {
+    const MutexLock lock(mutex_);
+    queue_.push_back(&mine);
+    leads = !std::exchange(busy_, true);
+  }
+  if (!leads && mine.wait_until_done()) return std::move(mine.result);
   std::vector<Waiting*> group;
   {
-    MutexLock lock(mutex_);
-    queue_.push_back(&mine);
-    while (busy_ && !mine.done) turn_.wait(lock);
-    if (mine.done) return std::move(mine.result);
+    const MutexLock lock(mutex_);
     if (broken_ || closed_) {
       std::erase(queue_, &mine);
+      pass_on();
       return tl::unexpected<CommitFailure>({Error{Errc::failed, 0, {}}, {}, {}});
     }
-    busy_ = true;
     group.swap(queue_);
   }
-  lead(group);
+  lead(group, &mine);
   return std::move(mine.result);
 }
 
-void GroupCommit::lead(const std::vector<Waiting*>& group) {
+// Others first: they are few, and a commit takes everybody who waits for one.
+void GroupCommit::pass_on() {
+  if (others_ == 0 && !queue_.empty()) return queue_.front()->tell(false);
+  busy_ = false;
+  if (others_ > 0) turn_.notify_one();
+}
+
+void GroupCommit::take_turn() {
+  ++others_;
+  while (busy_) turn_.wait(mutex_);
+  --others_;
+  busy_ = true;
+}
+
+void GroupCommit::lead(const std::vector<Waiting*>& group, const Waiting* mine) {
   MapTransaction all;
   for (Waiting* one : group) {
     append(all.changes, one->transaction.changes);
@@ -62,12 +93,13 @@ void GroupCommit::lead(const std::vector<Waiting*>& group) {
   }
 
   {
-    MutexLock lock(mutex_);
-    busy_ = false;
+    const MutexLock lock(mutex_);
     if (unknown) broken_ = true;
-    for (Waiting* one : group) one->done = true;
+    pass_on();
   }
-  turn_.notify_all();
+  for (Waiting* one : group) {
+    if (one != mine) one->tell(true);
+  }
 }
 
 tl::expected<CommitReport, CommitFailure> GroupCommit::commit_and_count(const MapTransaction& transaction) {
@@ -82,16 +114,12 @@ tl::expected<CommitReport, CommitFailure> GroupCommit::commit_and_count(const Ma
 
 void GroupCommit::between_commits(const std::function<void()>& what) {
   {
-    MutexLock lock(mutex_);
-    while (busy_) turn_.wait(lock);
-    busy_ = true;
+    const MutexLock lock(mutex_);
+    take_turn();
   }
   what();
-  {
-    MutexLock lock(mutex_);
-    busy_ = false;
-  }
-  turn_.notify_all();
+  const MutexLock lock(mutex_);
+  pass_on();
 }
 
 Result<void> GroupCommit::change_spares(const std::function<Result<void>(MapStore&)>& change) {
@@ -119,10 +147,12 @@ Result<std::optional<RemapRow>> GroupCommit::find_row(BlockIndex block) {
 }
 
 Result<void> GroupCommit::close() {
-  MutexLock lock(mutex_);
-  while (busy_) turn_.wait(lock);
+  const MutexLock lock(mutex_);
+  take_turn();
   closed_ = true;
-  return store_.close();
+  auto closed = store_.close();
+  pass_on();
+  return closed;
 }
 
 GroupCommit::Figures GroupCommit::figures() const {

@@ -3,8 +3,10 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "remapfs/map_store.hpp"
@@ -48,19 +50,37 @@ class GroupCommit {
   [[nodiscard]] Figures figures() const;
 
  private:
-  struct Waiting {
-    MapTransaction transaction;
-    bool done = false;
-    tl::expected<CommitReport, CommitFailure> result;
+  // A transaction, and whoever waits for it: on a condition of its own, so that nobody is woken for nothing.
+  class Waiting {
+   public:
+    explicit Waiting(MapTransaction wanted) : transaction(std::move(wanted)) {}
+    // Until it is told that its transaction is done, or (false) that it is to commit, for itself and others.
+    bool wait_until_done() EXCLUDES(mutex_);
+    void tell(bool done) EXCLUDES(mutex_);
+
+    const MapTransaction transaction;
+    tl::expected<CommitReport, CommitFailure> result;  // once it is done
+
+   private:
+    enum class Told : std::uint8_t { nothing, done, to_lead };
+    Mutex mutex_;
+    std::condition_variable_any told_something_;
+    Told told_ GUARDED_BY(mutex_) = Told::nothing;
   };
 
-  void lead(const std::vector<Waiting*>& group);
+  // Until the store is free, for something else than a commit.
+  void take_turn() REQUIRES(mutex_);
+  // Whoever was busy with the store is not any more: it is the next one's.
+  void pass_on() REQUIRES(mutex_);
+  // Commits for all of them, and tells all but `mine`.
+  void lead(const std::vector<Waiting*>& group, const Waiting* mine);
   tl::expected<CommitReport, CommitFailure> commit_and_count(const MapTransaction& transaction);
 
   MapStore& store_;
   mutable Mutex mutex_;
   std::condition_variable_any turn_;
-  bool busy_ GUARDED_BY(mutex_) = false;  // the store is in use
+  bool busy_ GUARDED_BY(mutex_) = false;       // the store is in use
+  std::size_t others_ GUARDED_BY(mutex_) = 0;  // who wait on turn_ for the store, but not for a commit
   bool closed_ GUARDED_BY(mutex_) = false;
   bool broken_ GUARDED_BY(mutex_) = false;
   std::vector<Waiting*> queue_ GUARDED_BY(mutex_);

@@ -369,9 +369,9 @@ inline constexpr std::uint64_t kMostBlocksHeld = 64;
 template <class Step>
 Result<void> Volume::Impl::for_each_held_block(ByteRange range, const Deadline& deadline, Step&& step,
                                                bool settle_matters) {
-  const auto scratch = scratches->take();
-  const std::uint64_t most = std::min(kMostBlocksHeld, kMaxRequestSize >> geometry.shift());
   const BlockRange blocks = geometry.blocks_touching(range);
+  const std::uint64_t most = std::min({kMostBlocksHeld, kMaxRequestSize >> geometry.shift(), blocks.size()});
+  const auto scratch = scratches->take(most << geometry.shift());
   std::optional<Error> first_error;
   const auto keep = [&](Error error) {
     if (!first_error) first_error = std::move(error);
@@ -431,7 +431,7 @@ template <class Step>
 Result<Outcome> Volume::Impl::with_block(BlockIndex block, Step&& step, std::chrono::milliseconds budget) {
   if (auto checked = check_block(block); !checked) return fail(std::move(checked).error());
   const Deadline deadline(budget.count() != 0 ? budget : options.request_budget);
-  const auto scratch = scratches->take();
+  const auto scratch = scratches->take(geometry.block_size());
   auto hold = gate.exclude({block, block + 1}, deadline);
   if (!hold) return fail(Errc::busy, fmt::format("block {}: in use for too long, try again", block.value()));
   auto held = look_up(block);

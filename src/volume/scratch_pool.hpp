@@ -23,42 +23,55 @@ class ScratchPool {
  public:
   // Room for the largest request with its unaligned ends, or for a batch of blocks; and beside it for two blocks.
   static constexpr std::size_t kMainSize = kMaxRequestSize + 2 * kMaxBlockSize;
+  // The same for requests on a block or a few: many of them may move blocks at a time, and share commits.
+  static constexpr std::size_t kSmallSize = 2 * kMaxBlockSize;
   static constexpr std::size_t kAsideSize = 2 * kMaxBlockSize;
 
   class Scratch;
 
-  // Errors: no_memory.
-  static Result<std::unique_ptr<ScratchPool>> create(std::size_t count);
+  // small: how many there are with less room. Errors: no_memory.
+  static Result<std::unique_ptr<ScratchPool>> create(std::size_t count, std::size_t small);
 
-  // Waits for a free one.
-  Scratch take();
+  // Waits for a free one with so much room.
+  Scratch take(std::size_t room = kMainSize);
 
  private:
-  ScratchPool() = default;
-  void give_back(AlignedBuffer* buffer);
+  // Those of one size.
+  struct Shelf {
+    std::vector<AlignedBuffer> buffers;
+    Mutex mutex;
+    std::condition_variable_any given_back;
+    std::vector<AlignedBuffer*> free GUARDED_BY(mutex);
 
-  std::vector<AlignedBuffer> buffers_;
-  Mutex mutex_;
-  std::condition_variable_any given_back_;
-  std::vector<AlignedBuffer*> free_ GUARDED_BY(mutex_);
+    Result<void> fill(std::size_t count, std::size_t room);
+  };
+
+  ScratchPool() = default;
+  static void give_back(Shelf& shelf, AlignedBuffer* buffer);
+
+  Shelf large_;
+  Shelf small_;
 };
 
 // Working memory, given back when destroyed. Contents are arbitrary.
 class ScratchPool::Scratch {
  public:
-  Scratch(Scratch&& other) noexcept : pool_(other.pool_), buffer_(std::exchange(other.buffer_, nullptr)) {}
+  Scratch(Scratch&& other) noexcept : shelf_(other.shelf_), buffer_(std::exchange(other.buffer_, nullptr)) {}
   Scratch& operator=(Scratch&&) = delete;
   ~Scratch() {
-    if (buffer_ != nullptr) pool_->give_back(buffer_);
+    if (buffer_ != nullptr) give_back(*shelf_, buffer_);
   }
 
-  [[nodiscard]] std::span<std::byte> main() const { return buffer_->span().first(kMainSize); }
-  [[nodiscard]] std::span<std::byte> aside() const { return buffer_->span().subspan(kMainSize, kAsideSize); }
+  // At least as much as was asked for.
+  [[nodiscard]] std::span<std::byte> main() const {
+    return buffer_->span().first(buffer_->span().size() - kAsideSize);
+  }
+  [[nodiscard]] std::span<std::byte> aside() const { return buffer_->span().last(kAsideSize); }
 
  private:
   friend class ScratchPool;
-  Scratch(ScratchPool* pool, AlignedBuffer* buffer) : pool_(pool), buffer_(buffer) {}
-  ScratchPool* pool_;
+  Scratch(Shelf& shelf, AlignedBuffer* buffer) : shelf_(&shelf), buffer_(buffer) {}
+  Shelf* shelf_;
   AlignedBuffer* buffer_;
 };
 

@@ -11,8 +11,10 @@
 namespace remapfs {
 
 namespace {
-// Enough that every worker of an engine can be on the slow road at once; more wait their turn.
+// Enough that every thread of an engine can be on the slow road with a block at once, and half of them with a large
+// request; more wait their turn.
 constexpr std::size_t kScratches = 16;
+constexpr std::size_t kSmallScratches = 32;
 }  // namespace
 
 std::string_view to_string(VolumeState state) {
@@ -71,7 +73,7 @@ Result<void> Volume::Impl::load() {
   auto made_table = RemapTable::create(block_count, geometry);
   if (!made_table) return fail(std::move(made_table).error());
   table = std::move(*made_table);
-  auto made_scratches = ScratchPool::create(kScratches);
+  auto made_scratches = ScratchPool::create(kScratches, kSmallScratches);
   if (!made_scratches) return fail(std::move(made_scratches).error());
   scratches = std::move(*made_scratches);
 
