@@ -30,8 +30,8 @@ namespace remapfs::fuse {
 
 namespace {
 
-// Of each worker, for requests on the way; and of all together, for what waits elsewhere: as much as the pool has in
-// hand of the largest requests.
+// Of each worker, for requests on the way; and of all together, for what waits elsewhere: as much of the largest
+// requests as a volume has working memory for.
 constexpr std::size_t kArenaBytes = std::size_t{8} << 20U;
 constexpr std::size_t kWaitingBytes = std::size_t{18} << 20U;
 // Requests that a worker has in hand; of all workers together, fewer than a volume lets in.

@@ -69,6 +69,7 @@ Result<void> SqliteMapStore::attach_spare(SpareId id, BlockDevice& device) {
                             copies.agree(),
                             lost,
                             {},
+                            {},
                             {}});
   return {};
 }
@@ -103,7 +104,7 @@ bool SqliteMapStore::settle_spares() {
   }
   wrote_unasked_ = wrote_unasked_ || options_.repair || !doubtful.empty();
   if (untold_) {
-    for (auto& [id, spare] : spares_) spare.not_told_before = {};
+    for (auto& [id, spare] : spares_) spare.not_taken.reset();
     tell_spares();
   }
   if (!doubtful.empty() && !run_commit({}, doubtful)) return false;

@@ -74,9 +74,11 @@ class SqliteMapStore final : public MapStore {
     TagTable tags;
     Superblock superblock;
     bool superblocks_agree;
-    bool superblock_lost;                                     // and made anew from the map
-    std::set<SlotIndex> doubtful;                             // slots whose tag may belong to a commit that failed
-    std::chrono::steady_clock::time_point not_told_before{};  // of tell_spares()
+    bool superblock_lost;          // and made anew from the map
+    std::set<SlotIndex> doubtful;  // slots whose tag may belong to a commit that failed
+    // What it did not take of tell_spares(), and until when that is not tried again.
+    std::optional<Superblock> not_taken;
+    std::chrono::steady_clock::time_point not_told_before{};
   };
   // What one commit does to one spare.
   struct SparePlan {
@@ -139,6 +141,7 @@ class SqliteMapStore final : public MapStore {
   Result<void> write_superblock(Spare& spare);
   Result<void> write_watermark(Spare& spare, Sequence watermark);
   void tell_spares(bool hides_losses = false);
+  bool tell_spare(Spare& spare, const Superblock& what);
   Result<void> tell_of_move(Spare& spare);
   void take_back_move(Spare& spare);
   void note(const std::vector<std::string>& notes);

@@ -69,14 +69,10 @@ Result<void> SqliteMapStore::add_spare(const SpareInfo& spare, const std::string
   if (!known) return fail(known.error());
   if (*known) return refuse(fmt::format("there has been a spare {}", spare.id));
 
-  auto added = durably([&]() -> Result<void> {
-    if (auto done = writer_->add_spare(spare, identity, layout.device_size); !done) return done;
-    return writer_->add_event(
-        {"spare-added", std::nullopt, fmt::format("spare {}, {}: {} slots", spare.id, spare.path, spare.slots)});
-  });
+  auto added = durably([&] { return writer_->add_spare(spare, identity, layout.device_size); });
   if (!added) return added;
   spares_.emplace(spare.id,
-                  Spare{record_.spares.size(), TagTable(device, layout, *uuid), *superblock, true, false, {}, {}});
+                  Spare{record_.spares.size(), TagTable(device, layout, *uuid), *superblock, true, false, {}, {}, {}});
   record_.info.spares.push_back(spare);
   record_.spares.push_back({expected, Sequence(0)});
   know_rules();
@@ -99,10 +95,7 @@ Result<void> SqliteMapStore::retire_spare(SpareId id) {
     return fail(Errc::invalid,
                 fmt::format("{}, spare {} cannot leave, it is the only one or in use", lock_.path(), id));
   }
-  auto retired = durably([&]() -> Result<void> {
-    if (auto done = writer_->retire_spare(id); !done) return done;
-    return writer_->add_event({"spare-retired", std::nullopt, fmt::format("spare {} left the volume", id)});
-  });
+  auto retired = durably([&] { return writer_->retire_spare(id); });
   if (!retired) return retired;
   const std::size_t position = found->second.position;
   spares_.erase(found);
@@ -114,7 +107,9 @@ Result<void> SqliteMapStore::retire_spare(SpareId id) {
   std::erase_if(record_.bad_tag_slots, [&](const SlotAddress& slot) { return slot.spare == id; });
   std::erase_if(retired_, [&](const SlotAddress& slot) { return slot.spare == id; });
   know_rules();
-  tell_spares();
+  // The others are told before the next commit, or when the volume is closed: whoever waits for this may hold up
+  // everybody.
+  untold_ = true;
   return {};
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -49,7 +50,6 @@ Result<void> SqliteMapStore::write_watermark(Spare& spare, Sequence watermark) {
 // next commit, or after a while before somebody else's; the rows do not depend on it.
 void SqliteMapStore::tell_spares(bool hides_losses) {
   const SpareRoll spares = SpareRoll::of(record_.info.spares);
-  const auto now = std::chrono::steady_clock::now();
   untold_ = false;
   for (auto& [id, spare] : spares_) {
     Superblock said = spare.superblock;
@@ -58,19 +58,30 @@ void SqliteMapStore::tell_spares(bool hides_losses) {
     said.hides_losses = said.hides_losses || hides_losses || record_.ruined_rows != 0;
     said.spares = spares;
     if (said == spare.superblock) continue;
-    if (spare.not_told_before > now) {
-      untold_ = true;
-      continue;
-    }
-    std::swap(said, spare.superblock);
-    wrote_unasked_ = true;
-    if (write_superblock(spare) && spare.tags.device().sync()) continue;
-    spare.superblock = std::move(said);
-    spare.not_told_before = now + kPauseBetweenTellings;
-    untold_ = true;
+    untold_ = !tell_spare(spare, said) || untold_;
+  }
+}
+
+bool SqliteMapStore::tell_spare(Spare& spare, const Superblock& what) {
+  const auto begun = std::chrono::steady_clock::now();
+  const bool again = spare.not_taken == what;
+  if (again && begun < spare.not_told_before) return false;
+  const Superblock before = std::exchange(spare.superblock, what);
+  wrote_unasked_ = true;
+  if (write_superblock(spare) && spare.tags.device().sync()) {
+    spare.not_taken.reset();
+    return true;
+  }
+  spare.superblock = before;
+  spare.not_taken = what;
+  const auto now = std::chrono::steady_clock::now();
+  spare.not_told_before =
+      now + std::max<std::chrono::steady_clock::duration>(kPauseBetweenTellings, 10 * (now - begun));
+  if (!again) {
     note({fmt::format("spare {}: its superblocks do not say what a recovery without the map has to know",
                       spare.tags.device().name())});
   }
+  return false;
 }
 
 // With the tags, before the rows: where one spare has completed the commit and another one has not, each of them would

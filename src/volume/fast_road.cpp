@@ -121,7 +121,7 @@ Result<void> Volume::Impl::read_unaligned(ByteRange range, std::byte* out, const
   if (!end_aligned(wide.end)) return slow_read(range, out, deadline, {});
   std::optional<Trouble> trouble;
   {
-    const auto scratch = scratches->take();
+    const auto scratch = scratches->take(wide.size().value());
     trouble = fast_read(wide, scratch.main().data(), deadline);
     if (!trouble) {
       std::memcpy(out, scratch.main().data() + distance(wide.begin, range.begin).value(), range.size().value());
@@ -162,7 +162,7 @@ Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data,
     if (io_aligned(rest, data_at(rest.begin))) {
       trouble = fast_write(rest, data_at(rest.begin), deadline);
     } else {
-      const auto scratch = scratches->take();
+      const auto scratch = scratches->take(rest.size().value());
       std::memcpy(scratch.main().data(), data_at(rest.begin), rest.size().value());
       trouble = fast_write(rest, scratch.main().data(), deadline);
     }

@@ -40,7 +40,7 @@ Result<Outcome> Volume::Impl::resume() {
   bool was_bad = false;
   Result<void> answer;
   {
-    const auto scratch = scratches->take();
+    const auto scratch = scratches->take(0);
     // reopen() wants no transfer in flight.
     auto hold = gate.exclude(whole_disk(), Deadline(options.request_budget));
     if (!hold) return fail(Errc::busy, "resume: requests are still waiting for a device, try again");

@@ -136,7 +136,7 @@ Result<void> Volume::Impl::import_entries(std::span<const ImportRun> runs, Impor
   ImportCounts mine;
   Result<void> imported;
   {
-    const auto scratch = scratches->take();
+    const auto scratch = scratches->take(0);
     ImportPlan plan(*this, runs);
     for (auto stretches = plan.next(mine); imported && !stretches.empty(); stretches = plan.next(mine)) {
       imported = import_stretches(std::move(stretches), scratch.aside(), mine);

@@ -188,7 +188,7 @@ void Volume::Impl::seed_good_places(Member& member) {
   BlockDevice& device = member.device();
   const std::uint64_t length = std::max<std::uint64_t>(device.geometry().logical_block, 4096);
   const std::uint64_t end = member.is_primary() ? size.value() : device.geometry().size.value();
-  const auto scratch = scratches->take();
+  const auto scratch = scratches->take(length);
   for (std::size_t i = 0; i < Member::kSeeds; ++i) {
     const ByteOffset at(round_down(end / Member::kSeeds * i + end / Member::kSeeds / 2, length));
     if (at.value() + length > end) continue;

@@ -126,7 +126,7 @@ Result<void> Volume::Impl::Replacement::mark_rows() {
 }
 
 Result<BlockIndex> Volume::Impl::Replacement::mark_some_rows(BlockIndex from) {
-  const auto scratch = volume_.scratches->take();
+  const auto scratch = volume_.scratches->take(0);
   const BlockRange some{from, std::min(BlockIndex(volume_.block_count), from + kMostBlocksHeld)};
   const auto hold = volume_.gate.exclude(some, Deadline(volume_.options.request_budget));
   if (!hold) return fail(Errc::busy, "blocks are in use for too long, the primary, see what hangs");

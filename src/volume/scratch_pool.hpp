@@ -32,7 +32,7 @@ class ScratchPool {
   // small: how many there are with less room. Errors: no_memory.
   static Result<std::unique_ptr<ScratchPool>> create(std::size_t count, std::size_t small);
 
-  // Waits for a free one with so much room.
+  // Waits for a free one with so much room; with the room aside in any case.
   Scratch take(std::size_t room = kMainSize);
 
  private:
@@ -63,9 +63,7 @@ class ScratchPool::Scratch {
   }
 
   // At least as much as was asked for.
-  [[nodiscard]] std::span<std::byte> main() const {
-    return buffer_->span().first(buffer_->span().size() - kAsideSize);
-  }
+  [[nodiscard]] std::span<std::byte> main() const { return buffer_->span().first(buffer_->span().size() - kAsideSize); }
   [[nodiscard]] std::span<std::byte> aside() const { return buffer_->span().last(kAsideSize); }
 
  private:

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
 #include <utility>
 
 #include "volume/impl.hpp"
@@ -59,8 +60,8 @@ Result<void> Volume::Impl::add_spare(NewSpare spare) {
     known_info.spares.push_back(spare.info);
   }
   spare_is_low = false;
-  tell({"spare-added", std::nullopt,
-        fmt::format("spare {}, {}: {} slots", spare.info.id, spare.info.path, spare.info.slots)});
+  std::ignore = record({"spare-added", std::nullopt,
+                        fmt::format("spare {}, {}: {} slots", spare.info.id, spare.info.path, spare.info.slots)});
   return {};
 }
 
@@ -94,7 +95,9 @@ Result<void> Volume::Impl::retire_spare(SpareId id, const std::function<bool(Blo
     spare->end_retiring();
     return retired;
   }
-  // With nothing held: a device that is on its way out may take its time.
+  // With nothing held: with this commit the others are told, and each of them, as one on its way out, may take its
+  // time.
+  std::ignore = record({"spare-retired", std::nullopt, fmt::format("spare {} left the volume", id)});
   store->wipe_spare(spare->device());
   return {};
 }
@@ -173,7 +176,6 @@ Result<void> Volume::Impl::drop_spare(const Member& spare) {
     owned[id].reset();
     std::erase_if(known_info.spares, [&](const SpareInfo& info) { return info.id == id; });
   }
-  tell({"spare-retired", std::nullopt, fmt::format("spare {} left the volume", id)});
   return {};
 }
 

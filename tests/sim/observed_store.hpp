@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "remapfs/map_store.hpp"
+#include "sim/world.hpp"
 #include "support/forwarding_store.hpp"
 
 namespace remapfs::sim {
@@ -18,7 +19,7 @@ using Rows = std::map<std::uint64_t, RemapRow>;
 // What a store has told of itself.
 struct Observed {
   Rows rows;
-  // The commit that is under way, or failed last: it may be there or not when the volume ends now.
+  // The commit that is under way, or whose outcome is unknown: it may be there or not when the volume ends now.
   std::optional<MapTransaction> open;
 
   [[nodiscard]] bool remapped(std::uint64_t block) const {
@@ -56,8 +57,8 @@ struct Observed {
 // A store that tells what it does.
 class ObservedStore final : public testing::ForwardingStore {
  public:
-  ObservedStore(std::unique_ptr<MapStore> store, Observed& observed)
-      : ForwardingStore(std::move(store)), observed_(observed) {}
+  ObservedStore(std::unique_ptr<MapStore> store, Observed& observed, const World& world)
+      : ForwardingStore(std::move(store)), observed_(observed), world_(world) {}
 
   Result<void> load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) override {
     Rows loaded;
@@ -71,6 +72,7 @@ class ObservedStore final : public testing::ForwardingStore {
   tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override {
     observed_.open = transaction;
     auto report = inner().commit(transaction);
+    if (!report && !world_.ended() && report.error().error.code != Errc::commit_unknown) observed_.open.reset();
     if (!report) return report;
     Observed::apply(transaction, observed_.rows);
     observed_.open.reset();
@@ -79,6 +81,7 @@ class ObservedStore final : public testing::ForwardingStore {
 
  private:
   Observed& observed_;
+  const World& world_;
 };
 
 }  // namespace remapfs::sim

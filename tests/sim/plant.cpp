@@ -150,7 +150,7 @@ Result<void> Plant::try_mount() {
              .first->second;
     if (auto attached = (*store)->attach_spare(spare.id, member); !attached) return attached;
   }
-  parts.store = std::make_unique<ObservedStore>(std::move(*store), observed);
+  parts.store = std::make_unique<ObservedStore>(std::move(*store), observed, world);
   auto opened = Volume::open(std::move(parts), {});
   if (!opened) return fail(std::move(opened.error()));
   volume = std::move(*opened);

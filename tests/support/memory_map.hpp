@@ -132,7 +132,6 @@ class MemoryMapStore final : public MapStore {
     REMAPFS_INVARIANT(!spares_.contains(spare.id));
     spares_[spare.id] = &device;
     map_.joined.push_back(spare);
-    map_.events.push_back({"spare-added", std::nullopt, ""});
     return {};
   }
   void wipe_spare(BlockDevice& /*device*/) const override {}
@@ -144,7 +143,6 @@ class MemoryMapStore final : public MapStore {
     REMAPFS_INVARIANT(spares_.erase(id) == 1);
     map_.gone.insert(id);
     std::erase_if(map_.retired, [&](const SlotAddress& slot) { return slot.spare == id; });
-    map_.events.push_back({"spare-retired", std::nullopt, ""});
     return {};
   }
 

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <SQLiteCpp/SQLiteCpp.h>
+
 #include <algorithm>
 #include <array>
 #include <filesystem>
@@ -100,6 +102,7 @@ TEST_F(RecoverSpares, OneThatJoinsIsKnownBeforeItHasABlock) {
     EXPECT_TRUE(superblock_on_disk(Copy::a).spares.has(id));
     commit({{erase(7)}, {}, {}});
     ASSERT_OK(store().retire_spare(id));
+    commit({{}, {}, {{"note", {}, "whatever"}}});
     EXPECT_FALSE(superblock_on_disk(Copy::a).spares.has(id));
   }
 }
@@ -115,6 +118,7 @@ TEST_F(RecoverSpares, OneThatCouldNotBeToldIsToldLater) {
     spare().reset_counters();
     commit({{put_on(id, 7, 1)}, {}, {}});
     EXPECT_EQ(spare().counters().writes, 0U) << "not at once again";
+    commit({{put_on(id, 9, 2)}, {}, {}});
     spare().set_outage(testing::Outage::none);
     EXPECT_FALSE(superblock_on_disk(Copy::a).spares.has(id));
     if (by_its_commit) {
@@ -125,8 +129,10 @@ TEST_F(RecoverSpares, OneThatCouldNotBeToldIsToldLater) {
     }
     EXPECT_TRUE(superblock_on_disk(Copy::a).spares.has(id));
     EXPECT_TRUE(recover({&spare(), second_.get(), &more})->proven);
+    const char* const told = "SELECT count(*) FROM events WHERE kind = 'spare-copy-failed'";
+    EXPECT_EQ(SQLite::Database(map_path()).execAndGet(told).getInt(), by_its_commit ? 1 : 2) << "once each";
     ASSERT_OK(reopen({{1, &spare()}, {2, second_.get()}, {id, &more}}));
-    commit({{erase(7)}, {}, {}});
+    commit({{erase(7), erase(9)}, {}, {}});
     ASSERT_OK(store().retire_spare(id));
   }
 }
@@ -140,6 +146,7 @@ TEST_F(RecoverSpares, OneThatJoinsIsToldOfLossesThatReadingDoesNotShow) {
   ASSERT_OK(store().add_spare(make_ready(third, 3), "", third));
   ASSERT_OK(store().retire_spare(1));
   ASSERT_OK(store().retire_spare(2));
+  commit({{}, {}, {{"note", {}, "whatever"}}});
   kill();
   expect_doubt(recover({&third}), "only the map knew which");
 }
@@ -191,6 +198,7 @@ TEST_F(RecoverSpares, OneThatLeftIsNeitherNeededNorTaken) {
   const auto left_behind = save_spare();
   commit({{move_over(1, {1, SlotIndex(5)}, {2, SlotIndex(7)})}, {}, {}});
   ASSERT_OK(store().retire_spare(1));
+  commit({{}, {}, {{"note", {}, "whatever"}}});
   // Not wiped, as after a crash.
   kill();
   expect_doubt(recover({&spare(), second_.get()}), "is not known to");

@@ -85,6 +85,82 @@ TEST(GroupCommit, NothingIsCommittedAfterAnUnknownOutcome) {
   EXPECT_TRUE(commits.broken());
 }
 
+// A store whose first commit waits until it is let go.
+class Patient {
+ public:
+  Patient() {
+    store.before_commit = [this](const MapTransaction&) {
+      begun = true;
+      while (!let_go) std::this_thread::yield();
+    };
+    threads.emplace_back([this] { first = commits.commit(lost_block(0)).has_value(); });
+    while (!begun) std::this_thread::yield();
+  }
+  // Threads that commit; returns when all of them wait, as far as can be told.
+  void add_committers(unsigned count) {
+    for (unsigned i = 0; i < count; ++i) {
+      threads.emplace_back([this, block = ++last_block] {
+        ++coming;
+        const auto done = commits.commit(lost_block(block));
+        if (done) ++succeeded;
+        if (!done && done.error().error.code == Errc::failed) ++failed;
+      });
+    }
+    while (coming < last_block) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  void finish() {
+    let_go = true;
+    for (std::thread& thread : threads) thread.join();
+    threads.clear();
+  }
+
+  MemoryMap map;
+  MemoryMapStore store{map, {}};
+  GroupCommit commits{store};
+  std::atomic<bool> begun = false;
+  std::atomic<bool> let_go = false;
+  std::atomic<bool> first = false;
+  std::atomic<unsigned> coming = 0;
+  std::atomic<unsigned> succeeded = 0;
+  std::atomic<unsigned> failed = 0;
+  unsigned last_block = 0;
+  std::vector<std::thread> threads;
+};
+
+TEST(GroupCommit, ThoseWhoWaitAreToldWhenTheOutcomeOfAnotherCommitIsUnknown) {
+  Patient store;
+  store.store.failures.push_back({Error{Errc::commit_unknown, 5, {}}, {}, {}});
+  store.add_committers(8);
+  store.finish();
+  EXPECT_FALSE(store.first);
+  EXPECT_EQ(store.failed, 8U);
+  EXPECT_EQ(store.store.commits(), 1U);
+}
+
+TEST(GroupCommit, ThoseWhoWaitAreToldWhenItIsClosed) {
+  Patient store;
+  store.threads.emplace_back([&] { EXPECT_TRUE(store.commits.close()); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  store.add_committers(4);
+  store.finish();
+  EXPECT_TRUE(store.first);
+  EXPECT_EQ(store.failed, 4U);
+}
+
+TEST(GroupCommit, WhoeverIsNoCommitterGoesFirstAndThenAllOfThemAtOnce) {
+  Patient store;
+  store.add_committers(2);
+  std::uint64_t commits_before = 0;
+  store.threads.emplace_back([&] { store.commits.between_commits([&] { commits_before = store.store.commits(); }); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  store.add_committers(2);
+  store.finish();
+  EXPECT_EQ(commits_before, 1U);
+  EXPECT_EQ(store.succeeded, 4U);
+  EXPECT_EQ(store.store.commits(), 2U);
+}
+
 TEST(GroupCommit, CleanFailureLetsTheNextCommitThrough) {
   MemoryMap map;
   MemoryMapStore store(map, {});
