@@ -105,8 +105,13 @@ dd if="$disk" of="$work/end" bs=4k skip=$((32 * 1024 - 1)) count=1 status=none
 dd if=/dev/zero of="$disk" bs=4k seek=$((32 * 1024 - 1)) count=1 conv=notrunc,fsync status=none
 remapfs recover "$map" --primary "$disk" --spare "$work/second.img" --spare "$disk" --reserve 32M > "$work/words" 2>&1 ||
   fail "two spares, one at the end: $(cat "$work/words")"
+mv "$map" "$work/two.map"
+refused "a spare that was forgotten" "is in doubt" remapfs recover "$map" --primary "$disk" --reserve 32M
+mv "$work/two.map" "$map"
+# That writes the superblock at the end again.
+remapfs spare "$map" retire 2 > /dev/null || fail "retire the second spare"
 rm "$map" "$work/second.img"
-dd if="$work/end" of="$disk" bs=4k seek=$((32 * 1024 - 1)) count=1 conv=notrunc,fsync status=none
+recovered --spare "$disk"
 refused "a reserve of one of two others" "for one spare" remapfs recover "$map" --primary "$disk" --spare "$work/platter.img" \
   --spare "$work/old.map" --reserve 32M
 refused "no spare named" "is needed" remapfs recover "$map" --primary "$disk"
