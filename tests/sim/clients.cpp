@@ -38,13 +38,6 @@ bool any_sector(std::uint64_t offset, std::uint64_t length, Test&& test) {
 
 }  // namespace
 
-template <class Visit>
-void Clients::for_sectors(BlockIndex block, Visit&& visit) const {
-  const std::uint64_t per_block = now_.shape.sectors_per_block();
-  const std::uint64_t end = std::min((block.value() + 1) * per_block, now_.shape.sectors());
-  for (std::uint64_t s = block.value() * per_block; s < end; ++s) visit(s);
-}
-
 void Clients::run(Random& random, std::function<void()> beside) {
   const std::size_t clients = random.one_in(2) ? 1 : random.between(2, 5);
   alone_ = clients == 1 && !beside;
@@ -235,7 +228,7 @@ void Clients::add(BlockIndex block) {
   const auto added = now_.plant.volume->add(block);
   now_.trace_request("add of block", block.value(), 1, added);
   if (now_.world.ended() || !alone_ || !added || *added != remapfs::Outcome::done) return;
-  for_sectors(block, [this](std::uint64_t s) { now_.troubles.excuse(s, false); });
+  now_.shape.for_sectors(block, [this](std::uint64_t s) { now_.troubles.excuse(s, false); });
 }
 
 void Clients::remove(BlockIndex block) {
@@ -246,7 +239,7 @@ void Clients::remove(BlockIndex block) {
 }
 
 void Clients::mark_lost(BlockIndex block) {
-  for_sectors(block, [this](std::uint64_t s) { now_.troubles.excuse(s, true); });
+  now_.shape.for_sectors(block, [this](std::uint64_t s) { now_.troubles.excuse(s, true); });
   now_.trace_request("mark-lost of block", block.value(), 1, now_.plant.volume->mark_lost(block));
 }
 
@@ -264,7 +257,7 @@ void Clients::import_from(BlockIndex block) {
   list(300, 302, 0);
   for (const ImportRun& run : runs) {
     if (now_.plant.observed.rows.contains(run.blocks.begin.value())) continue;
-    for_sectors(run.blocks.begin, [&, sector = 0U](std::uint64_t s) mutable {
+    now_.shape.for_sectors(run.blocks.begin, [&, sector = 0U](std::uint64_t s) mutable {
       if ((run.lost >> sector++ & 1U) != 0) now_.troubles.excuse(s, true);
     });
   }

@@ -43,9 +43,6 @@ class Clients {
   void mark_lost(BlockIndex block);
   void import_from(BlockIndex block);
 
-  template <class Visit>
-  void for_sectors(BlockIndex block, Visit&& visit) const;
-
   Circumstances& now_;
   bool alone_ = true;     // no other client
   bool looking_ = false;  // at every sector

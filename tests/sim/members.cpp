@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/members.hpp"
 
-#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -62,9 +61,8 @@ void Members::add_spare(Random& random) {
 }
 
 void Members::retire_spare(Random& random) {
-  const auto& spares = now_.plant.spares;
-  const SpareId id = std::next(spares.begin(), static_cast<std::ptrdiff_t>(random.below(spares.size())))->first;
-  const bool only = spares.size() == 1;
+  const SpareId id = now_.plant.any_spare(random).first;
+  const bool only = now_.plant.spares.size() == 1;
   // In the middle of what moves its blocks.
   if (!only && random.one_in(2)) now_.world.cut_after(random.between(1, 60), random.one_in(2) ? Cut::kill : Cut::power);
   const auto retired =

@@ -181,7 +181,7 @@ void Plant::clear_faults() {
 FakeDisk& Plant::any_member(Random& random) {
   const std::uint64_t which = random.below(spares.size() + 1);
   if (which == 0) return *primary;
-  return *std::next(spares.begin(), static_cast<std::ptrdiff_t>(which - 1))->second.disk;
+  return *spare_at(which - 1).second.disk;
 }
 
 FakeDisk* Plant::find_unused(Random& random) {

@@ -1,13 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
 #include <set>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "remapfs/volume.hpp"
@@ -35,6 +38,12 @@ struct Shape {
 
   [[nodiscard]] std::uint64_t sectors() const { return disk_bytes / kSectorSize; }
   [[nodiscard]] std::uint64_t sectors_per_block() const { return block_size / kSectorSize; }
+  // Calls visit with each sector of the block that is on the disk.
+  template <class Visit>
+  void for_sectors(BlockIndex block, Visit&& visit) const {
+    const std::uint64_t end = std::min((block.value() + 1) * sectors_per_block(), sectors());
+    for (std::uint64_t s = block.value() * sectors_per_block(); s < end; ++s) visit(s);
+  }
   // Sectors below may fail. Above there are blocks that always work, as a disk has that is not broken as a whole.
   [[nodiscard]] std::uint64_t sectors_that_may_fail() const { return round_down(sectors() / 2, 64); }
 };
@@ -82,6 +91,9 @@ class Plant {
   void follow_volume() { take_members(volume->info()); }
   // One of all that are in use.
   testing::FakeDisk& any_member(Random& random);
+  const std::pair<const SpareId, SpareOnDisk>& any_spare(Random& random) const {
+    return spare_at(random.below(spares.size()));
+  }
 
   // After an orderly close: what `check` finds, if it finds something.
   [[nodiscard]] std::optional<std::string> check();
@@ -112,6 +124,9 @@ class Plant {
   testing::FakeDisk& make_disk(ByteCount size, const std::string& path);
   [[nodiscard]] testing::FakeDisk* disk_at(const std::string& path) const;
   void take_members(const VolumeInfo& info);
+  [[nodiscard]] const std::pair<const SpareId, SpareOnDisk>& spare_at(std::uint64_t position) const {
+    return *std::next(spares.begin(), static_cast<std::ptrdiff_t>(position));
+  }
   // A spare as a device, outside of the world.
   [[nodiscard]] static std::unique_ptr<BlockDevice> outside(const SpareOnDisk& spare);
   [[nodiscard]] std::optional<std::string> check_one_alone(const store::SurvivingTags& tags) const;

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 
 namespace remapfs::sim {
 
@@ -64,8 +63,7 @@ void Troubles::toggle_spare(Random& random) {
   if (!plant_.shape.spare_fails) return;
   spare_failed_ = true;
   if (failing_spare_ != nullptr) return heal_spare();
-  const SpareOnDisk& spare =
-      std::next(plant_.spares.begin(), static_cast<std::ptrdiff_t>(random.below(plant_.spares.size())))->second;
+  const SpareOnDisk& spare = plant_.any_spare(random).second;
   const std::uint64_t in_slots = spare.slots * plant_.shape.sectors_per_block();
   const std::uint64_t first = random.below(in_slots);
   const std::uint64_t end = std::min(first + random.between(1, 24), in_slots);
@@ -83,11 +81,7 @@ void Troubles::end() {
 }
 
 void Troubles::returned(BlockIndex block) {
-  const std::uint64_t per_block = plant_.shape.sectors_per_block();
-  const std::uint64_t end = std::min((block.value() + 1) * per_block, plant_.shape.sectors());
-  for (std::uint64_t s = block.value() * per_block; s < end; ++s) {
-    if (fails_to_read(s)) excused_[s] = true;
-  }
+  plant_.shape.for_sectors(block, [this](std::uint64_t s) { excused_[s] = excused_[s] || fails_to_read(s); });
 }
 
 bool Troubles::fails_to_read(std::uint64_t sector) const {
