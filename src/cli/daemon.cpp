@@ -307,7 +307,7 @@ void Service::describe_status(StatusReport& report) const {
   report.degraded = assembled_.degraded;
   report.waits_on_loss = spec_.settings.on_loss == OnLoss::wait;
   report.mountpoint = mount_->mount_point();
-  report.daemon_pid = survivable_ ? shared.keeper.load() : ::getpid();
+  report.daemon_pid = shared.keeper.load();
   report.worker_pid = ::getpid();
   report.survival = survival();
   report.engine = transport_->info().engine;
@@ -400,6 +400,7 @@ void Service::look_after_keeper() {
   auto successor = start_keeper(lifeline_.handover, mount_->record(), mount_->descriptors(), world_.views);
   if (!successor) {
     survivable_ = false;
+    handover().keeper = ::getpid();
     log_error(
         fmt::format("the process that keeps this mount's descriptors has ended and another cannot be started, "
                     "{} ({}), the mount ends with process {}",

@@ -324,14 +324,13 @@ Keeper::Next Keeper::after_death(int signal) {
 }
 
 Keeper::Next Keeper::give_up(const char* why) {
-  say(LOG_CRIT,
-      "process %d, which served %s, has ended and no other goes on: %s: unmount, run remapfs check, mount again",
-      worker_pid_, spec_.mount_point.c_str(), why);
   for (const char* name : {kStoredHandover, kStoredChannel, kStoredWorker}) {
     forget_descriptors(world_.notify_socket, name);
   }
   close_descriptors();
-  std::ignore = fuse::unmount_fuse(spec_.mount_point);
+  const bool gone = fuse::unmount_fuse(spec_.mount_point).has_value();
+  say(LOG_CRIT, "process %d, which served %s, has ended and no other goes on: %s: run %sremapfs check, mount again",
+      worker_pid_, spec_.mount_point.c_str(), why, gone ? "" : "remapfs unmount --force, ");
   result_ = kExitCouldNot;
   return Next::over;
 }

@@ -22,6 +22,25 @@ bool soaking() {
   return text != nullptr && std::string_view(text) == "1";
 }
 
+bool eventually(const std::function<bool()>& condition, std::chrono::seconds timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() >= deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return true;
+}
+
+void verified_load(const std::string& path, unsigned seconds, std::uint64_t size) {
+  const Ran ran =
+      run({"fio", "--name=load", "--filename=" + path, fmt::format("--size={}", size), "--direct=1",
+           "--ioengine=libaio", "--iodepth=16", "--bs=4k", "--rw=randrw", "--time_based",
+           fmt::format("--runtime={}", seconds), "--verify=crc32c", "--verify_fatal=1", "--verify_backlog=256",
+           "--verify_state_save=0", "--fsync=32", "--randrepeat=0", "--output-format=terse"},
+          seconds + 120);
+  EXPECT_EQ(ran.code, 0) << ran.out << ran.err;
+}
+
 SurvivalRig::SurvivalRig() : random_(test_seed()) {
   const OpenFile primary(directory_ / "primary.img", O_RDWR | O_CREAT);
   if (::ftruncate(primary.fd(), static_cast<off_t>(kPrimarySize)) != 0) throw std::runtime_error("no room");
@@ -68,15 +87,6 @@ std::uint64_t SurvivalRig::kill_while(const std::function<void()>& body, std::ch
   return kills;
 }
 
-bool SurvivalRig::eventually(const std::function<bool()>& condition, std::chrono::seconds timeout) {
-  const auto deadline = std::chrono::steady_clock::now() + timeout;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() >= deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return true;
-}
-
 const std::string& SurvivalRig::attach_loop() {
   loop_ = must_run({"losetup", "--find", "--show", "--direct-io=on", volume_.disk()});
   loop_.erase(loop_.find_last_not_of('\n') + 1);
@@ -98,16 +108,6 @@ void SurvivalRig::unmount_ext4() {
   file_system_.clear();
   const Ran checked = run({"e2fsck", "-f", "-n", loop_});
   EXPECT_EQ(checked.code, 0) << checked.out << checked.err;
-}
-
-void SurvivalRig::verified_load(const std::string& path, unsigned seconds, std::uint64_t size) {
-  const Ran ran =
-      run({"fio", "--name=load", "--filename=" + path, fmt::format("--size={}", size), "--direct=1",
-           "--ioengine=libaio", "--iodepth=16", "--bs=4k", "--rw=randrw", "--time_based",
-           fmt::format("--runtime={}", seconds), "--verify=crc32c", "--verify_fatal=1", "--verify_backlog=256",
-           "--verify_state_save=0", "--fsync=32", "--randrepeat=0", "--output-format=terse"},
-          seconds + 120);
-  EXPECT_EQ(ran.code, 0) << ran.out << ran.err;
 }
 
 std::uint64_t SurvivalRig::restarts() const {

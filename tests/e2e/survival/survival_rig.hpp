@@ -16,6 +16,10 @@
 namespace remapfs::testing {
 
 [[nodiscard]] bool soaking();
+// Waits until the condition holds; false when it does not in time.
+bool eventually(const std::function<bool()>& condition, std::chrono::seconds timeout = std::chrono::seconds(30));
+// Random reads and writes of a file or device by fio, which compares all it wrote and fails with the first error.
+void verified_load(const std::string& path, unsigned seconds, std::uint64_t size);
 
 // A mounted volume over plain images, whose processes are killed.
 class SurvivalRig : public ::testing::Test {
@@ -31,17 +35,12 @@ class SurvivalRig : public ::testing::Test {
   void kill_worker();
   // Kills it while body runs, after each of many pauses of up to `longest`; how often.
   std::uint64_t kill_while(const std::function<void()>& body, std::chrono::milliseconds longest);
-  // Waits until the condition holds.
-  static bool eventually(const std::function<bool()>& condition,
-                         std::chrono::seconds timeout = std::chrono::seconds(30));
 
   // A loop device over the disk; taken down at the end.
   [[nodiscard]] const std::string& attach_loop();
   // mkfs and mount of ext4 on the loop device; where.
   [[nodiscard]] std::string mount_ext4();
   void unmount_ext4();
-  // Random reads and writes of a file or device by fio, which compares all it wrote and fails with the first error.
-  static void verified_load(const std::string& path, unsigned seconds, std::uint64_t size);
 
   [[nodiscard]] nlohmann::json survival() const { return volume_.status().at("crash_survival"); }
   // Processes that followed a killed one so far; 0 while nobody can be asked.

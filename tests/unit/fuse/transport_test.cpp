@@ -9,10 +9,12 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstddef>
 #include <cstring>
 #include <thread>
 
 #include "fuse/connection.hpp"
+#include "fuse/session.hpp"
 
 // The transport against a kernel played by the test: one end of a SOCK_SEQPACKET pair keeps message boundaries as
 // /dev/fuse does.
@@ -299,6 +301,31 @@ TEST(Transport, SavedRequestThatIsNoInitIsRefused) {
   const auto transport = Transport::start(std::move(descriptors), recording_operations(), &seen, options());
   ASSERT_FALSE(transport);
   EXPECT_EQ(transport.error().code, Errc::invalid);
+}
+
+TEST(CanResend, OnlyAKernelThatSaysSoInTheSecondWordOfItsFlags) {
+  constexpr std::uint32_t kHasResend = 1U << 7U;  // flag 39 of Linux 6.9
+  const auto init = [](std::uint32_t opcode, std::uint32_t flags, std::uint32_t flags2) {
+    fuse_in_header header{};
+    header.opcode = opcode;
+    fuse_init_in arguments{};
+    arguments.flags = flags;
+    arguments.flags2 = flags2;
+    std::vector<std::byte> request(sizeof header + sizeof arguments);
+    std::memcpy(request.data(), &header, sizeof header);
+    std::memcpy(request.data() + sizeof header, &arguments, sizeof arguments);
+    return request;
+  };
+  EXPECT_TRUE(can_resend(init(FUSE_INIT, FUSE_INIT_EXT, kHasResend)));
+  EXPECT_TRUE(can_resend(init(FUSE_INIT, ~0U, ~0U)));
+  EXPECT_FALSE(can_resend(init(FUSE_INIT, FUSE_INIT_EXT, ~kHasResend)));
+  EXPECT_FALSE(can_resend(init(FUSE_INIT, ~std::uint32_t{FUSE_INIT_EXT}, kHasResend))) << "the word means nothing then";
+  EXPECT_FALSE(can_resend(init(FUSE_WRITE, FUSE_INIT_EXT, kHasResend)));
+  // Kernels before 5.17 send a shorter one.
+  auto shorter = init(FUSE_INIT, FUSE_INIT_EXT, kHasResend);
+  shorter.resize(sizeof(fuse_in_header) + offsetof(fuse_init_in, flags2));
+  EXPECT_FALSE(can_resend(shorter));
+  EXPECT_FALSE(can_resend({}));
 }
 
 TEST(GrantedLimits, UnknownConnectionIsWorkedOutAndSaysSo) {
