@@ -7,7 +7,8 @@
 again=$(mktemp -d /var/tmp/remapfs-again.XXXXXX)
 trap 'rm -rf "$again"' EXIT
 
-export TZ=Pacific/Kiritimati LC_ALL=C LANG=de_DE.UTF-8 DEB_BUILD_OPTIONS=parallel=1 RPM_BUILD_NCPUS=1
+jobs=$(($(nproc) + 1))
+export TZ=Pacific/Kiritimati LC_ALL=C LANG=de_DE.UTF-8 DEB_BUILD_OPTIONS=parallel=$jobs RPM_BUILD_NCPUS=$jobs
 for kind in deb rpm; do
   (
     umask 077
