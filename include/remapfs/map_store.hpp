@@ -157,6 +157,11 @@ struct VolumeInfo {
   bool clean = false;         // the last user closed it in order
   std::string primary_stamp;  // what it was then; empty: cannot be told
   ScrubRecord scrub;          // when the map was opened
+
+  // Whether this spare is the end of the file or device of which the volume is the beginning.
+  [[nodiscard]] bool is_end_of_primary(const SpareInfo& spare) const {
+    return spare.begin != ByteOffset(0) && spare.path == primary_path;
+  }
 };
 
 // The durable map: rows in the map file and tags on the spares, kept as one.

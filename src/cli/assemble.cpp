@@ -55,14 +55,10 @@ Result<PrimaryDevice> open_primary(const VolumeInfo& info, const AssembleOptions
   return primary;
 }
 
-bool is_end_of_primary(const SpareInfo& spare, const VolumeInfo& info) {
-  return spare.begin != ByteOffset(0) && spare.path == info.primary_path;
-}
-
 Result<std::unique_ptr<MemberDevice>> open_spare(const SpareInfo& spare, const VolumeInfo& info,
                                                  const std::shared_ptr<BlockDevice>& whole, MemberDevice& disk,
                                                  const AssembleOptions& options) {
-  if (is_end_of_primary(spare, info)) {
+  if (info.is_end_of_primary(spare)) {
     const ByteCount size = whole ? whole->geometry().size : info.size;
     if (size.value() <= spare.begin.value()) {
       return fail(Errc::foreign, fmt::format("nothing is behind the disk, where the spare was, {}, give it back its "
@@ -117,7 +113,7 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
   };
 
   for (std::size_t i = 0; i < info.spares.size() && !options.goes_on; ++i) {
-    if (is_end_of_primary(info.spares[i], info)) continue;
+    if (info.is_end_of_primary(info.spares[i])) continue;
     const std::string& path = info.spares[i].path;
     const auto refuse = [&](const Result<void>& checked) { return !checked && !is_absent(checked.error()); };
     if (auto apart = check_no_overlap(info.primary_path, path, options.views); refuse(apart))
@@ -150,7 +146,7 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
     if (auto attached = store.attach_spare(spare.id, **device); !attached) {
       return fail(about(attached.error(), "spare", spare.path));
     }
-    if (!is_end_of_primary(spare, info)) warn(warning_for(**device));
+    if (!info.is_end_of_primary(spare)) warn(warning_for(**device));
     parts.spares.emplace(spare.id, std::move(*device));
   }
 

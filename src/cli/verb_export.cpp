@@ -125,7 +125,7 @@ Result<void> write_dm_table(const Target& target, const std::string& file, World
   std::map<SpareId, std::string> devices{{SpareId{0}, members[0].name}};
   std::uint32_t logical_block = members[0].logical_block;
   for (const SpareInfo& spare : info.spares) {
-    if (spare.path == info.primary_path) {
+    if (info.is_end_of_primary(spare)) {
       devices[spare.id] = members[0].name;
       continue;
     }

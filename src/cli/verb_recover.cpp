@@ -130,6 +130,12 @@ int run_recover(const RecoverArguments& arguments, World& world) {
     return report_error(
         world, "usage, --reserve is for one spare, or for that on the primary, see remapfs recover --help", kExitUsage);
   }
+  for (auto spare = spares.begin(); spare != spares.end(); ++spare) {
+    const auto is_this_one = [&](const std::string& other) { return is_same_device(*spare, other); };
+    if (std::any_of(spares.begin(), spare, is_this_one)) {
+      return report_error(world, fmt::format("{}, given as a spare twice, name each one once", *spare), kExitUsage);
+    }
+  }
   for (const std::string& text : spares) {
     const bool reserved = reserve && (!of_primary || in_primary(text));
     auto spare = open_spare(text, reserved ? reserve : std::nullopt, *primary_path, members, world);

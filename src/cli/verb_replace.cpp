@@ -276,7 +276,7 @@ int run_replace(const ReplaceArguments& arguments, World& world) {
   }
   Change change{target->map_path, info->primary_path, request.path, std::nullopt};
   for (const SpareInfo& spare : info->spares) {
-    if (spare.path == info->primary_path) change.spare_on_from = spare.id;
+    if (info->is_end_of_primary(spare)) change.spare_on_from = spare.id;
   }
   return *daemon ? replace_there(arguments, *target, std::move(request), change, **daemon, world)
                  : replace_here(arguments, *target, request, change, world);

@@ -63,14 +63,8 @@ Result<void> SqliteMapStore::attach_spare(SpareId id, BlockDevice& device) {
                             superblock->layout.device_size.value(), device.geometry().size.value()));
   }
   spares_.erase(id);
-  spares_.emplace(id, Spare{static_cast<std::size_t>(position),
-                            TagTable(device, superblock->layout, superblock->spare),
-                            *superblock,
-                            copies.agree(),
-                            lost,
-                            {},
-                            {},
-                            {}});
+  spares_.emplace(id, Spare{static_cast<std::size_t>(position), TagTable(device, superblock->layout, superblock->spare),
+                            *superblock, copies.agree(), lost});
   return {};
 }
 
@@ -142,9 +136,9 @@ Result<void> SqliteMapStore::close_writer(bool clean) {
     if (recorded) recorded = writer_->add_event(event);
   }
   // A spare may be part of the primary's file, which was written to since its stamp was taken.
-  const auto in_primary = [&](const SpareInfo& spare) { return spare.path == record_.info.primary_path; };
-  const auto& spares = record_.info.spares;
-  if (recorded && wrote_unasked_ && std::any_of(spares.begin(), spares.end(), in_primary)) {
+  const VolumeInfo& info = record_.info;
+  const auto in_primary = [&](const SpareInfo& spare) { return info.is_end_of_primary(spare); };
+  if (recorded && wrote_unasked_ && std::any_of(info.spares.begin(), info.spares.end(), in_primary)) {
     recorded = writer_->set_primary_stamp("");
   }
   if (recorded) recorded = writer_->set_clean(clean);

@@ -73,11 +73,11 @@ class SqliteMapStore final : public MapStore {
     std::size_t position;  // in record_
     TagTable tags;
     Superblock superblock;
-    bool superblocks_agree;
-    bool superblock_lost;          // and made anew from the map
-    std::set<SlotIndex> doubtful;  // slots whose tag may belong to a commit that failed
+    bool superblocks_agree = true;
+    bool superblock_lost = false;    // and made anew from the map
+    std::set<SlotIndex> doubtful{};  // slots whose tag may belong to a commit that failed
     // What it did not take of tell_spares(), and until when that is not tried again.
-    std::optional<Superblock> not_taken;
+    std::optional<Superblock> not_taken{};
     std::chrono::steady_clock::time_point not_told_before{};
   };
   // What one commit does to one spare.

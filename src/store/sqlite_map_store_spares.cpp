@@ -71,8 +71,7 @@ Result<void> SqliteMapStore::add_spare(const SpareInfo& spare, const std::string
 
   auto added = durably([&] { return writer_->add_spare(spare, identity, layout.device_size); });
   if (!added) return added;
-  spares_.emplace(spare.id,
-                  Spare{record_.spares.size(), TagTable(device, layout, *uuid), *superblock, true, false, {}, {}, {}});
+  spares_.emplace(spare.id, Spare{record_.spares.size(), TagTable(device, layout, *uuid), *superblock});
   record_.info.spares.push_back(spare);
   record_.spares.push_back({expected, Sequence(0)});
   know_rules();

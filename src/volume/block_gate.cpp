@@ -10,6 +10,7 @@ BlockGate::BlockGate()
     : announcements_(std::make_unique<std::array<Announcement, kAnnouncements>>()),
       stripes_(std::make_unique<std::array<std::atomic<std::uint32_t>, kStripes>>()) {
   held_.reserve(kAnnouncements);
+  asking_.reserve(kAnnouncements);
 }
 
 BlockGate::Announcement* BlockGate::try_claim() {
@@ -103,18 +104,56 @@ bool BlockGate::drained(BlockRange blocks) const {
   });
 }
 
+bool BlockGate::is_free(BlockRange blocks, std::uint64_t turn) const {
+  return !held(blocks) && std::none_of(asking_.begin(), asking_.end(), [&](const Asking& other) {
+    return other.turn < turn && other.blocks.overlaps(blocks);
+  });
+}
+
+bool BlockGate::wait_until_free(MutexLock& lock, BlockRange blocks, std::uint64_t turn,
+                                Deadline::Clock::time_point at) {
+  while (!is_free(blocks, turn)) {
+    if (let_go_.wait_until(lock, at) == std::cv_status::timeout) return is_free(blocks, turn);
+  }
+  return true;
+}
+
+void BlockGate::keep(BlockRange blocks) {
+  held_.push_back(blocks);
+  mark(blocks, 1);
+}
+
 Result<BlockGate::Hold> BlockGate::exclude(BlockRange blocks, const Deadline& deadline) {
   REMAPFS_INVARIANT(!blocks.empty());
   {
     MutexLock lock(mutex_);
-    while (held(blocks)) {
-      if (let_go_.wait_until(lock, deadline.at()) == std::cv_status::timeout && held(blocks)) {
-        return fail(Errc::deadline);
+    const std::uint64_t turn = ++last_turn_;
+    if (!is_free(blocks, turn)) {
+      asking_.push_back({turn, blocks});
+      const bool free = wait_until_free(lock, blocks, turn, std::min(deadline.at(), Deadline(kTurn).at()));
+      std::erase_if(asking_, [&](const Asking& other) { return other.turn == turn; });
+      if (!free) {
+        let_go_.notify_all();
+        if (!wait_until_free(lock, blocks, turn, deadline.at())) return fail(Errc::deadline);
       }
     }
-    held_.push_back(blocks);
-    mark(blocks, 1);
+    keep(blocks);
   }
+  return drain(blocks, deadline);
+}
+
+Result<BlockGate::Hold> BlockGate::exclude_another(BlockRange blocks, const Deadline& deadline) {
+  REMAPFS_INVARIANT(!blocks.empty());
+  {
+    MutexLock lock(mutex_);
+    if (!wait_until_free(lock, blocks, 0, deadline.at())) return fail(Errc::deadline);
+    keep(blocks);
+  }
+  return drain(blocks, deadline);
+}
+
+// Waits for the requests that are inside.
+Result<BlockGate::Hold> BlockGate::drain(BlockRange blocks, const Deadline& deadline) {
   Hold hold(this, blocks);
   // Requests inside end with their device access, usually within microseconds.
   for (unsigned round = 0; !drained(blocks); ++round) {

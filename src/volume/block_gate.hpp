@@ -3,6 +3,7 @@
 
 #include <array>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -27,8 +28,12 @@ namespace remapfs {
 // anybody holds a block there; the holder marks first and then looks at the announcements. Sequential consistency of
 // the two stores makes one of them see the other.
 //
+// Who asked for blocks first gets them first, or whoever wants many would never find all of them free. He gives way
+// when that takes long: what he waits for may be a device that does not answer, and others need not.
+//
 // Threads: all members. Order: a thread asks for at most one hold that waits, and never while it is inside with a pass.
-// A second hold is only ever tried with a short deadline. A thread may be inside any number of times, with try_enter().
+// A second one is asked for with exclude_another() and a short deadline. A thread may be inside any number of times,
+// with try_enter().
 // Cost: enter() two atomic stores and one load when nobody holds anything; exclude() scans all announcements.
 class BlockGate {
  public:
@@ -43,8 +48,17 @@ class BlockGate {
   std::optional<Pass> try_enter(BlockRange blocks);
   // Waits for other holders of any block of the range and for the requests inside. Errors: deadline.
   Result<Hold> exclude(BlockRange blocks, const Deadline& deadline);
+  // The same for a thread with a hold, which those who asked before may be waiting for: it does not wait for them.
+  Result<Hold> exclude_another(BlockRange blocks, const Deadline& deadline);
+
+  // How long those who ask later wait for one who asked before and cannot have his blocks yet.
+  static constexpr std::chrono::milliseconds kTurn{500};
 
  private:
+  struct Asking {
+    std::uint64_t turn;
+    BlockRange blocks;
+  };
   struct alignas(64) Announcement {
     std::atomic<std::uint64_t> begin{0};
     std::atomic<std::uint64_t> end{0};  // 0: free; kClaimed: being written
@@ -59,6 +73,12 @@ class BlockGate {
   [[nodiscard]] std::optional<Pass> announce(Announcement& mine, BlockRange blocks);
   [[nodiscard]] bool maybe_held(BlockRange blocks) const;
   [[nodiscard]] bool held(BlockRange blocks) const REQUIRES(mutex_);
+  // Whether nobody has a block of the range, nor asked for one before this turn.
+  [[nodiscard]] bool is_free(BlockRange blocks, std::uint64_t turn) const REQUIRES(mutex_);
+  [[nodiscard]] bool wait_until_free(MutexLock& lock, BlockRange blocks, std::uint64_t turn,
+                                     Deadline::Clock::time_point at) REQUIRES(mutex_);
+  void keep(BlockRange blocks) REQUIRES(mutex_);
+  Result<Hold> drain(BlockRange blocks, const Deadline& deadline);
   void mark(BlockRange blocks, std::uint32_t change);
   [[nodiscard]] bool drained(BlockRange blocks) const;
   void let_go(BlockRange blocks);
@@ -70,6 +90,8 @@ class BlockGate {
   mutable Mutex mutex_;
   std::condition_variable_any let_go_;
   std::vector<BlockRange> held_ GUARDED_BY(mutex_);
+  std::vector<Asking> asking_ GUARDED_BY(mutex_);
+  std::uint64_t last_turn_ GUARDED_BY(mutex_) = 0;
 };
 
 // A request's stay; leaves when destroyed.

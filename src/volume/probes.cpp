@@ -92,7 +92,7 @@ Volume::Impl::Probe Volume::Impl::probe_primary_writes(ByteRange fault, std::spa
   BlockDevice& device = member(0)->device();
   return probe_places(*member(0), fault, [&](ByteOffset at, std::uint64_t length) -> std::optional<bool> {
     const BlockIndex block = geometry.block_of(at);
-    const auto hold = gate.exclude({block, block + 1}, Deadline(kProbeHold));
+    const auto hold = gate.exclude_another({block, block + 1}, Deadline(kProbeHold));
     // Its entry may have come before the hold.
     if (!hold || table->find(block)) return std::nullopt;
     const std::uint64_t inside = geometry.offset_in_block(at);

@@ -62,6 +62,43 @@ TEST(BlockGate, OverlappingHoldsExcludeEachOther) {
   EXPECT_TRUE(gate.exclude(blocks(10, 12), Deadline(milliseconds(5))));
 }
 
+// Small holds overlap in time without end: at no moment is all of it free.
+TEST(BlockGate, WhoWantsManyBlocksHasHisTurn) {
+  BlockGate gate;
+  std::atomic<bool> done{false};
+  std::vector<std::jthread> others;
+  for (std::uint64_t t = 0; t < 6; ++t) {
+    others.emplace_back([&, t] {
+      while (!done) {
+        const auto hold = gate.exclude(blocks(t, t + 1), Deadline(milliseconds(20000)));
+        ASSERT_TRUE(hold);
+        std::this_thread::sleep_for(milliseconds(3));
+      }
+    });
+  }
+  std::this_thread::sleep_for(milliseconds(20));
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(gate.exclude(blocks(0, 100), Deadline(milliseconds(5000)))) << i;
+  done = true;
+}
+
+TEST(BlockGate, WhoWaitsForLongDoesNotKeepOthersWaiting) {
+  BlockGate gate;
+  auto stuck = std::make_optional(*gate.exclude(blocks(1, 2), Deadline(milliseconds(1000))));
+  std::atomic<bool> had_all{false};
+  std::jthread wants_all([&] { had_all = gate.exclude(blocks(0, 100), Deadline(milliseconds(20000))).has_value(); });
+  while (gate.exclude(blocks(50, 51), Deadline(milliseconds(0)))) std::this_thread::yield();
+  // It is his turn now; but he may be waiting for this thread.
+  EXPECT_TRUE(gate.exclude_another(blocks(60, 61), Deadline(milliseconds(0))));
+  const auto begun = std::chrono::steady_clock::now();
+  EXPECT_TRUE(gate.exclude(blocks(50, 51), Deadline(milliseconds(20000))));
+  EXPECT_LT(std::chrono::steady_clock::now() - begun, 10 * BlockGate::kTurn);
+  EXPECT_TRUE(gate.enter(blocks(50, 51), Deadline(milliseconds(0)))) << "requests wait for holds only";
+  EXPECT_FALSE(had_all);
+  stuck.reset();
+  wants_all.join();
+  EXPECT_TRUE(had_all);
+}
+
 // Every holder changes a plain variable of its block that requests read twice: any overlap shows as a change between
 // the two reads (and as a data race under the thread sanitizer).
 TEST(BlockGate, NobodyIsInsideWhileABlockIsHeld) {
