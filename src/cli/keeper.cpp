@@ -19,6 +19,8 @@
 #include <cstdarg>
 #include <cstdio>
 #include <optional>
+#include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "cli/descriptor_passing.hpp"
@@ -55,10 +57,13 @@ void raise_descriptor_limit() {
 
 UniqueFd pidfd_of(pid_t process) { return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0))); }
 
+void put_error(Handover& handover, Errc code, int os_errno, std::string_view what) {
+  handover.error_code = static_cast<std::int32_t>(code);
+  handover.error_errno = os_errno;
+  put_text(handover.message, what);
+}
 void put_error(Handover& handover, const Error& error) {
-  handover.error_code = static_cast<std::int32_t>(error.code);
-  handover.error_errno = error.os_errno;
-  put_text(handover.message, describe(error));
+  put_error(handover, error.code, error.os_errno, describe(error));
 }
 
 Error error_in(const Handover& handover) {
@@ -140,19 +145,26 @@ class Keeper {
   Result<int> result_ = kExitDone;
 };
 
-// Never waits for who reads it: that may wait for the mount.
+// Never waits for who reads it: that may wait for the mount. Allocates nothing, which dprintf() would.
 void Keeper::say(int priority, const char* format, ...) {
-  std::array<char, 1024> text{};
+  constexpr std::string_view kName = "remapfs: ";
+  std::array<char, 1024> text;
+  std::copy(kName.begin(), kName.end(), text.begin());
+  char* const message = text.data() + kName.size();
+  const std::size_t room = text.size() - kName.size() - 1;  // without the end of the line
   va_list values;
   va_start(values, format);
-  std::vsnprintf(text.data(), text.size(), format, values);
+  const int written = std::vsnprintf(message, room, format, values);
   va_end(values);
+  const std::size_t length = std::min(static_cast<std::size_t>(std::max(written, 0)), room - 1);
   if (system_log_) {
-    system_log_->say(priority, text.data());
+    system_log_->say(priority, {message, length});
     return;
   }
-  pollfd room{STDERR_FILENO, POLLOUT, 0};
-  if (::poll(&room, 1, 0) == 1 && (room.revents & POLLOUT) != 0) ::dprintf(STDERR_FILENO, "remapfs: %s\n", text.data());
+  message[length] = '\n';
+  pollfd terminal{STDERR_FILENO, POLLOUT, 0};
+  if (::poll(&terminal, 1, 0) != 1 || (terminal.revents & POLLOUT) == 0) return;
+  std::ignore = ::write(STDERR_FILENO, text.data(), kName.size() + length + 1);
 }
 
 void Keeper::prepare() {
@@ -324,10 +336,10 @@ Keeper::Next Keeper::after_death(int signal) {
 }
 
 Keeper::Next Keeper::give_up(const char* why) {
+  close_descriptors();
   for (const char* name : {kStoredHandover, kStoredChannel, kStoredWorker}) {
     forget_descriptors(world_.notify_socket, name);
   }
-  close_descriptors();
   const bool gone = fuse::unmount_fuse(spec_.mount_point).has_value();
   say(LOG_CRIT, "process %d, which served %s, has ended and no other goes on: %s: run %sremapfs check, mount again",
       worker_pid_, spec_.mount_point.c_str(), why, gone ? "" : "remapfs unmount --force, ");
@@ -394,11 +406,11 @@ void Keeper::start_successor() {
   say(LOG_INFO, "%s takes over %s", handover_->successor.data(), spec_.mount_point.c_str());
   auto wire = Wire::create();
   handover_->stage = Handover::Stage::starting;
-  put_error(*handover_, {Errc::failed, 0, "the new program ended before it served"});
+  put_error(*handover_, Errc::failed, 0, "the new program ended before it served");
   const pid_t child = wire ? ::fork() : -1;
   if (child == 0) {
     run_successor(kRoleServe, wire->theirs.get());
-    put_error(*handover_, {Errc::failed, errno, "the new program cannot be run"});
+    put_error(*handover_, Errc::failed, errno, "the new program cannot be run");
     ::_exit(kExitMount);
   }
   if (child < 0) {

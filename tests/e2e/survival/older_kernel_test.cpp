@@ -22,36 +22,11 @@ namespace {
 
 using namespace std::chrono_literals;
 
-class OlderKernel : public ::testing::Test {
+class OlderKernel : public ForegroundRig {
  protected:
-  static constexpr std::size_t kLength = 4096;
   static constexpr const char* kWhy = "no other goes on: the kernel cannot send its requests again (Linux 6.9 can): ";
-  static constexpr std::uint64_t kSize = std::uint64_t{32} << 20U;
 
-  OlderKernel() {
-    volume_.create(primary_.path(), directory_ / "spare.img", {"--spare-size", "4M"});
-    // In the foreground, to hear what it says.
-    daemon_ = std::async(std::launch::async, [this] {
-      return run({"env", std::string("LD_PRELOAD=") + OLDER_KERNEL, REMAPFS, "mount", volume_.map(),
-                  directory_ / "volume", "--foreground"},
-                 600);
-    });
-    if (!eventually([this] { return volume_.status().at("mounted").get<bool>(); })) {
-      throw std::runtime_error("not mounted in time");
-    }
-  }
-  ~OlderKernel() override { run({REMAPFS, "unmount", "--force", volume_.map()}, 30); }
-
-  // How the daemon ended and what it said; 124 when it has not ended in time.
-  Ran end_of_daemon() {
-    if (daemon_.wait_for(30s) != std::future_status::ready) return {124, {}, "still there"};
-    return daemon_.get();
-  }
-
-  ScratchDirectory directory_;
-  FailingDisk primary_{directory_, "primary", kSize};
-  MountedVolume volume_{directory_};
-  std::future<Ran> daemon_;
+  OlderKernel() { mount({std::string("LD_PRELOAD=") + OLDER_KERNEL}); }
 };
 
 TEST_F(OlderKernel, WhoWaitsWhenTheWorkerIsKilledGetsAnErrorAndIsToldWhy) {

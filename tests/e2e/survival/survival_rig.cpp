@@ -123,4 +123,22 @@ std::string SurvivalRig::pattern(std::uint64_t length) {
   return bytes;
 }
 
+ForegroundRig::ForegroundRig() { volume_.create(primary_.path(), directory_ / "spare.img", {"--spare-size", "4M"}); }
+
+ForegroundRig::~ForegroundRig() { run({REMAPFS, "unmount", "--force", volume_.map()}, 30); }
+
+void ForegroundRig::mount(const std::vector<std::string>& environment) {
+  std::vector<std::string> words{"env"};
+  words.insert(words.end(), environment.begin(), environment.end());
+  words.insert(words.end(), {REMAPFS, "mount", volume_.map(), directory_ / "volume", "--foreground"});
+  daemon_ = std::async(std::launch::async, [words] { return run(words, 600); });
+  const bool mounted = eventually([this] { return volume_.status().at("mounted").get<bool>(); });
+  if (!mounted) throw std::runtime_error("not mounted in time");
+}
+
+Ran ForegroundRig::end_of_daemon() {
+  if (daemon_.wait_for(std::chrono::seconds(30)) != std::future_status::ready) return {124, {}, "still there"};
+  return daemon_.get();
+}
+
 }  // namespace remapfs::testing

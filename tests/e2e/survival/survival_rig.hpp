@@ -6,8 +6,10 @@
 
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "e2e/kill/mounted_volume.hpp"
 #include "e2e/kill/scratch.hpp"
@@ -55,6 +57,28 @@ class SurvivalRig : public ::testing::Test {
  private:
   std::string loop_;
   std::string file_system_;
+};
+
+// A volume on a disk that may be told to be slow or to fail, mounted in the foreground, to hear what it says.
+class ForegroundRig : public ::testing::Test {
+ protected:
+  static constexpr std::size_t kLength = 4096;
+  static constexpr std::uint64_t kSize = std::uint64_t{32} << 20U;
+
+  ForegroundRig();
+  ~ForegroundRig() override;
+
+  // environment: "NAME=VALUE" each.
+  void mount(const std::vector<std::string>& environment);
+  // How the daemon ended and what it said; 124 when it does not end in time.
+  Ran end_of_daemon();
+
+  ScratchDirectory directory_;
+  FailingDisk primary_{directory_, "primary", kSize};
+  MountedVolume volume_{directory_};
+
+ private:
+  std::future<Ran> daemon_;
 };
 
 }  // namespace remapfs::testing
