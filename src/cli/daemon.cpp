@@ -227,7 +227,7 @@ Result<void> Service::start_transport() {
   auto transport = fuse::Transport::start(std::move(*descriptors), fuse::Operations::table(), &*operations_, options);
   if (!transport) return fail(transport.error());
   transport_ = std::move(*transport);
-  mount_->note_init_request(transport_->init_request());
+  mount_->note_init(transport_->init_exchange());
   serving_ = true;
   return {};
 }
@@ -264,6 +264,7 @@ Result<void> Service::start_control() {
 }
 
 Result<void> Service::leave_descriptors() {
+  handover().worker_start = start_of_process(::getpid());
   handover().worker = ::getpid();
   if (!inherited_) {
     if (auto written = write_record(handover(), mount_->record()); !written) return written;
@@ -274,7 +275,7 @@ Result<void> Service::leave_descriptors() {
       if (!left) return left;
     }
   }
-  survivable_ = fuse::can_resend(mount_->record().init_request);
+  survivable_ = fuse::can_resend(mount_->record().init.request);
   handover().stage = Handover::Stage::serving;
   return lifeline_.wire >= 0 ? send_message(lifeline_.wire, kServing) : Result<void>();
 }
@@ -318,7 +319,7 @@ void Service::describe_status(StatusReport& report) const {
 }
 
 nlohmann::ordered_json Service::survival() const {
-  return survival_figures(handover(), fuse::can_resend(mount_->record().init_request), survivable_);
+  return survival_figures(handover(), fuse::can_resend(mount_->record().init.request), survivable_);
 }
 
 // A line in the volume's history; that it cannot be written is no reason to stop.

@@ -9,10 +9,13 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <new>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <utility>
 
 #include "fuse/operations.hpp"
@@ -25,12 +28,35 @@ using json = nlohmann::ordered_json;
 
 // Bytes of paths need not be UTF-8.
 json bytes_of(const std::string& text) { return json::binary({text.begin(), text.end()}); }
+json bytes_of(std::span<const std::byte> bytes) {
+  json::binary_t::container_type copy;
+  for (const std::byte byte : bytes) copy.push_back(std::to_integer<std::uint8_t>(byte));
+  return json::binary(std::move(copy));
+}
+std::vector<std::byte> raw_bytes_of(const json& value) {
+  std::vector<std::byte> bytes;
+  for (const std::uint8_t byte : value.get_binary()) bytes.push_back(std::byte{byte});
+  return bytes;
+}
 std::string string_of(const json& value) {
   const auto& bytes = value.get_binary();
   return {bytes.begin(), bytes.end()};
 }
 
 }  // namespace
+
+std::uint64_t start_of_process(pid_t process) {
+  constexpr int kField = 22;  // of /proc/PID/stat: starttime
+  std::array<char, 64> path{};
+  std::snprintf(path.data(), path.size(), "/proc/%d/stat", process);
+  const UniqueFd file(::open(path.data(), O_RDONLY | O_CLOEXEC));
+  std::array<char, 1024> text{};
+  const ssize_t length = file ? ::read(file.get(), text.data(), text.size() - 1) : -1;
+  // The second field is the program's name in parentheses, whatever that holds.
+  const char* at = length > 0 ? std::strrchr(text.data(), ')') : nullptr;
+  for (int field = 2; field < kField && at != nullptr; ++field) at = std::strchr(at + 1, ' ');
+  return at == nullptr ? 0 : std::strtoull(at, nullptr, 10);
+}
 
 void put_text(std::array<char, Handover::kTextRoom>& place, std::string_view text) {
   const std::size_t length = std::min(text.size(), place.size() - 1);
@@ -79,8 +105,6 @@ Result<void> write_record(Handover& handover, const MountRecord& record) {
   const MountSettings& settings = record.spec.settings;
   json passed_on = json::array();
   for (const std::string& option : settings.passed_on) passed_on.push_back(bytes_of(option));
-  std::vector<std::uint8_t> init_request;
-  for (const std::byte byte : record.init_request) init_request.push_back(std::to_integer<std::uint8_t>(byte));
   const json document{
       {"program", kVersion},
       {"map", bytes_of(record.spec.map_path)},
@@ -98,7 +122,8 @@ Result<void> write_record(Handover& handover, const MountRecord& record) {
       {"root_is_file", record.root == fuse::RootKind::file},
       {"connection", record.connection ? json(*record.connection) : json(nullptr)},
       {"cloned", record.cloned},
-      {"init_request", json::binary(std::move(init_request))},
+      {"init_request", bytes_of(record.init.request)},
+      {"init_reply", bytes_of(record.init.reply)},
       {"protocol", fuse::Operations::dialect()},
   };
   const std::vector<std::uint8_t> bytes = json::to_cbor(document);
@@ -135,13 +160,13 @@ Result<MountRecord> read_record(const Handover& handover) {
     if (engine < 0 || engine > static_cast<int>(MountSettings::Engine::blocking)) return fail(damaged);
     settings.engine = static_cast<MountSettings::Engine>(engine);
     if (const json& workers = document.at("workers"); !workers.is_null()) settings.workers = workers.get<unsigned>();
+    if (!document.at("passed_on").is_array()) return fail(damaged);
     for (const json& option : document.at("passed_on")) settings.passed_on.push_back(string_of(option));
     record.root = document.at("root_is_file").get<bool>() ? fuse::RootKind::file : fuse::RootKind::directory;
     if (const json& number = document.at("connection"); !number.is_null()) record.connection = number.get<unsigned>();
     record.cloned = document.at("cloned").get<bool>();
-    for (const std::uint8_t byte : document.at("init_request").get_binary()) {
-      record.init_request.push_back(std::byte{byte});
-    }
+    record.init.request = raw_bytes_of(document.at("init_request"));
+    record.init.reply = raw_bytes_of(document.at("init_reply"));
     return record;
   } catch (const json::exception&) {  // a member that is not there, or of another kind
     return fail(damaged);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <sys/types.h>
+
 #include <array>
 #include <atomic>
 #include <cstdint>
@@ -13,6 +15,7 @@
 #include "core/unique_fd.hpp"
 #include "fuse/mount_memory.hpp"
 #include "fuse/mount_point.hpp"
+#include "fuse/session.hpp"
 #include "remapfs/error.hpp"
 #include "remapfs/volume_memory.hpp"
 
@@ -34,7 +37,7 @@ struct MountRecord {
   std::string mount_point;             // canonical, when it was made
   std::optional<unsigned> connection;  // its number
   bool cloned = false;                 // descriptors of workers are clones, not duplicates
-  std::vector<std::byte> init_request;
+  fuse::InitExchange init;
 };
 
 // What a process that serves a volume leaves to the next one, in memory that they share with the process that keeps
@@ -42,7 +45,7 @@ struct MountRecord {
 struct Handover {
   static constexpr std::uint64_t kMagic = 0x524D'4653'4856'5231;  // "RMFSHVR1"
   // Counts up with every change of this layout or of what it means: a program that knows another one refuses.
-  static constexpr std::uint32_t kFormat = 2;
+  static constexpr std::uint32_t kFormat = 3;
   static constexpr std::size_t kTextRoom = std::size_t{16} << 10U;
   static constexpr std::size_t kRecordRoom = std::size_t{64} << 10U;
 
@@ -59,6 +62,7 @@ struct Handover {
   std::uint32_t size = 0;               // of this structure
   std::atomic<std::int32_t> keeper{0};  // process numbers
   std::atomic<std::int32_t> worker{0};
+  std::atomic<std::uint64_t> worker_start{0};  // of the one that serves: see start_of_process()
   std::atomic<Stage> stage{Stage::starting};
   std::atomic<std::int32_t> exit_code{0};
   std::atomic<std::uint32_t> restarts{0};    // after a process was killed
@@ -74,6 +78,10 @@ struct Handover {
   VolumeMemory volume;
   fuse::MountMemory mount;
 };
+
+// When a process was started, in ticks since the machine was: with its number, this is no other. 0: there is none of
+// that number. No allocation.
+[[nodiscard]] std::uint64_t start_of_process(pid_t process);
 
 // Puts text in a place that ends with a zero, cut off if need be.
 void put_text(std::array<char, Handover::kTextRoom>& place, std::string_view text);

@@ -186,16 +186,20 @@ void Keeper::adopt(MountDescriptors descriptors) {
     if (count_ < descriptors_.size()) descriptors_[count_++] = worker.release();
   }
   const auto record = read_record(*handover_);
-  can_resend_ = record && fuse::can_resend(record->init_request);
+  can_resend_ = record && fuse::can_resend(record->init.request);
   ever_served_ = true;
   const pid_t worker = handover_->worker;
   UniqueFd process = pidfd_of(worker);
-  if (process && handover_->stage == Handover::Stage::serving) {
+  // Its number may have been given to somebody else since.
+  const bool lives = process && start_of_process(worker) == handover_->worker_start;
+  const bool served = handover_->stage == Handover::Stage::serving;
+  if (served && lives) {
     worker_ = std::move(process);
     worker_pid_ = worker;
     serving_ = true;
     serving_since_ = Clock::now();
   } else {
+    if (served) handover_->restarts.fetch_add(1);
     start_at_ = Clock::now();
   }
 }
@@ -253,7 +257,7 @@ void Keeper::note_serving() {
   if (!ever_served_) {
     ever_served_ = true;
     const auto record = read_record(*handover_);
-    can_resend_ = record && fuse::can_resend(record->init_request);
+    can_resend_ = record && fuse::can_resend(record->init.request);
     if (!world_.notify_socket.empty()) {
       const std::array handover{handover_.descriptor()};
       store_descriptors(world_.notify_socket, kStoredHandover, handover);
@@ -496,7 +500,7 @@ int serve_on(SharedHandover handover, MountDescriptors descriptors, UniqueFd wir
   }
   const ServiceSpec spec = record->spec;
   Inheritance inheritance{std::move(*record), std::move(descriptors), false, true};
-  inheritance.resend = fuse::can_resend(inheritance.record.init_request);
+  inheritance.resend = fuse::can_resend(inheritance.record.init.request);
   return serve_and_tell(spec, world, handover, wire.get(), std::move(inheritance));
 }
 

@@ -42,7 +42,7 @@ std::vector<int> ServedMount::descriptors() const {
 Result<fuse::TransportDescriptors> ServedMount::for_transport() const {
   fuse::TransportDescriptors copies;
   copies.cloned = record_.cloned;
-  copies.init_request = record_.init_request;
+  copies.init = record_.init;
   for (const UniqueFd& worker : descriptors_.workers) {
     UniqueFd copy(::fcntl(worker.get(), F_DUPFD_CLOEXEC, 3));
     if (!copy)

@@ -30,7 +30,7 @@ class ServedMount {
 
   [[nodiscard]] const MountRecord& record() const { return record_; }
   [[nodiscard]] const std::string& mount_point() const { return record_.mount_point; }
-  void note_init_request(std::vector<std::byte> request) { record_.init_request = std::move(request); }
+  void note_init(fuse::InitExchange exchange) { record_.init = std::move(exchange); }
   // The channel first. They stay this object's.
   [[nodiscard]] std::vector<int> descriptors() const;
   // What a transport needs; the descriptors here stay open. Errors: no_memory.

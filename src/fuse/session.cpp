@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <string>
+#include <tuple>
 
 #include "remapfs/units.hpp"
 
@@ -40,6 +41,19 @@ std::size_t page_size() {
 }
 
 }  // namespace
+
+bool promises_the_same(std::span<const std::byte> reply, std::span<const std::byte> other) {
+  fuse_init_out one{};
+  fuse_init_out two{};
+  if (reply.size() != sizeof one || other.size() != sizeof two) return false;
+  std::memcpy(&one, reply.data(), sizeof one);
+  std::memcpy(&two, other.data(), sizeof two);
+  const auto meaning = [](const fuse_init_out& said) {
+    return std::tuple(said.major, said.minor, said.flags, said.flags2, said.max_write, said.max_pages,
+                      said.map_alignment);
+  };
+  return meaning(one) == meaning(two);
+}
 
 bool can_resend(std::span<const std::byte> init_request) {
   fuse_in_header header{};
@@ -110,11 +124,11 @@ Session::~Session() {
   if (session_ != nullptr) fuse_session_destroy(session_);
 }
 
-Result<std::vector<std::byte>> Session::serve_init(std::chrono::milliseconds patience) {
+Result<InitExchange> Session::serve_init(std::chrono::milliseconds patience) {
   const auto deadline = std::chrono::steady_clock::now() + patience;
   auto room = PageBuffer::allocate(request_room());
   if (!room) return fail(room.error());
-  std::vector<std::byte> request;
+  InitExchange said;
   // A kernel with a newer major version asks again after it was told ours.
   while (!initialised_) {
     const auto left =
@@ -131,28 +145,37 @@ Result<std::vector<std::byte>> Session::serve_init(std::chrono::milliseconds pat
       case Received::request: break;
     }
     const auto* bytes = static_cast<const std::byte*>(request_.mem);
-    request.assign(bytes, bytes + request_.size);
+    said.request.assign(bytes, bytes + request_.size);
+    heard_ = &said.reply;
     process();
+    heard_ = nullptr;
     if (fuse_session_exited(session_) != 0) {
       return fail(Errc::unsupported, "the kernel refuses what FUSE_INIT needs; Linux 5.15 or later is required");
     }
   }
-  return request;
+  return said;
 }
 
-Result<void> Session::replay_init(std::span<const std::byte> request) {
+Result<void> Session::replay_init(const InitExchange& exchange) {
+  const std::span<const std::byte> request = exchange.request;
   fuse_in_header header{};
   if (request.size() < sizeof header) return fail(Errc::invalid, "the saved FUSE_INIT is too short");
   std::memcpy(&header, request.data(), sizeof header);
   if (header.opcode != FUSE_INIT) return fail(Errc::invalid, "the saved request is not a FUSE_INIT");
   auto room = PageBuffer::allocate(request_room());
   if (!room) return fail(room.error());
+  std::vector<std::byte> reply;
   replay_ = request;
   swallow_replies_ = true;
+  heard_ = &reply;
   if (receive(room->bytes()) == Received::request) process();
   replay_ = {};
   swallow_replies_ = false;
+  heard_ = nullptr;
   if (!initialised_) return fail(Errc::unsupported, "the saved FUSE_INIT does not lead to a working session");
+  if (!promises_the_same(reply, exchange.reply)) {
+    return fail(Errc::too_new, "the kernel was promised something else, this mount, use the remapfs that made it");
+  }
   return {};
 }
 
@@ -214,7 +237,15 @@ ssize_t Session::read_request(int fd, void* buffer, std::size_t size) {
 }
 
 ssize_t Session::write_callback(int fd, iovec* parts, int count, void* userdata) {
-  if (from(userdata).swallow_replies_) {
+  const Session& self = from(userdata);
+  if (self.heard_ != nullptr) {
+    self.heard_->clear();
+    for (int i = 1; i < count; ++i) {
+      const auto* const bytes = static_cast<const std::byte*>(parts[i].iov_base);
+      self.heard_->insert(self.heard_->end(), bytes, bytes + parts[i].iov_len);
+    }
+  }
+  if (self.swallow_replies_) {
     ssize_t length = 0;
     for (int i = 0; i < count; ++i) length += static_cast<ssize_t>(parts[i].iov_len);
     return length;

@@ -45,6 +45,14 @@ struct InitOutcome {
   bool explicit_invalidation = false;
 };
 
+// What the kernel and who served a mount first agreed on, byte by byte as it was said. Who serves it next has to keep
+// it.
+struct InitExchange {
+  std::vector<std::byte> request;  // FUSE_INIT, whole
+  std::vector<std::byte> reply;    // fuse_init_out
+  [[nodiscard]] bool empty() const { return request.empty(); }
+};
+
 // Page-aligned memory, present in RAM from the start; in huge pages where it is large enough and the kernel has them.
 class PageBuffer {
  public:
@@ -59,6 +67,10 @@ class PageBuffer {
   explicit PageBuffer(std::span<std::byte> bytes) : bytes_(bytes) {}
   std::span<std::byte> bytes_;
 };
+
+// Whether two replies to FUSE_INIT mean the same to a server: what form requests have, how large they are, and what the
+// kernel does by itself. Limits that the kernel alone keeps may differ.
+[[nodiscard]] bool promises_the_same(std::span<const std::byte> reply, std::span<const std::byte> other);
 
 // Whether the kernel that sent this FUSE_INIT can send requests again: Session::ask_for_resend().
 [[nodiscard]] bool can_resend(std::span<const std::byte> init_request);
@@ -82,13 +94,13 @@ class Session : private RequestContext {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Waits for the kernel's FUSE_INIT, which it sends once to the whole connection, and answers it. Returns the request
-  // as it came, for replay_init() of the other sessions. Errors: timeout; device_gone (unmounted meanwhile);
+  // Waits for the kernel's FUSE_INIT, which it sends once to the whole connection, and answers it. Returns what was
+  // said, for replay_init() of the other sessions. Errors: timeout; device_gone (unmounted meanwhile);
   // unsupported (the kernel speaks another protocol); device_other.
-  Result<std::vector<std::byte>> serve_init(std::chrono::milliseconds patience);
-  // Brings the session into the state that this request led to elsewhere. The kernel sees nothing of it.
-  // Errors: invalid (not a FUSE_INIT), unsupported.
-  Result<void> replay_init(std::span<const std::byte> request);
+  Result<InitExchange> serve_init(std::chrono::milliseconds patience);
+  // Brings the session into the state that this led to elsewhere. The kernel sees nothing of it.
+  // Errors: invalid (not a FUSE_INIT), unsupported, too_new (this program would have answered otherwise).
+  Result<void> replay_init(const InitExchange& exchange);
   [[nodiscard]] const InitOutcome& init_outcome() const { return outcome_; }
 
   // Has the kernel send again every request that was received through a descriptor of this connection and is not
@@ -134,6 +146,7 @@ class Session : private RequestContext {
   bool initialised_ = false;
   std::span<const std::byte> replay_;  // not empty: read_callback hands this out instead of asking the kernel
   bool swallow_replies_ = false;
+  std::vector<std::byte>* heard_ = nullptr;  // a copy of what is answered, without its header
   int last_errno_ = 0;
 };
 

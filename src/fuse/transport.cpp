@@ -68,8 +68,8 @@ std::string TransportInfo::describe() const {
   return text;
 }
 
-Transport::Transport(std::unique_ptr<Engine> engine, TransportInfo info, std::vector<std::byte> init_request)
-    : engine_(std::move(engine)), info_(std::move(info)), init_request_(std::move(init_request)) {}
+Transport::Transport(std::unique_ptr<Engine> engine, TransportInfo info, InitExchange init_exchange)
+    : engine_(std::move(engine)), info_(std::move(info)), init_exchange_(std::move(init_exchange)) {}
 
 Transport::~Transport() = default;
 
@@ -89,16 +89,16 @@ Result<std::unique_ptr<Transport>> Transport::start(TransportDescriptors descrip
   }
 
   // The kernel asks once for the whole connection; libfuse wants every session to have been asked.
-  std::vector<std::byte> init_request = std::move(descriptors.init_request);
+  InitExchange init = std::move(descriptors.init);
   std::size_t to_replay = 0;
-  if (init_request.empty()) {
+  if (init.empty()) {
     auto served = sessions.front()->serve_init(options.init_patience);
     if (!served) return fail(std::move(served.error()));
-    init_request = std::move(*served);
+    init = std::move(*served);
     to_replay = 1;
   }
   for (; to_replay < sessions.size(); ++to_replay) {
-    if (auto replayed = sessions[to_replay]->replay_init(init_request); !replayed) {
+    if (auto replayed = sessions[to_replay]->replay_init(init); !replayed) {
       return fail(std::move(replayed.error()));
     }
   }
@@ -116,7 +116,7 @@ Result<std::unique_ptr<Transport>> Transport::start(TransportDescriptors descrip
   info.engine = (*engine)->name();
   info.workers = (*engine)->workers();
   if (auto started = (*engine)->start(); !started) return fail(std::move(started.error()));
-  return std::unique_ptr<Transport>(new Transport(std::move(*engine), std::move(info), std::move(init_request)));
+  return std::unique_ptr<Transport>(new Transport(std::move(*engine), std::move(info), std::move(init)));
 }
 
 }  // namespace remapfs::fuse

@@ -22,10 +22,10 @@ namespace remapfs::fuse {
 // Everything a transport needs of the outside world. It can come from mount_fuse(), or from a process that kept the
 // descriptors open while another served them.
 struct TransportDescriptors {
-  std::vector<UniqueFd> workers;        // one each: clones of the mounted descriptor, or duplicates of it
-  bool cloned = false;                  // clones: each has its own queue of requests in process
-  std::vector<std::byte> init_request;  // FUSE_INIT as the kernel sent it, when it was answered already; else empty
-  bool resend = false;                  // requests may have been received by somebody who died before an answer
+  std::vector<UniqueFd> workers;  // one each: clones of the mounted descriptor, or duplicates of it
+  bool cloned = false;            // clones: each has its own queue of requests in process
+  InitExchange init;              // when FUSE_INIT was answered already; else empty
+  bool resend = false;            // requests may have been received by somebody who died before an answer
 };
 
 // Makes `count` descriptors for workers. Where /dev/fuse may not be opened, or the kernel cannot clone, they are
@@ -78,8 +78,8 @@ class Transport {
   Transport& operator=(const Transport&) = delete;
 
   [[nodiscard]] const TransportInfo& info() const { return info_; }
-  // FUSE_INIT as it came, to be kept for whoever serves the same descriptors next.
-  [[nodiscard]] const std::vector<std::byte>& init_request() const { return init_request_; }
+  // To be kept for whoever serves the same descriptors next.
+  [[nodiscard]] const InitExchange& init_exchange() const { return init_exchange_; }
 
   // Asks for the end: every request that was received is answered, none is received any more. Requests that wait in
   // the kernel stay there for the next who serves the descriptors.
@@ -88,11 +88,11 @@ class Transport {
   Result<EndReason> wait() { return engine_->wait(); }
 
  private:
-  Transport(std::unique_ptr<Engine> engine, TransportInfo info, std::vector<std::byte> init_request);
+  Transport(std::unique_ptr<Engine> engine, TransportInfo info, InitExchange init_exchange);
 
   std::unique_ptr<Engine> engine_;
   TransportInfo info_;
-  std::vector<std::byte> init_request_;
+  InitExchange init_exchange_;
 };
 
 }  // namespace remapfs::fuse

@@ -8,7 +8,12 @@
 #include <array>
 #include <csignal>
 #include <cstring>
+#include <fstream>
+#include <initializer_list>
+#include <stdexcept>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 #include "e2e/survival/survival_rig.hpp"
@@ -132,47 +137,107 @@ class User {
   pid_t child_ = -1;
 };
 
-class SurvivalWithAServiceManager : public SurvivalRig {};
+class SurvivalWithAServiceManager : public SurvivalRig {
+ protected:
+  SurvivalWithAServiceManager() { volume_.unmount(); }
+
+  // Starts the service and waits until it is ready.
+  [[nodiscard]] pid_t start() {
+    const pid_t process = manager_.start({REMAPFS, "mount", "-f", volume_.map(), directory_ / "volume"});
+    const bool ready = eventually([&] {
+      manager_.listen();
+      return manager_.said().find("READY=1") != std::string::npos;
+    });
+    if (!ready) throw std::runtime_error("not ready: " + manager_.said());
+    return process;
+  }
+  static void kill_all(std::initializer_list<pid_t> processes) {
+    for (const int signal : {SIGSTOP, SIGKILL}) {
+      for (const pid_t process : processes) ASSERT_EQ(::kill(process, signal), 0);
+    }
+  }
+
+  FakeManager manager_{directory_ / "notify"};
+};
 
 TEST_F(SurvivalWithAServiceManager, AllProcessesMayBeKilledAndTheServiceStartedAgain) {
-  volume_.unmount();
-  FakeManager manager(directory_ / "notify");
-  const std::vector<std::string> service{REMAPFS, "mount", "-f", volume_.map(), directory_ / "volume"};
-  const pid_t first = manager.start(service);
-  ASSERT_TRUE(eventually([&] {
-    manager.listen();
-    return manager.said().find("READY=1") != std::string::npos;
-  })) << manager.said();
-  ASSERT_GE(manager.kept(), 3U) << "the handover, the channel and the workers' descriptors";
+  const pid_t first = start();
+  ASSERT_GE(manager_.kept(), 3U) << "the handover, the channel and the workers' descriptors";
 
   User user(volume_.disk(), pattern(4096));
   ASSERT_TRUE(user.has_written());
-  const pid_t worker = volume_.worker();
-  for (const int signal : {SIGSTOP, SIGKILL}) {
-    for (const pid_t process : {worker, first}) ASSERT_EQ(::kill(process, signal), 0);
-  }
+  kill_all({volume_.worker(), first});
   ASSERT_EQ(::waitpid(first, nullptr, 0), first);
 
-  const pid_t second = manager.start(service);
+  const pid_t second = start();
   EXPECT_TRUE(user.reads_it_back_and_flushes());
   EXPECT_EQ(volume_.keeper(), second);
   EXPECT_EQ(restarts(), 1U);
 }
 
+TEST_F(SurvivalWithAServiceManager, AWorkerThatLivesServesOnUnderTheNextKeeper) {
+  const pid_t first = start();
+  User user(volume_.disk(), pattern(4096));
+  ASSERT_TRUE(user.has_written());
+  const pid_t worker = volume_.worker();
+  ASSERT_EQ(::kill(first, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(first, nullptr, 0), first);
+  EXPECT_EQ(must_run({"dd", "if=" + volume_.disk(), "bs=4k", "count=1", "status=none"}).size(), 4096U);
+
+  const pid_t second = start();
+  ASSERT_TRUE(eventually([&] { return volume_.keeper() == second; }));
+  EXPECT_EQ(volume_.worker(), worker);
+  EXPECT_EQ(restarts(), 0U);
+  // The next keeper follows it, as it would its own child.
+  ASSERT_EQ(::kill(worker, SIGKILL), 0);
+  EXPECT_TRUE(user.reads_it_back_and_flushes());
+  EXPECT_EQ(restarts(), 1U);
+  ASSERT_EQ(::kill(second, SIGTERM), 0);
+  int status = -1;
+  ASSERT_EQ(::waitpid(second, &status, 0), second);
+  EXPECT_EQ(status, 0);
+}
+
+// The process that has the dead worker's number now is neither waited for nor sent signals.
+TEST_F(SurvivalWithAServiceManager, ANumberThatIsSomebodyElsesNowIsNotTheWorker) {
+  const pid_t first = start();
+  User user(volume_.disk(), pattern(4096));
+  ASSERT_TRUE(user.has_written());
+  const pid_t worker = volume_.worker();
+  kill_all({worker, first});
+  ASSERT_EQ(::waitpid(first, nullptr, 0), first);
+  ASSERT_TRUE(eventually([&] { return ::kill(worker, 0) != 0; })) << "init does not reap it";
+  pid_t stranger = -1;
+  for (int i = 0; i < 50 && stranger != worker; ++i) {
+    if (stranger > 0) ::kill(stranger, SIGKILL);
+    std::ofstream("/proc/sys/kernel/ns_last_pid") << worker - 1;
+    stranger = ::fork();
+    if (stranger == 0) {
+      ::pause();
+      ::_exit(0);
+    }
+  }
+  if (stranger != worker) {
+    ::kill(stranger, SIGKILL);
+    GTEST_SKIP() << "numbers of processes cannot be chosen here";
+  }
+
+  std::ignore = start();
+  EXPECT_TRUE(user.reads_it_back_and_flushes());
+  EXPECT_EQ(restarts(), 1U);
+  EXPECT_EQ(::waitpid(stranger, nullptr, WNOHANG), 0) << "it was sent a signal";
+  ::kill(stranger, SIGKILL);
+  ::waitpid(stranger, nullptr, 0);
+}
+
 TEST_F(SurvivalWithAServiceManager, NothingIsKeptOfAMountThatEnded) {
-  volume_.unmount();
-  FakeManager manager(directory_ / "notify");
-  const pid_t service = manager.start({REMAPFS, "mount", "-f", volume_.map(), directory_ / "volume"});
-  ASSERT_TRUE(eventually([&] {
-    manager.listen();
-    return manager.said().find("READY=1") != std::string::npos;
-  }));
+  const pid_t service = start();
   ASSERT_EQ(::kill(service, SIGTERM), 0);
   int status = -1;
   ASSERT_EQ(::waitpid(service, &status, 0), service);
   EXPECT_EQ(status, 0);
-  manager.listen();
-  EXPECT_EQ(manager.kept(), 0U);
+  manager_.listen();
+  EXPECT_EQ(manager_.kept(), 0U);
 }
 
 }  // namespace

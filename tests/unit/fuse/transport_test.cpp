@@ -210,12 +210,12 @@ TEST(Transport, StopEndsWorkersThatWaitAndLeavesRequestsToTheNext) {
   const FakeKernel fake;
   fake.send_init();
   Seen seen;
-  std::vector<std::byte> init;
+  InitExchange init;
   {
     const auto first = Transport::start(fake.descriptors(8), recording_operations(), &seen, options());
     ASSERT_TRUE(first) << describe(first.error());
     static_cast<void>(fake.receive());
-    init = (*first)->init_request();
+    init = (*first)->init_exchange();
     (*first)->stop();
     const auto end = (*first)->wait();
     ASSERT_TRUE(end);
@@ -225,7 +225,7 @@ TEST(Transport, StopEndsWorkersThatWaitAndLeavesRequestsToTheNext) {
   EXPECT_TRUE(fake.receive(MSG_DONTWAIT).empty());
 
   TransportDescriptors handed_over = fake.descriptors(8);
-  handed_over.init_request = init;
+  handed_over.init = init;
   const auto second = Transport::start(std::move(handed_over), recording_operations(), &seen, options());
   ASSERT_TRUE(second) << describe(second.error());
   const auto reply = read_as<fuse_out_header>(fake.receive(), 0);
@@ -237,14 +237,14 @@ TEST(Transport, RequestThatRacesWithStopIsAnsweredExactlyOnceByThisOneOrTheNext)
   const FakeKernel fake;
   fake.send_init();
   Seen seen;
-  std::vector<std::byte> init;
+  InitExchange init;
   for (std::uint64_t unique = 4; unique < 600; unique += 2) {
     TransportDescriptors handed_over = fake.descriptors(2);
-    handed_over.init_request = init;
+    handed_over.init = init;
     const auto transport = Transport::start(std::move(handed_over), recording_operations(), &seen, options());
     ASSERT_TRUE(transport) << describe(transport.error());
     if (init.empty()) static_cast<void>(fake.receive());
-    init = (*transport)->init_request();
+    init = (*transport)->init_exchange();
     if (unique > 4) {
       ASSERT_EQ(read_as<fuse_out_header>(fake.receive(), 0).unique, unique - 2);
     }
@@ -257,13 +257,13 @@ TEST(Transport, StoppingAgainAndAgainNeverMissesAWorker) {
   const FakeKernel fake;
   fake.send_init();
   Seen seen;
-  std::vector<std::byte> init;
+  InitExchange init;
   for (int round = 0; round < 50; ++round) {
     TransportDescriptors handed_over = fake.descriptors(4);
-    handed_over.init_request = init;
+    handed_over.init = init;
     const auto transport = Transport::start(std::move(handed_over), recording_operations(), &seen, options());
     ASSERT_TRUE(transport) << describe(transport.error());
-    init = (*transport)->init_request();
+    init = (*transport)->init_exchange();
   }
 }
 
@@ -296,7 +296,7 @@ TEST(Transport, ReadErrorEndsAllWorkersAndIsReported) {
 TEST(Transport, SavedRequestThatIsNoInitIsRefused) {
   const FakeKernel fake;
   TransportDescriptors descriptors = fake.descriptors(1);
-  descriptors.init_request.assign(200, std::byte{1});
+  descriptors.init.request.assign(200, std::byte{1});
   Seen seen;
   const auto transport = Transport::start(std::move(descriptors), recording_operations(), &seen, options());
   ASSERT_FALSE(transport);
@@ -326,6 +326,62 @@ TEST(CanResend, OnlyAKernelThatSaysSoInTheSecondWordOfItsFlags) {
   shorter.resize(sizeof(fuse_in_header) + offsetof(fuse_init_in, flags2));
   EXPECT_FALSE(can_resend(shorter));
   EXPECT_FALSE(can_resend({}));
+}
+
+class SavedInit : public ::testing::Test {
+ protected:
+  SavedInit() {
+    fake_.send_init();
+    const auto first = Transport::start(fake_.descriptors(2), recording_operations(), &seen_, options());
+    if (!first) std::abort();
+    static_cast<void>(fake_.receive());
+    init_ = (*first)->init_exchange();
+  }
+  // How it goes for a program that finds this reply to have been given before.
+  [[nodiscard]] Result<std::unique_ptr<Transport>> go_on(const fuse_init_out& reply,
+                                                         const TransportOptions& wishes = options()) {
+    TransportDescriptors handed_over = fake_.descriptors(2);
+    handed_over.init.request = init_.request;
+    const auto* const bytes = reinterpret_cast<const std::byte*>(&reply);
+    handed_over.init.reply.assign(bytes, bytes + sizeof reply);
+    return Transport::start(std::move(handed_over), recording_operations(), &seen_, wishes);
+  }
+  [[nodiscard]] fuse_init_out reply() const { return read_as<fuse_init_out>(init_.reply, 0); }
+
+  FakeKernel fake_;
+  Seen seen_;
+  InitExchange init_;
+};
+
+TEST_F(SavedInit, IsHonouredWhereThisProgramWouldHaveAnsweredTheSame) {
+  EXPECT_EQ(init_.reply.size(), sizeof(fuse_init_out));
+  EXPECT_EQ(reply().max_write, kMaxRequestSize);
+  EXPECT_TRUE(go_on(reply()));
+  // What the kernel alone keeps to.
+  TransportOptions wishes = options();
+  wishes.max_background = 7;
+  EXPECT_TRUE(go_on(reply(), wishes));
+}
+
+TEST_F(SavedInit, IsRefusedWhereTheKernelBelievesSomethingElse) {
+  const auto expect_refused = [&](auto&& change) {
+    fuse_init_out other = reply();
+    change(other);
+    const auto transport = go_on(other);
+    ASSERT_FALSE(transport);
+    EXPECT_EQ(transport.error().code, Errc::too_new);
+  };
+  expect_refused([](fuse_init_out& said) { said.max_write /= 2; });
+  expect_refused([](fuse_init_out& said) { said.minor -= 1; });
+  expect_refused([](fuse_init_out& said) { said.flags |= FUSE_WRITEBACK_CACHE; });
+  expect_refused([](fuse_init_out& said) { said.flags2 ^= 1U; });
+  TransportOptions wishes = options();
+  wishes.max_write = 128U << 10U;
+  const auto transport = go_on(reply(), wishes);
+  ASSERT_FALSE(transport);
+  EXPECT_EQ(transport.error().code, Errc::too_new);
+  // Requests that have come meanwhile are for whoever is able to.
+  EXPECT_TRUE(fake_.receive(MSG_DONTWAIT).empty());
 }
 
 TEST(GrantedLimits, UnknownConnectionIsWorkedOutAndSaysSo) {
