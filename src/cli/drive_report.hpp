@@ -2,7 +2,6 @@
 #pragma once
 
 #include <chrono>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -10,6 +9,7 @@
 #include "cli/drive_verdict.hpp"
 #include "cli/smartctl.hpp"
 #include "cli/world.hpp"
+#include "core/json.hpp"
 #include "store/map_reader.hpp"
 
 namespace remapfs::cli {

@@ -2,12 +2,12 @@
 #pragma once
 
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "cli/smartctl.hpp"
+#include "core/json.hpp"
 #include "remapfs/smart.hpp"
 
 namespace remapfs::cli {

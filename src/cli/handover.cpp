@@ -14,10 +14,10 @@
 #include <cstring>
 #include <memory>
 #include <new>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <utility>
 
+#include "core/json.hpp"
 #include "fuse/operations.hpp"
 #include "remapfs/version.hpp"
 

@@ -13,7 +13,6 @@
 namespace remapfs::cli {
 namespace {
 
-constexpr mode_t kMode = 0666;  // less the umask
 constexpr int kDraftNames = 100;
 
 Error cannot_write(const std::string& path, int error) {
@@ -38,20 +37,23 @@ std::string draft_name(const std::string& path, int attempt) {
 
 }  // namespace
 
-Result<std::unique_ptr<OutputFile>> OutputFile::create(const std::string& path) {
+Result<std::unique_ptr<OutputFile>> OutputFile::create(const std::string& path, Readers readers) {
   struct stat present {};
-  if (::lstat(path.c_str(), &present) == 0 && !S_ISREG(present.st_mode)) {
+  const bool is_there = ::lstat(path.c_str(), &present) == 0;
+  if (is_there && !S_ISREG(present.st_mode)) {
     return fail(Errc::exists, fmt::format("something else than a file has this name, {}, name another file", path));
   }
+  const mode_t mode = readers == Readers::owner ? 0600 : 0666;
   // Without a name nothing is left behind, however this ends. Some file systems cannot do it.
-  UniqueFd file(::open(folder_of(path).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, kMode));
+  UniqueFd file(::open(folder_of(path).c_str(), O_TMPFILE | O_WRONLY | O_CLOEXEC, mode));
   std::string draft;
   for (int attempt = 0; !file && attempt < kDraftNames && (errno == EOPNOTSUPP || errno == EISDIR || errno == EEXIST);
        ++attempt) {
     draft = draft_name(path, attempt);
-    file = UniqueFd(::open(draft.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, kMode));
+    file = UniqueFd(::open(draft.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, mode));
   }
   if (!file) return fail(cannot_write(path, errno));
+  if (is_there && ::fchmod(file.get(), present.st_mode & 0777U) != 0) return fail(cannot_write(path, errno));
   return std::unique_ptr<OutputFile>(new OutputFile(path, std::move(file), std::move(draft)));
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <cstdint>
 #include <memory>
 #include <ostream>
 #include <streambuf>
@@ -12,6 +13,9 @@
 
 namespace remapfs::cli {
 
+// Who may read a new file: its owner alone, or whom the umask allows.
+enum class Readers : std::uint8_t { owner, everybody };
+
 // A file that is there as a whole or not at all: written without a name, made durable, then put in the place of what
 // was called so before.
 //
@@ -19,8 +23,9 @@ namespace remapfs::cli {
 //   permission (the folder), no_space, device_other. Nothing is changed then.
 class OutputFile {
  public:
-  // path: absolute, its folder without links.
-  static Result<std::unique_ptr<OutputFile>> create(const std::string& path);
+  // path: absolute, its folder without links. A new file is for its readers, one that is there already stays what it
+  // is.
+  static Result<std::unique_ptr<OutputFile>> create(const std::string& path, Readers readers = Readers::owner);
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "cli/target.hpp"
 #include "cli/world.hpp"
 #include "control/client.hpp"
+#include "core/json.hpp"
 
 namespace remapfs::cli {
 

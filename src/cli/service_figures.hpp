@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "cli/handover.hpp"
+#include "core/json.hpp"
 #include "fuse/transport.hpp"
 
 // Parts of the status that only the serving process knows.

@@ -9,10 +9,10 @@
 #include <cerrno>
 #include <charconv>
 #include <cstring>
-#include <nlohmann/json.hpp>
 
 #include "cli/output.hpp"
 #include "cli/run_program.hpp"
+#include "core/json.hpp"
 #include "io/sysfs.hpp"
 
 namespace remapfs::cli {

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "cli/target.hpp"
 #include "cli/world.hpp"
+#include "core/json.hpp"
 #include "remapfs/error.hpp"
 #include "store/map_reader.hpp"
 

@@ -32,7 +32,7 @@ Result<void> cannot_write(const std::string& path) {
 // Under another name first: a rule that looks meanwhile sees all of it or nothing.
 Result<void> write_file(const std::string& path, const std::string& text) {
   const std::string unfinished = path + ".new";
-  const UniqueFd file(::open(unfinished.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0644));
+  const UniqueFd file(::open(unfinished.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600));
   if (!file || ::write(file.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
       ::rename(unfinished.c_str(), path.c_str()) != 0) {
     return cannot_write(path);

@@ -34,7 +34,7 @@ struct AttachArguments {
 // Sector size for a loop device over the disk: the primary's logical block, unless the disk is no multiple of it.
 std::uint32_t sector_size_of(const nlohmann::ordered_json& status) {
   const std::uint64_t size = status["volume"]["size_bytes"];
-  const std::uint32_t logical = status["devices"][0].value("logical_block", 512U);
+  const std::uint32_t logical = status["devices"].at(0).value("logical_block", 512U);
   return size % logical == 0 ? logical : 512;
 }
 

@@ -3,7 +3,6 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "cli/table.hpp"
 #include "cli/target.hpp"
 #include "cli/verbs.hpp"
+#include "core/json.hpp"
 
 namespace remapfs::cli {
 namespace {

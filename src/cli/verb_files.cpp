@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <chrono>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -25,6 +24,7 @@
 #include "cli/status_view.hpp"
 #include "cli/table.hpp"
 #include "cli/verbs.hpp"
+#include "core/json.hpp"
 #include "core/unique_fd.hpp"
 #include "owners/ext_owners.hpp"
 #include "owners/find_file_systems.hpp"

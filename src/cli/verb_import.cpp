@@ -9,7 +9,6 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
 
@@ -20,6 +19,7 @@
 #include "cli/progress.hpp"
 #include "cli/status_view.hpp"
 #include "cli/verbs.hpp"
+#include "core/json.hpp"
 #include "core/unique_fd.hpp"
 #include "exchange/badblocks.hpp"
 #include "exchange/csv.hpp"

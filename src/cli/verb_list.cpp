@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -16,6 +15,7 @@
 #include "cli/table.hpp"
 #include "cli/target.hpp"
 #include "cli/verbs.hpp"
+#include "core/json.hpp"
 
 namespace remapfs::cli {
 namespace {

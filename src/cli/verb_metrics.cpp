@@ -3,7 +3,6 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <ostream>
 #include <set>
 #include <string>
@@ -14,6 +13,7 @@
 #include "cli/verbs.hpp"
 #include "cli/write_output.hpp"
 #include "control/metrics.hpp"
+#include "core/json.hpp"
 
 namespace remapfs::cli {
 namespace {
@@ -56,10 +56,12 @@ int run_metrics(const MetricsArguments& arguments, World& world) {
     world.out << render_metrics(volumes, MetricsFormat::openmetrics);
     return exit_code;
   }
-  const auto written = write_output(arguments.file, ours, [&](std::ostream& out) -> Result<void> {
+  const auto render = [&](std::ostream& out) -> Result<void> {
     out << render_metrics(volumes, MetricsFormat::prometheus);
     return {};
-  });
+  };
+  // node_exporter is somebody else.
+  const auto written = write_output(arguments.file, ours, render, Readers::everybody);
   return written ? exit_code : report_error(world, written.error());
 }
 

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -24,6 +23,7 @@
 #include "cli/verbs.hpp"
 #include "cli/with_volume.hpp"
 #include "control/replace_report.hpp"
+#include "core/json.hpp"
 #include "volume/replacer.hpp"
 
 namespace remapfs::cli {

@@ -4,7 +4,6 @@
 #include <CLI/CLI.hpp>
 #include <ctime>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
 
@@ -15,6 +14,7 @@
 #include "cli/status_view.hpp"
 #include "cli/verbs.hpp"
 #include "cli/write_output.hpp"
+#include "core/json.hpp"
 #include "core/utc.hpp"
 #include "remapfs/version.hpp"
 #include "report/disk_regions.hpp"

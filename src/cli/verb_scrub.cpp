@@ -5,7 +5,6 @@
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -20,6 +19,7 @@
 #include "cli/status_view.hpp"
 #include "cli/verbs.hpp"
 #include "control/scrub_report.hpp"
+#include "core/json.hpp"
 #include "volume/scrubber.hpp"
 
 namespace remapfs::cli {

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <ctime>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -21,6 +20,7 @@
 #include "cli/verbs.hpp"
 #include "cli/with_volume.hpp"
 #include "control/smart_report.hpp"
+#include "core/json.hpp"
 #include "core/utc.hpp"
 
 namespace remapfs::cli {
@@ -72,7 +72,8 @@ void print_drive(const Json& drive, std::ostream& out) {
   count("Temperature", "temperature");
   count("Hours", "power_on_hours");
   if (!drive["history"].empty()) {
-    line("History", fmt::format("{} readings since {}", drive["history"].size(), text_of(drive["history"][0]["at"])));
+    line("History",
+         fmt::format("{} readings since {}", drive["history"].size(), text_of(drive["history"].at(0)["at"])));
   }
 }
 
@@ -91,7 +92,7 @@ int run_smart(const SmartArguments& arguments, World& world) {
   std::vector<SmartReading> readings;
   for (const Json& device : (*status)["devices"]) {
     // A spare at the end of the primary is asked for with it.
-    if (device["id"] != 0 && device["path"] == (*status)["devices"][0]["path"]) continue;
+    if (device["id"] != 0 && device["path"] == (*status)["devices"].at(0)["path"]) continue;
     auto asked = ask_drive(device, world, kDrivePatience);
     if (!asked) return report_error(world, asked.error());
     if (asked->health && asked->health->trouble.empty()) {

@@ -6,7 +6,6 @@
 #include <charconv>
 #include <functional>
 #include <memory>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <ostream>
 #include <string>
@@ -23,6 +22,7 @@
 #include "cli/target.hpp"
 #include "cli/verbs.hpp"
 #include "cli/with_volume.hpp"
+#include "core/json.hpp"
 #include "io/posix_device.hpp"
 #include "store/new_spare.hpp"
 
@@ -185,7 +185,7 @@ int retire_one(const SpareArguments& arguments, unsigned id, const Target& targe
   if (!status) return report_error(world, status.error());
   std::uint64_t used = 0;
   std::string path;
-  const std::string primary = text_of((*status)["devices"][0]["path"]);
+  const std::string primary = text_of((*status)["devices"].at(0)["path"]);
   for (const Json& device : (*status)["devices"]) {
     if (device["id"] != id || device["slots_free"].is_null()) continue;
     used = device["slots"].get<std::uint64_t>() - device["slots_retired"].get<std::uint64_t>() -

@@ -3,10 +3,10 @@
 
 #include <chrono>
 #include <deque>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "core/json.hpp"
 #include "core/latency_histogram.hpp"
 #include "store/map_reader.hpp"
 

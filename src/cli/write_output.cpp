@@ -8,7 +8,6 @@
 #include <ostream>
 #include <string_view>
 
-#include "cli/output_file.hpp"
 #include "cli/target.hpp"
 #include "io/device_identity.hpp"
 
@@ -33,7 +32,8 @@ std::vector<std::string> paths_of(const VolumeInfo& info) {
   return paths;
 }
 
-Result<void> write_output(const std::string& name, const std::vector<std::string>& ours, const WriteOutput& write) {
+Result<void> write_output(const std::string& name, const std::vector<std::string>& ours, const WriteOutput& write,
+                          Readers readers) {
   const auto path = absolute_path(name);
   if (!path) return fail(path.error());
   for (const std::string& member : ours) {
@@ -43,7 +43,7 @@ Result<void> write_output(const std::string& name, const std::vector<std::string
   if (is_database(*path)) {
     return fail(Errc::exists, fmt::format("a database is there, perhaps a map, {}, name another file", *path));
   }
-  auto file = OutputFile::create(*path);
+  auto file = OutputFile::create(*path, readers);
   if (!file) return fail(file.error());
   if (auto written = write((*file)->stream()); !written) return written;
   return (*file)->commit();

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/output_file.hpp"
 #include "remapfs/error.hpp"
 #include "remapfs/map_store.hpp"
 
@@ -21,6 +22,7 @@ using WriteOutput = std::function<Result<void>(std::ostream&)>;
 
 // Makes the file as a whole, or not at all. ours: what it must not replace, by whatever path: a slip of the hand is not
 // to put a list in the place of a part of the volume. Errors: exists, those of OutputFile and of write.
-Result<void> write_output(const std::string& name, const std::vector<std::string>& ours, const WriteOutput& write);
+Result<void> write_output(const std::string& name, const std::vector<std::string>& ours, const WriteOutput& write,
+                          Readers readers = Readers::owner);
 
 }  // namespace remapfs::cli

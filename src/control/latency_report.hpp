@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <nlohmann/json.hpp>
-
+#include "core/json.hpp"
 #include "core/latency_histogram.hpp"
 
 // Latencies as `status -J` has them, by kind of request:

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <nlohmann/json.hpp>
-
+#include "core/json.hpp"
 #include "remapfs/map_store.hpp"
 #include "remapfs/scrub.hpp"
 #include "remapfs/volume.hpp"

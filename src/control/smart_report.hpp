@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <vector>
 
+#include "core/json.hpp"
 #include "remapfs/error.hpp"
 #include "remapfs/smart.hpp"
 

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/json.hpp"
 #include "core/latency_histogram.hpp"
 #include "remapfs/map_store.hpp"
 #include "remapfs/replace.hpp"

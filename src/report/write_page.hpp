@@ -2,7 +2,8 @@
 #pragma once
 
 #include <iosfwd>
-#include <nlohmann/json.hpp>
+
+#include "core/json.hpp"
 
 namespace remapfs::report {
 

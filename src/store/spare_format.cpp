@@ -16,6 +16,7 @@ constexpr std::uint64_t kMagic = 0x4552415053464D52U;
 constexpr std::size_t kChecksumAt = kSuperblockBytes - 8;
 constexpr std::size_t kIdentityAt = 128;
 constexpr std::size_t kFlagsAt = kIdentityAt + kIdentityBytes;
+constexpr std::size_t kEndOfSuperblock = kFlagsAt + 8 + 32 + 8;  // flags, numbers and digest of all spares
 constexpr std::uint64_t kHidesLosses = 1;
 constexpr std::uint64_t kBetweenSpares = 2;
 constexpr std::size_t kBitsOfAWord = 64;
@@ -157,6 +158,7 @@ Result<Superblock> decode_superblock(std::span<const std::byte> in) {
     for (std::size_t i = 0; i < kBitsOfAWord; ++i) numbers[first + i] = (word >> i & 1U) != 0;
   }
   superblock.spares.digest = rest.u64();
+  if (!all_zero(in.subspan(kEndOfSuperblock, kChecksumAt - kEndOfSuperblock))) return fail(Errc::corrupt);
   if (id == 0 || id > 255 || !BlockGeometry::is_valid_block_size(claimed.block_size)) return fail(Errc::corrupt);
   superblock.id = static_cast<SpareId>(id);
   if (numbers.any() && (numbers[0] || !numbers[id])) return fail(Errc::corrupt);
@@ -189,9 +191,10 @@ Tag decode_tag(std::span<const std::byte> in, const Uuid& spare, SlotIndex slot)
   tag.sequence = Sequence(reader.u64());
   tag.valid_mask = reader.u64();
   tag.written_mask = reader.u64();
-  if (reader.u64() != tag_checksum(in.first(32), spare, slot)) return {Tag::Kind::invalid, {}, {}, 0, 0};
-  if (tag.block.value() == kClearedBlock) return Tag::cleared_at(tag.sequence);
-  return tag;
+  constexpr Tag kInvalid{Tag::Kind::invalid, {}, {}, 0, 0};
+  if (reader.u64() != tag_checksum(in.first(32), spare, slot)) return kInvalid;
+  if (tag.block.value() != kClearedBlock) return tag;
+  return tag.valid_mask == 0 && tag.written_mask == 0 ? Tag::cleared_at(tag.sequence) : kInvalid;
 }
 
 }  // namespace remapfs::store

@@ -159,6 +159,14 @@ Error sql_error(const SQLite::Exception& exception, const std::string& path) {
 }
 
 Result<std::unique_ptr<SQLite::Database>> open_database(const std::string& path, SqlAccess access) {
+  // A map has a log. SQLite would apply a journal to it, and not before somebody writes: after all was checked.
+  const std::string journal = path + "-journal";
+  struct stat status {};
+  if (::lstat(journal.c_str(), &status) == 0 && status.st_size > 0) {
+    return fail(Errc::corrupt, fmt::format("{}, another program's journal would change the map, move it away and run "
+                                           "`remapfs check`",
+                                           journal));
+  }
   return sql_guard(path, [&]() -> Result<DatabasePtr> { return open_by_access(path, access); });
 }
 

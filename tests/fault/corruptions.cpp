@@ -3,12 +3,16 @@
 
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <fmt/format.h>
+#include <sqlite3.h>
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <stdexcept>
+#include <string_view>
 #include <utility>
 
 #include "support/random.hpp"
@@ -54,6 +58,19 @@ void edit(Remains& remains, const std::string& statements) {
     std::ifstream in(path + suffix, std::ios::binary);
     if (in) remains.map[suffix] = std::string(std::istreambuf_iterator<char>(in), {});
   }
+}
+
+// The journal that a program leaves which is killed while it changes the map in the way of other databases.
+std::string journal_of(const Remains& remains) {
+  const TempDir directory("/dev/shm");
+  const std::string path = directory / "map";
+  const std::string& bytes = remains.map.at("");
+  std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  SQLite::Database database(path, SQLite::OPEN_READWRITE);
+  database.exec("PRAGMA journal_mode = DELETE; BEGIN; DELETE FROM remaps");
+  if (sqlite3_db_cacheflush(database.getHandle()) != SQLITE_OK) throw std::runtime_error("no journal");
+  std::ifstream in(path + "-journal", std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
 }
 
 class Generator {
@@ -182,7 +199,9 @@ class Generator {
   void tag_tables() {
     const auto& places = specimen_.layout.tags;
     const std::uint64_t used_sectors = 20;  // of 12 slots; beyond them no slot was ever used
-    for (std::uint64_t sector = 0; sector < used_sectors; sector += 3) {
+    const char* const soak = std::getenv("REMAPFS_TEST_SOAK");
+    const std::uint64_t step = soak != nullptr && std::string_view(soak) == "1" ? 1 : 3;
+    for (std::uint64_t sector = 0; sector < used_sectors; sector += step) {
       const std::string where = fmt::format("sector {} of tag table", sector);
       for (auto& [what, change] : damages(sector)) {
         to_copies(where, places, sector * kSectorSize, kSectorSize, what, change);
@@ -277,6 +296,7 @@ class Generator {
       add(fmt::format("map: {}", statements), [statements](Remains& r) { edit(r, statements); });
     }
     add("map: with an index of the log of junk", [](Remains& r) { r.map["-shm"] = std::string(32768, '\x55'); });
+    add("map: with a journal", [](Remains& r) { r.map["-journal"] = journal_of(r); });
     add("map: gone", [](Remains& r) { r.map.clear(); });
     add("map: empty", [](Remains& r) { r.map = {{"", ""}}; });
     add("map: zeroed", [](Remains& r) { r.map[""].assign(r.map[""].size(), '\0'); });

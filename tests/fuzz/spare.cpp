@@ -1,16 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
 // Superblocks and tags of a spare: what is accepted is what would have been written, bit for bit.
+#include <xxhash.h>
+
 #include <algorithm>
 #include <array>
 #include <cstring>
 
 #include "fuzz/fuzz_input.hpp"
+#include "store/little_endian.hpp"
 #include "store/spare_format.hpp"
 
 int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace remapfs;
   std::array<std::byte, store::kSuperblockBytes> bytes{};
   if (size > 0) std::memcpy(bytes.data(), data, std::min(size, bytes.size()));
+  // Mostly with the checksum that belongs to them.
+  if (size > 0 && data[size - 1] % 4 != 0) {
+    constexpr std::size_t kChecksumAt = store::kSuperblockBytes - sizeof(std::uint64_t);
+    store::ByteWriter(std::span(bytes).subspan(kChecksumAt)).u64(XXH3_64bits(bytes.data(), kChecksumAt));
+  }
   std::array<std::byte, store::kSuperblockBytes> written{};
   if (const auto superblock = store::decode_superblock(bytes)) {
     store::encode_superblock(*superblock, written);

@@ -33,4 +33,8 @@ done
 if grep -rnE '^#include <(fuse|sqlite3|SQLiteCpp|CLI|fcntl|unistd|sys/|linux/)' include; then
   echo "include/remapfs must stand on the C++ standard library and tl::expected alone" && bad=1
 fi
+# There alone is it said what a missing member means.
+if grep -rn '#include <nlohmann/' src include tests bench tools --include='*.hpp' --include='*.cpp' | grep -v '^src/core/json.hpp:'; then
+  echo "include core/json.hpp instead" && bad=1
+fi
 exit $bad

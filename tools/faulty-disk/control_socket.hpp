@@ -4,10 +4,10 @@
 #include <sys/types.h>
 
 #include <functional>
-#include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
 
+#include "core/json.hpp"
 #include "remapfs/error.hpp"
 
 // How a running faulty disk is controlled: one JSON object a line over a UNIX socket, one line back. A request has

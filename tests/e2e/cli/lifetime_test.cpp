@@ -59,6 +59,41 @@ TEST_F(CliLifetime, DaemonIsAnIoFlusherBeforeItHasThreads) {
   EXPECT_EQ(read_bytes(log, 0, noted.size()), noted);
 }
 
+// Of /proc/PID/status: a number in this base.
+std::uint64_t of_status(pid_t process, const std::string& name, int base) {
+  std::ifstream file(fmt::format("/proc/{}/status", process));
+  for (std::string word; file >> word;) {
+    if (word == name && file >> word) return std::stoull(word, nullptr, base);
+  }
+  return 0;
+}
+
+TEST_F(CliLifetime, WhatIsSaidOfMemoryPrivilegesAndTheOomKillerIsTrue) {
+  constexpr std::uint64_t kIpcLock = 1U << 14U;
+  constexpr std::uint64_t kSysResource = 1U << 24U;
+  // chown, dac_override, fowner, ipc_lock, sys_ptrace, sys_admin
+  constexpr std::uint64_t kKept = 1U << 0U | 1U << 1U | 1U << 3U | kIpcLock | 1U << 19U | 1U << 21U;
+  const std::uint64_t ours = of_status(::getpid(), "CapEff:", 16);
+  const auto lines = status(map_)["hardening"].dump();
+  for (const pid_t process : {daemon(), worker()}) {
+    SCOPED_TRACE(process == worker() ? "worker" : "keeper");
+    for (const char* set : {"CapEff:", "CapPrm:"}) EXPECT_EQ(of_status(process, set, 16), ours & kKept) << set;
+    EXPECT_EQ(of_status(process, "CapInh:", 16) & ~ours, 0U);
+    if ((ours & kIpcLock) != 0) {
+      EXPECT_THAT(lines, HasSubstr("memory lock: granted"));
+      EXPECT_GT(of_status(process, "VmLck:", 10), of_status(process, "VmRSS:", 10) * 9 / 10);
+    }
+    int score = 0;
+    std::ifstream(fmt::format("/proc/{}/oom_score_adj", process)) >> score;
+    if ((ours & kSysResource) != 0) {
+      EXPECT_EQ(score, -1000);
+      EXPECT_THAT(lines, HasSubstr("oom score -1000: granted"));
+    } else {
+      EXPECT_THAT(lines, HasSubstr(fmt::format("stays {}", score)));
+    }
+  }
+}
+
 TEST_F(CliLifetime, RequestsWakeNobodyWhoDoesNotServeThem) {
   const auto wake_ups = [serving = worker()] {
     std::ifstream file(fmt::format("/proc/{0}/task/{0}/status", serving));

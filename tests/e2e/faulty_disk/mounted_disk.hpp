@@ -5,10 +5,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
+
+#include "core/json.hpp"
 
 namespace faulty_test {
 

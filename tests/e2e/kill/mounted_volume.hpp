@@ -3,11 +3,11 @@
 
 #include <chrono>
 #include <cstdint>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/json.hpp"
 #include "e2e/kill/scratch.hpp"
 
 namespace remapfs::testing {

@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <csignal>
 #include <filesystem>
-#include <fstream>
 #include <iostream>
 #include <thread>
 
@@ -18,26 +18,6 @@ namespace {
 using namespace std::chrono_literals;
 
 using SurvivalUnderLoad = SurvivalRig;
-
-// Directories with files of known contents are made, read and removed.
-void come_and_go(const std::string& folder, std::chrono::seconds how_long) {
-  const auto until = std::chrono::steady_clock::now() + how_long;
-  try {
-    for (std::uint64_t round = 0; std::chrono::steady_clock::now() < until; ++round) {
-      const std::string place = fmt::format("{}/round{}", folder, round);
-      std::filesystem::create_directory(place);
-      for (int i = 0; i < 20; ++i) std::ofstream(fmt::format("{}/{}", place, i)) << place << i;
-      for (int i = 0; i < 20; ++i) {
-        std::string text;
-        std::ifstream(fmt::format("{}/{}", place, i)) >> text;
-        EXPECT_EQ(text, place + std::to_string(i));
-      }
-      std::filesystem::remove_all(place);
-    }
-  } catch (const std::filesystem::filesystem_error& error) {
-    ADD_FAILURE() << error.what();
-  }
-}
 
 TEST_F(SurvivalUnderLoad, KillsUnderAVerifiedLoadOnALoopDeviceAreSeenByNobody) {
   const std::uint64_t wanted = soaking() ? 1000 : 20;
@@ -53,18 +33,57 @@ TEST_F(SurvivalUnderLoad, KillsUnderAVerifiedLoadOnALoopDeviceAreSeenByNobody) {
 }
 
 TEST_F(SurvivalUnderLoad, KillsUnderExt4AreSeenByNobody) {
+  const std::uint64_t wanted = soaking() ? 1000 : 15;
   const std::string folder = mount_ext4();
-  const unsigned seconds = soaking() ? 60 : 4;
-  const std::uint64_t kills = kill_while(
-      [&] {
-        // Names as well as contents.
-        const std::jthread names([&] { come_and_go(folder, std::chrono::seconds(seconds)); });
-        verified_load(folder + "/file", seconds, 24U << 20U);
-      },
-      400ms);
-  EXPECT_GE(kills, seconds);
+  std::uint64_t kills = 0;
+  while (kills < wanted && !HasFailure()) {
+    kills += kill_while([&] { load_file_system(folder, soaking() ? 20 : 4); }, 400ms);
+  }
   unmount_ext4();
   std::cout << kills << " kills\n";
+}
+
+class SurvivalOnADyingDisk : public ForegroundRig {
+ protected:
+  Random random_{test_seed()};
+};
+
+// Of a block that is being moved, of a commit that is being made, of a slot that is being written.
+TEST_F(SurvivalOnADyingDisk, KillsWhileBlocksMoveAreSeenByNobody) {
+  const std::uint64_t wanted = soaking() ? 300 : 15;
+  mount({});
+  std::uint64_t kills = 0;
+  unsigned waves = 0;
+  while (kills < wanted && !HasFailure()) {
+    std::jthread load([&] { verified_load(volume_.disk(), soaking() ? 20 : 4, kSize); });
+    const auto until = std::chrono::steady_clock::now() + (soaking() ? 20s : 4s);
+    pid_t killed = -1;
+    while (std::chrono::steady_clock::now() < until) {
+      // Some more blocks die, for good; and others take a moment, or several tries, for a while.
+      must_run({FAULTY_DISK, "set", directory_ / "primary",
+                fmt::format("count=4,seed={},op=write", random_.below(1U << 30U))});
+      if (waves++ % 8 == 0) {
+        must_run({FAULTY_DISK, "set", directory_ / "primary",
+                  fmt::format("count=200,seed={},op=read,mode=times:2", random_.below(1U << 30U))});
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(random_.below(250)));
+      const Ran ran = run({REMAPFS, "status", volume_.map(), "-J"});
+      const auto now = ran.code == 0 ? nlohmann::json::parse(ran.out) : nlohmann::json();
+      const pid_t serving =
+          now.is_object() && now.at("worker_pid").is_number() ? now.at("worker_pid").get<pid_t>() : -1;
+      if (serving <= 0 || serving == killed || ::kill(serving, SIGKILL) != 0) continue;
+      killed = serving;
+      ++kills;
+    }
+  }
+  ASSERT_TRUE(eventually([&] { return run({REMAPFS, "status", volume_.map()}).code == 0; }));
+  const auto status = volume_.status();
+  EXPECT_GE(status.at("remapped_blocks"), wanted) << "the kills met no relocation";
+  EXPECT_EQ(status.at("lost_sectors"), 0);
+  std::cout << kills << " kills, " << status.at("remapped_blocks") << " blocks moved\n";
+  must_run({REMAPFS, "unmount", volume_.map()});
+  EXPECT_EQ(end_of_daemon().code, 0);
+  EXPECT_EQ(volume_.check().code, 0);
 }
 
 TEST_F(SurvivalUnderLoad, TheProcessThatKeepsTheDescriptorsMayBeKilledAsWell) {

@@ -17,6 +17,30 @@
 
 namespace remapfs::testing {
 
+namespace {
+
+// Directories with files of known contents are made, read and removed.
+void come_and_go(const std::string& folder, std::chrono::seconds how_long) {
+  const auto until = std::chrono::steady_clock::now() + how_long;
+  try {
+    for (std::uint64_t round = 0; std::chrono::steady_clock::now() < until; ++round) {
+      const std::string place = fmt::format("{}/round{}", folder, round);
+      std::filesystem::create_directory(place);
+      for (int i = 0; i < 20; ++i) std::ofstream(fmt::format("{}/{}", place, i)) << place << i;
+      for (int i = 0; i < 20; ++i) {
+        std::string text;
+        std::ifstream(fmt::format("{}/{}", place, i)) >> text;
+        EXPECT_EQ(text, place + std::to_string(i));
+      }
+      std::filesystem::remove_all(place);
+    }
+  } catch (const std::filesystem::filesystem_error& error) {
+    ADD_FAILURE() << error.what();
+  }
+}
+
+}  // namespace
+
 bool soaking() {
   const char* const text = std::getenv("REMAPFS_TEST_SOAK");
   return text != nullptr && std::string_view(text) == "1";
@@ -39,6 +63,12 @@ void verified_load(const std::string& path, unsigned seconds, std::uint64_t size
            "--verify_state_save=0", "--fsync=32", "--randrepeat=0", "--output-format=terse"},
           seconds + 120);
   EXPECT_EQ(ran.code, 0) << ran.out << ran.err;
+}
+
+void load_file_system(const std::string& folder, unsigned seconds) {
+  // Names as well as contents.
+  const std::jthread names([&] { come_and_go(folder, std::chrono::seconds(seconds)); });
+  verified_load(folder + "/file", seconds, 24U << 20U);
 }
 
 SurvivalRig::SurvivalRig() : random_(test_seed()) {

@@ -22,6 +22,8 @@ namespace remapfs::testing {
 bool eventually(const std::function<bool()>& condition, std::chrono::seconds timeout = std::chrono::seconds(30));
 // Random reads and writes of a file or device by fio, which compares all it wrote and fails with the first error.
 void verified_load(const std::string& path, unsigned seconds, std::uint64_t size);
+// The same in a file there, while directories and files of known contents come and go.
+void load_file_system(const std::string& folder, unsigned seconds);
 
 // A mounted volume over plain images, whose processes are killed.
 class SurvivalRig : public ::testing::Test {

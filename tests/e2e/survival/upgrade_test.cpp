@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <atomic>
 #include <chrono>
 #include <filesystem>
+#include <functional>
 #include <iostream>
 #include <thread>
 
@@ -9,7 +11,7 @@
 namespace remapfs::testing {
 namespace {
 
-using Upgrade = SurvivalRig;
+class Upgrade : public SurvivalRig {};
 
 // One line that says what happened, and the old program goes on.
 void expect_refused(const MountedVolume& volume, const std::string& program, const std::string& part) {
@@ -22,26 +24,40 @@ void expect_refused(const MountedVolume& volume, const std::string& program, con
   EXPECT_EQ(must_run({"dd", "if=" + volume.disk(), "bs=4k", "count=1", "status=none"}).size(), 4096U);
 }
 
-TEST_F(Upgrade, UpgradesUnderAVerifiedLoadAreSeenByNobody) {
-  const unsigned wanted = soaking() ? 50 : 5;
-  const std::string copy = directory_ / "remapfs-new";
-  std::filesystem::copy_file(REMAPFS, copy);
-  const std::string& device = attach_loop();
-  std::atomic<bool> loaded = true;
-  std::thread load([&] {
-    while (loaded) verified_load(device, 3, kPrimarySize);
-  });
-  for (unsigned i = 0; i < wanted; ++i) {
-    const Ran ran =
-        volume_.ask("upgrade", i % 2 == 0 ? std::vector<std::string>{"--program", copy} : std::vector<std::string>{});
-    EXPECT_EQ(ran.code, 0) << ran.err;
+class UpgradeUnderLoad : public Upgrade {
+ protected:
+  // To a copy of this program and back, again and again, as long as the load runs.
+  void upgrade_while(const std::function<void()>& load) {
+    const unsigned wanted = soaking() ? 50 : 5;
+    const std::string copy = directory_ / "remapfs-new";
+    std::filesystem::copy_file(REMAPFS, copy);
+    std::atomic<bool> wanted_more = true;
+    std::thread loading([&] {
+      while (wanted_more) load();
+    });
+    for (unsigned i = 0; i < wanted; ++i) {
+      const Ran ran =
+          volume_.ask("upgrade", i % 2 == 0 ? std::vector<std::string>{"--program", copy} : std::vector<std::string>{});
+      EXPECT_EQ(ran.code, 0) << ran.err;
+    }
+    wanted_more = false;
+    loading.join();
+    EXPECT_EQ(survival().at("upgrades"), wanted);
+    EXPECT_EQ(survival().at("restarts"), 0);
+    EXPECT_EQ(volume_.keeper(), keeper_) << "signals go to the same process as before";
+    EXPECT_EQ(volume_.status().at("state"), "healthy");
   }
-  loaded = false;
-  load.join();
-  EXPECT_EQ(survival().at("upgrades"), wanted);
-  EXPECT_EQ(survival().at("restarts"), 0);
-  EXPECT_EQ(volume_.keeper(), keeper_) << "signals go to the same process as before";
-  EXPECT_EQ(volume_.status().at("state"), "healthy");
+};
+
+TEST_F(UpgradeUnderLoad, OnALoopDeviceIsSeenByNobody) {
+  const std::string& device = attach_loop();
+  upgrade_while([&] { verified_load(device, 3, kPrimarySize); });
+}
+
+TEST_F(UpgradeUnderLoad, UnderExt4IsSeenByNobody) {
+  const std::string folder = mount_ext4();
+  upgrade_while([&] { load_file_system(folder, 3); });
+  unmount_ext4();
 }
 
 TEST_F(Upgrade, TheNewProgramSurvivesKillsAsWell) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/handover.hpp"
+#include "core/json.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/mman.h>
@@ -9,7 +10,6 @@
 
 #include <csignal>
 #include <cstring>
-#include <nlohmann/json.hpp>
 
 // What one program leaves to the next: understood as it was meant, or refused.
 

@@ -29,6 +29,24 @@ class OutputFiles : public ::testing::Test {
   std::string path = dir / "out";
 };
 
+TEST_F(OutputFiles, IsForItsOwnerUnlessItIsMeantForOthersOrWasThere) {
+  const mode_t before = ::umask(0);
+  const auto mode_after = [&](Readers readers) {
+    auto file = OutputFile::create(path, readers);
+    EXPECT_TRUE(file && (*file)->commit());
+    struct stat status {};
+    EXPECT_EQ(::stat(path.c_str(), &status), 0);
+    return status.st_mode & 07777U;
+  };
+  EXPECT_EQ(mode_after(Readers::owner), 0600U);
+  fs::remove(path);
+  EXPECT_EQ(mode_after(Readers::everybody), 0666U);
+  fs::permissions(path, fs::perms(0640));
+  EXPECT_EQ(mode_after(Readers::owner), 0640U);
+  EXPECT_EQ(mode_after(Readers::everybody), 0640U);
+  ::umask(before);
+}
+
 TEST_F(OutputFiles, IsThereAsAWholeAfterTheCommitAndNotBefore) {
   std::ofstream(path) << "old";
   const std::string large(300'000, 'x');

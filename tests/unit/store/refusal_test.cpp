@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <sqlite3.h>
 #include <xxhash.h>
 
 #include <algorithm>
@@ -11,6 +12,7 @@
 #include "store/little_endian.hpp"
 #include "store/map_reader.hpp"
 #include "store/rebuild.hpp"
+#include "store/repair.hpp"
 #include "unit/store/store_fixture.hpp"
 
 // Promise I5: what does not belong together is refused with an exact message, and nothing is written.
@@ -427,6 +429,26 @@ TEST_F(Refusal, GrownDeviceIsAcceptedByEitherSuperblock) {
     ASSERT_OK((*store)->attach_spare(1, *larger));
     ASSERT_OK((*store)->load([](std::span<const RemapRow>) -> Result<void> { return {}; }));
   }
+}
+
+// SQLite applies one to the map as soon as somebody may write, however well the map was checked before.
+TEST_F(Refusal, JournalBesideTheMapIsCorruptAndNotApplied) {
+  create_with_rows();
+  const std::string other = map_path() + ".other";
+  std::filesystem::copy_file(map_path(), other);
+  SQLite::Database database(other, SQLite::OPEN_READWRITE);
+  ASSERT_EQ(database.execAndGet("PRAGMA journal_mode = DELETE").getString(), "delete");
+  database.exec("UPDATE volume SET label = 'as it was'; BEGIN; UPDATE volume SET label = 'x'");
+  ASSERT_EQ(sqlite3_db_cacheflush(database.getHandle()), SQLITE_OK);
+  std::filesystem::copy_file(other + "-journal", map_path() + "-journal");
+  expect_refused(Errc::corrupt, "-journal");
+  EXPECT_TRUE(std::filesystem::exists(map_path() + "-journal"));
+  const Files before = save_map();
+  static_cast<void>(repair_map(map_path(), {{SpareId{1}, &spare()}}));
+  EXPECT_EQ(save_map().content, before.content);
+  // Its program has emptied it: that is nothing.
+  std::filesystem::resize_file(map_path() + "-journal", 0);
+  EXPECT_TRUE(try_open().has_value());
 }
 
 TEST_F(Refusal, LogOfAnotherMapPutBesideThisOneIsNoticed) {
