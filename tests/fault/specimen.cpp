@@ -16,7 +16,7 @@ namespace {
 
 constexpr std::uint64_t kSpareBytes = std::uint64_t{3} << 20U;
 constexpr std::uint64_t kDiskBytes = Specimen::kBlock * Specimen::kBlocks;
-constexpr const char* kSuffixes[] = {"", "-wal", "-shm"};
+constexpr const char* kSuffixes[] = {"", "-wal", "-shm", "-journal"};
 
 std::vector<std::byte> contents(const FakeDisk& disk) {
   return disk.peek({ByteOffset(0), ByteOffset(disk.geometry().size.value())});
