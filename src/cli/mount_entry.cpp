@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/mount_entry.hpp"
 
-#include <algorithm>
+#include <fmt/format.h>
 
+#include <utility>
+
+#include "fuse/mount_table.hpp"
 #include "io/proc_files.hpp"
 
 namespace remapfs::cli {
@@ -20,16 +23,14 @@ uid_t owner_of(std::string_view super_options) {
 }  // namespace
 
 std::optional<MountEntry> parse_mount_entry(std::string_view line) {
-  // ID PARENT MAJOR:MINOR ROOT MOUNTPOINT OPTIONS [TAG...] - TYPE SOURCE SUPEROPTIONS
-  const auto fields = split(line, ' ');
-  const auto dash = std::find(fields.begin(), fields.end(), "-");
-  if (dash - fields.begin() < 6 || fields.end() - dash < 3) return std::nullopt;
+  auto parsed = fuse::parse_mount_line(line);
+  if (!parsed) return std::nullopt;
   MountEntry entry;
-  entry.device = fields[2];
-  entry.mount_point = unescape_octal(fields[4]);
-  entry.type = unescape_octal(dash[1]);
-  entry.source = unescape_octal(dash[2]);
-  if (fields.end() - dash > 3) entry.owner = owner_of(dash[3]);
+  entry.device = fmt::format("{}:{}", parsed->device_major, parsed->device_minor);
+  entry.mount_point = std::move(parsed->mount_point);
+  entry.type = std::move(parsed->type);
+  entry.source = std::move(parsed->source);
+  entry.owner = owner_of(parsed->super_options);
   return entry;
 }
 

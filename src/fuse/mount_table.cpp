@@ -92,8 +92,12 @@ std::optional<MountEntry> parse_mount_line(std::string_view line) {
   const auto device_major = number(device[0]);
   const auto device_minor = number(device[1]);
   if (!device_major || !device_minor) return std::nullopt;
-  return MountEntry{*device_major, *device_minor, unescape(fields[4]), unescape(fields[dash + 1]),
-                    unescape(fields[dash + 2])};
+  return MountEntry{*device_major,
+                    *device_minor,
+                    unescape(fields[4]),
+                    unescape(fields[dash + 1]),
+                    unescape(fields[dash + 2]),
+                    std::string(dash + 3 < fields.size() ? fields[dash + 3] : "")};
 }
 
 Result<std::optional<MountEntry>> find_mount(const std::string& canonical_path) {

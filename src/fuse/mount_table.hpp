@@ -15,8 +15,9 @@ struct MountEntry {
   unsigned device_major = 0;
   unsigned device_minor = 0;  // of a FUSE mount also the number of its connection in /sys/fs/fuse/connections
   std::string mount_point;
-  std::string type;    // "fuse.remapfs"
-  std::string source;  // the fsname
+  std::string type;           // "fuse.remapfs"
+  std::string source;         // the fsname
+  std::string super_options;  // of the file system, with commas; as they stand there
 };
 
 // Reads one line; nothing when it has not the form of proc(5).

@@ -73,8 +73,10 @@ void add_mounts(const std::vector<Extent>& member, const KernelViews& views, std
   const std::string text = read_text_file(views.proc + "/self/mountinfo").value_or("");
   for (const std::string_view line : split(text, '\n')) {
     const auto words = split(line, ' ');
-    const auto dash = std::find(words.begin(), words.end(), "-");
-    if (words.size() < 6 || std::distance(dash, words.end()) < 3) continue;
+    constexpr std::ptrdiff_t kFixed = 6;
+    if (words.size() < kFixed) continue;
+    const auto dash = std::find(words.begin() + kFixed, words.end(), "-");
+    if (std::distance(dash, words.end()) < 3) continue;
     std::vector<Extent> source;
     if (const auto number = parse_device_number(std::string(words[2])); number && !words[2].starts_with("0:")) {
       source = device_extents(*number, views);

@@ -50,6 +50,23 @@ TEST_P(Bug, IsCaught) {
 INSTANTIATE_TEST_SUITE_P(Simulator, Bug, ::testing::ValuesIn(kBugNames),
                          [](const auto& named) { return std::string(named.param); });
 
+// What a person is shown of a life that went wrong: a few steps that still go wrong.
+TEST(SimulatorWithBugs, AFailureIsShortened) {
+  switch_on_bug("acknowledged_without_commit");
+  testing::Random random(1);
+  Script failing = make_script(random(), kStepsOfALife);
+  while (!live(failing).failure) failing = make_script(random(), kStepsOfALife);
+  const Script shortest = shrink(failing, 400);
+  const Outcome outcome = live(shortest, true);
+  switch_on_bug({});
+  ASSERT_TRUE(outcome.failure);
+  EXPECT_LE(shortest.steps.size(), 12U);
+  EXPECT_FALSE(outcome.trace.empty());
+  EXPECT_FALSE(live(shortest).failure) << "it is the bug that fails, not the life";
+  std::printf("%zu steps shortened to %zu: %s\n", failing.steps.size(), shortest.steps.size(),
+              outcome.failure->c_str());
+}
+
 TEST(SimulatorWithBugs, CatchesNothingWhileTheyAreSwitchedOff) {
   testing::Random random(1);
   for (int life = 0; life < 10; ++life) {

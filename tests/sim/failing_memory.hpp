@@ -12,7 +12,7 @@ struct FailingMemory {
   bool fails() { return until_failure > 0 && --until_failure == 0; }
 };
 
-// Of operator new, of a program that is linked with failing_memory.cpp.
+// Of operator new and aligned_alloc(), of a program that is linked with failing_memory.cpp.
 extern FailingMemory cpp_memory;
 
 // While one exists, it is the simulated machine that takes memory, which has enough. Threads: those of one Scheduler,

@@ -124,6 +124,42 @@ TEST_P(Keeper, HasNoFileOpenThatItCouldWaitFor) {
   }
 }
 
+// A request that ends whoever serves it: an error is better than waiting for ever.
+TEST_P(Keeper, GivesUpWhenItsWorkersCrashAgainAndAgain) {
+  const pid_t keeper = volume_.keeper();
+  unsigned crashes = 0;
+  const auto lives = [&] { return ::kill(keeper, 0) == 0; };
+  const auto worker = [&] {
+    std::ifstream children(fmt::format("/proc/{}/task/{}/children", keeper, keeper));
+    pid_t child = -1;
+    children >> child;
+    return children ? child : -1;
+  };
+  pid_t crashed = -1;
+  const auto deadline = std::chrono::steady_clock::now() + 90s;
+  while (lives() && std::chrono::steady_clock::now() < deadline) {
+    const pid_t serving = worker();
+    // Once it can be asked: before, it has not had the time to crash by itself.
+    if (serving <= 0 || serving == crashed || ::kill(serving, SIGSEGV) != 0) {
+      std::this_thread::sleep_for(5ms);
+      continue;
+    }
+    crashed = serving;
+    ++crashes;
+  }
+  EXPECT_FALSE(lives());
+  EXPECT_GE(crashes, 10U);
+  EXPECT_LE(crashes, 12U);
+  EXPECT_NE(run({"mountpoint", "-q", directory_ / "volume"}).code, 0);
+  EXPECT_EQ(volume_.check().code, 0);
+  if (in_foreground()) {
+    const Ran ended = end_of_daemon();
+    EXPECT_EQ(ended.code, 2);
+    EXPECT_NE(ended.err.find("it ends again and again: run remapfs check, mount again"), std::string::npos)
+        << ended.err;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Places, Keeper, ::testing::Bool(),
                          [](const auto& suite) { return suite.param ? "Foreground" : "Background"; });
 

@@ -87,6 +87,37 @@ TEST_F(Recover, RowsAreThoseOfTheMapButForWhatOnlyTheMapKnows) {
   EXPECT_TRUE(findings().empty());
 }
 
+TEST_F(Recover, TagsThatCannotBeReadAreNamedAndRefusedUnlessAccepted) {
+  create_with_rows();
+  for (const Copy copy : kCopies) spare().add_bad_sectors(tag_sector(copy, 2), 1);
+  const auto refused = recover_map(spec());
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_EQ(refused.error().error.code, Errc::stale);
+  EXPECT_NE(refused.error().error.message.find("--accept-stale"), std::string::npos) << refused.error().error.message;
+  const auto named = [](const std::vector<std::string>& doubts, const std::string& words) {
+    return std::count(doubts.begin(), doubts.end(), words) == 1;
+  };
+  for (const int slot : {1, 2, 3}) {
+    EXPECT_TRUE(
+        named(refused.error().doubts, "spare /spare, slot " + std::to_string(slot) + ": tags A and B cannot be read"))
+        << ::testing::PrintToString(refused.error().doubts);
+  }
+  EXPECT_FALSE(std::filesystem::exists(directory_ / "new.map"));
+  const auto accepted = recover_map(spec(/*accept_stale=*/true));
+  ASSERT_TRUE(accepted.has_value()) << describe(accepted.error().error);
+  EXPECT_FALSE(accepted->proven);
+  EXPECT_EQ(accepted->doubts, refused.error().doubts);
+}
+
+TEST_F(Recover, OneReadableCopyOfTheTagsIsEnough) {
+  create_with_rows();
+  spare().add_bad_sectors(tag_sector(Copy::b, 2), 1);
+  const auto recovered = recover_map(spec());
+  ASSERT_TRUE(recovered.has_value());
+  EXPECT_TRUE(recovered->proven);
+  EXPECT_EQ(recovered->info.rows, 3U);
+}
+
 TEST_F(Recover, TagOfACutOffCommitInAFreeSlotIsNotUsed) {
   create_with_rows();
   write_tag(9, used(77, watermark_ + 1));
