@@ -137,10 +137,9 @@ Result<MountRecord> read_record(const Handover& handover) {
   const Error damaged{Errc::invalid, 0, "not understood, the volume's handover, use the remapfs that made the mount"};
   const std::uint32_t size = handover.record_size;
   if (size == 0 || size > handover.record.size()) return fail(damaged);
-  const json document = json::from_cbor(handover.record.data(), handover.record.data() + size, /*strict=*/true,
-                                        /*allow_exceptions=*/false);
-  if (!document.is_object()) return fail(damaged);
   try {
+    const json document = json::from_cbor(handover.record.data(), handover.record.data() + size);
+    if (!document.is_object()) return fail(damaged);
     // What the kernel was told at FUSE_INIT and at every open it goes on to believe.
     if (document.at("protocol") != fuse::Operations::dialect()) {
       return fail(Errc::too_new, "the kernel was promised something else, this mount, use the remapfs that made it");
@@ -168,7 +167,7 @@ Result<MountRecord> read_record(const Handover& handover) {
     record.init.request = raw_bytes_of(document.at("init_request"));
     record.init.reply = raw_bytes_of(document.at("init_reply"));
     return record;
-  } catch (const json::exception&) {  // a member that is not there, or of another kind
+  } catch (const json::exception&) {  // no CBOR; a member that is not there, or of another kind
     return fail(damaged);
   }
 }

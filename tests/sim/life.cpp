@@ -48,19 +48,34 @@ class Life {
     for (; world_.ended(); mounted = plant_.try_mount()) leave_behind();
     if (!mounted) return now_.broken("the volume cannot be mounted: " + describe(mounted.error()));
     now_.troubles.follow_members();
-    // That a device has been away is forgotten with the process.
-    now_.flush_may_fail = now_.flush_failed = false;
+    take_over();
+  }
+
+  // What is still so for the process that goes on, and forgotten where somebody mounts it anew.
+  void take_over() {
+    const Plant::Inherited& inherited = plant_.inherited();
+    if (!inherited.is_there) {
+      now_.flush_may_fail = now_.flush_failed = false;
+      return;
+    }
+    now_.trace("  another process goes on");
+    ++now_.outcome.taken_over;
+    now_.flush_may_fail = now_.flush_may_fail || inherited.loss;
+    now_.sync_failed = inherited.sync_failed;
+    now_.disturbed = inherited.sync_failed || inherited.breaker_open;
   }
 
   // What the end leaves behind.
   void leave_behind() {
     ++now_.outcome.cuts;
     count_relocations();
-    // A sync may have failed that nobody was told of.
-    if (now_.disturbed) oracle_.doubt();
-    now_.sync_failed = now_.map_failed = false;
     const Cut how = world_.how();
     plant_.leave_behind();
+    // A sync may have failed that nobody was told of; who goes on tells it, if it was over.
+    const Plant::Inherited& inherited = plant_.inherited();
+    const bool will_be_told = inherited.is_there && !inherited.syncing && !now_.map_failed;
+    if (now_.disturbed && !will_be_told) oracle_.doubt();
+    now_.sync_failed = now_.map_failed = false;
     if (auto wrong = plant_.check_spares_alone(/*after_close=*/false)) now_.broken(*wrong);
     if (how == Cut::power) {
       oracle_.lose_power();
@@ -102,7 +117,7 @@ class Life {
         oracle_.doubt();
         if (!now_.disturbed && !now_.flush_may_fail) now_.broken("close failed: " + describe(closed.error()));
       }
-      plant_.volume.reset();
+      plant_.leave_in_order();
       if (closed && !now_.disturbed) look_at_the_map();
     }
     if (now_.sync_failed) oracle_.doubt();
@@ -248,7 +263,7 @@ class Life {
 };
 
 constexpr std::array kCounts{&Outcome::cuts,   &Outcome::requests, &Outcome::relocations, &Outcome::proven,
-                             &Outcome::joined, &Outcome::retired,  &Outcome::replaced};
+                             &Outcome::joined, &Outcome::retired,  &Outcome::replaced,    &Outcome::taken_over};
 
 // An outcome as text, and back: counts in the first line, then the failure, then the trace.
 std::string encode(const Outcome& outcome) {

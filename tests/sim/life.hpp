@@ -20,6 +20,7 @@ struct Outcome {
   std::uint64_t joined = 0;        // spares
   std::uint64_t retired = 0;       // the same
   std::uint64_t replaced = 0;      // primaries
+  std::uint64_t taken_over = 0;    // mounts, by a process that followed a killed one
   std::vector<std::string> trace;  // a line for each step, when asked for
 };
 

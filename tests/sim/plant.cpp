@@ -58,6 +58,20 @@ bool same_places(const std::vector<RemapRow>& rows, const Rows& all, SpareId id)
   return found == rows.size();
 }
 
+// What a volume knows of its devices.
+void copy_devices(const VolumeMemory& from, VolumeMemory& to) {
+  for (std::size_t i = 0; i < from.devices.size(); ++i) {
+    const DeviceMemory& known = from.devices[i];
+    DeviceMemory& copy = to.devices[i];
+    copy.sync_failed = known.sync_failed.load();
+    copy.syncing = known.syncing.load();
+    copy.unsynced_writes = known.unsynced_writes.load();
+    copy.lost_writes = known.lost_writes.load();
+    copy.telling_loss = known.telling_loss.load();
+    copy.breaker_open = known.breaker_open.load();
+  }
+}
+
 // The smallest device with so many slots.
 ByteCount size_for(std::uint64_t slots, std::uint64_t block_size) {
   ByteCount size(0);
@@ -96,6 +110,7 @@ Plant::Plant(const Shape& made, std::uint64_t seed, std::span<const std::byte> c
   REMAPFS_INVARIANT(created.has_value());
   take_members(*created);
   files = std::make_unique<SimFiles>(world);
+  world.at_end([this] { remember_the_end(); });
 }
 
 Plant::~Plant() {
@@ -151,7 +166,11 @@ Result<void> Plant::try_mount() {
     if (auto attached = (*store)->attach_spare(spare.id, member); !attached) return attached;
   }
   parts.store = std::make_unique<ObservedStore>(std::move(*store), observed, world);
-  auto opened = Volume::open(std::move(parts), {});
+  memory_ = std::make_unique<VolumeMemory>();
+  if (inherited_.is_there) copy_devices(*left_, *memory_);
+  VolumeOptions options;
+  options.memory = memory_.get();
+  auto opened = Volume::open(std::move(parts), options);
   if (!opened) return fail(std::move(opened.error()));
   volume = std::move(*opened);
   take_members(info);
@@ -163,10 +182,27 @@ void Plant::leave_behind() {
   volume.reset();
   call_off_failures();
   const bool power = world.how() == Cut::power;
+  inherited_ = {};
+  if (!power && world.random().one_in(2)) inherit();
   world.begin_again();
   if (!power) return;
   for (const auto& disk : disks_) disk->crash(world.random()());
   files->lose_power();
+}
+
+void Plant::remember_the_end() {
+  left_ = std::make_unique<VolumeMemory>();
+  if (memory_) copy_devices(*memory_, *left_);
+}
+
+void Plant::inherit() {
+  inherited_.is_there = true;
+  for (const DeviceMemory& device : left_->devices) {
+    inherited_.sync_failed = inherited_.sync_failed || device.sync_failed;
+    inherited_.syncing = inherited_.syncing || device.syncing;
+    inherited_.loss = inherited_.loss || device.lost_writes || device.telling_loss;
+    inherited_.breaker_open = inherited_.breaker_open || device.breaker_open;
+  }
 }
 
 void Plant::call_off_failures() {

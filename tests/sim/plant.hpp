@@ -70,8 +70,23 @@ class Plant {
 
   // Mounts the volume, on the disks that the map names; the errors are those of the store and the volume.
   Result<void> try_mount();
-  // The process is gone, and has closed nothing. What was on its way arrives, or is lost with the power.
+  // The process is gone, and has closed nothing. What was on its way arrives, or is lost with the power. A process that
+  // was killed may be followed by one that goes on with the mount, and knows what it knew of its devices.
   void leave_behind();
+  // What the process that has it mounted, or the one that will, was left by the one before.
+  struct Inherited {
+    bool is_there = false;
+    bool sync_failed = false;  // of some device
+    bool syncing = false;
+    bool loss = false;  // that a flush has to tell, or has told without an answer
+    bool breaker_open = false;
+  };
+  [[nodiscard]] const Inherited& inherited() const { return inherited_; }
+  // In order: whoever mounts it next knows what the map says.
+  void leave_in_order() {
+    volume.reset();
+    inherited_ = {};
+  }
 
   // Syncs and files that were to fail once fail no more.
   void call_off_failures();
@@ -132,7 +147,13 @@ class Plant {
   [[nodiscard]] std::optional<std::string> check_one_alone(const store::SurvivingTags& tags) const;
   [[nodiscard]] std::optional<std::string> check_joint(const std::vector<RemapRow>& rows) const;
 
+  void remember_the_end();
+  void inherit();
+
   std::vector<std::unique_ptr<testing::FakeDisk>> disks_;
+  std::unique_ptr<VolumeMemory> memory_;  // of the mounted volume
+  std::unique_ptr<VolumeMemory> left_;    // as it was at the last end
+  Inherited inherited_;
   std::set<testing::FakeDisk*> set_aside_;
   SpareId highest_spare_ = 1;
   const testing::TempDir directory_{"/dev/shm"};

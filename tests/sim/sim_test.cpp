@@ -62,19 +62,22 @@ TEST_P(Simulator, NoLifeBreaksAPromise) {
     all.joined += outcome.joined;
     all.retired += outcome.retired;
     all.replaced += outcome.replaced;
+    all.taken_over += outcome.taken_over;
   }
   std::printf(
       "lives=%llu crash points=%llu requests=%llu relocated blocks=%llu proven by the spares=%llu spares "
-      "joined=%llu left=%llu primaries replaced=%llu\n",
+      "joined=%llu left=%llu primaries replaced=%llu mounts taken over=%llu\n",
       static_cast<unsigned long long>(lives), static_cast<unsigned long long>(all.cuts),
       static_cast<unsigned long long>(all.requests), static_cast<unsigned long long>(all.relocations),
       static_cast<unsigned long long>(all.proven), static_cast<unsigned long long>(all.joined),
-      static_cast<unsigned long long>(all.retired), static_cast<unsigned long long>(all.replaced));
+      static_cast<unsigned long long>(all.retired), static_cast<unsigned long long>(all.replaced),
+      static_cast<unsigned long long>(all.taken_over));
   EXPECT_GT(all.relocations, lives);
   EXPECT_GT(all.proven, all.cuts / 2);
   EXPECT_GT(all.joined, 0U);
   EXPECT_GT(all.retired, 0U);
   EXPECT_GT(all.replaced, 0U);
+  EXPECT_GT(all.taken_over, 0U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Halves, Simulator, ::testing::Values(0, 1));

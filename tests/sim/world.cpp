@@ -18,7 +18,7 @@ World::Fate World::step(bool changes) {
   if (!changes) return Fate::happens;
   ++changes_;
   if (until_cut_ == 0 || --until_cut_ > 0) return Fate::happens;
-  ended_ = true;
+  end();
   return random_.one_in(2) ? Fate::unheard : Fate::nothing;
 }
 
@@ -28,8 +28,13 @@ void World::cut_after(std::uint64_t n, Cut how) {
 }
 
 void World::cut(Cut how) {
-  ended_ = true;
   how_ = how;
+  end();
+}
+
+void World::end() {
+  ended_ = true;
+  if (at_end_) at_end_();
 }
 
 void World::begin_again() {

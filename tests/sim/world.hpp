@@ -38,6 +38,9 @@ class World {
   // Now.
   void cut(Cut how);
   [[nodiscard]] bool ended() const { return ended_; }
+  // Called at the end, before anything else goes on. Threads that are not done then still come to theirs, with errors:
+  // what they leave in memory would not be there.
+  void at_end(std::function<void()> look) { at_end_ = std::move(look); }
   [[nodiscard]] Cut how() const { return how_; }
   // A write that was on its way when the program was killed: arrives before its successor begins.
   void arrives_late(std::function<void()> write) { late_.push_back(std::move(write)); }
@@ -54,8 +57,11 @@ class World {
   void set_slowness(std::uint64_t factor) { slowness_ = factor; }
 
  private:
+  void end();
+
   Random random_;
   bool ended_ = false;
+  std::function<void()> at_end_;
   Cut how_ = Cut::power;
   std::uint64_t until_cut_ = 0;
   std::uint64_t changes_ = 0;
