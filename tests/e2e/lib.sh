@@ -38,6 +38,8 @@ clean_up() {
   local status=$?
   trap - EXIT
   set +e
+  # What would keep the volume from being taken down.
+  if declare -F first_clean_up > /dev/null; then first_clean_up; fi
   stop_reader
   mountpoint -q "$files" && timeout 60 umount "$files"
   if [ -e "$map" ]; then
@@ -118,6 +120,15 @@ check_reader() {
   [ ! -s "$work/reader.errors" ] || fail "the reader of the live map: $(head -n 3 "$work/reader.errors")"
   [ "$(wc -l < "$work/reader.rounds")" -ge 5 ] || fail "the reader of the live map hardly ran"
   echo "reader: $(wc -l < "$work/reader.rounds") rounds without an error"
+}
+
+# await CONDITION [SECONDS]: looks again and again until it holds, for so long (20).
+await() {
+  for _ in $(seq "$((${2:-20} * 10))"); do
+    if eval "$1"; then return 0; fi
+    sleep 0.1
+  done
+  fail "never came: $1"
 }
 
 status_of() { remapfs status "$map" -J | jq -r ".$1"; }

@@ -9,15 +9,6 @@ megabytes=192
 blocks=$((megabytes * 256))
 scrub_of() { remapfs scrub "$map" status -J | jq -r ".scrub.$1"; }
 
-# Runs until a condition holds.
-await() {
-  for _ in $(seq 200); do
-    if eval "$1"; then return 0; fi
-    sleep 0.1
-  done
-  fail "never came: $1"
-}
-
 make_faulty_disk ${megabytes}M
 head -c ${megabytes}M /dev/urandom > "$work/platter.img"
 cp "$work/platter.img" "$work/before.img"
