@@ -6,12 +6,11 @@
 . "$(dirname "$0")/lib.sh"
 load=
 # Without the disk nothing can be taken down.
-come_round() {
+first_clean_up() {
   faulty_disk gone "$work/failing" off
   remapfs resume "$map"
   [ -z "$load" ] || kill "$load"
 } > /dev/null 2>&1
-trap 'status=$?; come_round || true; (exit $status); clean_up' EXIT
 megabytes=96
 times=$((soak == 1 ? 20 : 4))
 
