@@ -12,22 +12,46 @@ theirs=$work/theirs
 mkdir "$theirs"
 chmod 755 "$work"
 chown nobody "$theirs"
-echo "not to be touched" > "$work/victim"
-chmod 600 "$work/victim"
-sum_of() { stat -c '%i %a %u %s %Y' "$1" && sha256sum < "$1"; }
-before=$(sum_of "$work/victim")
+# Large enough for a spare, and empty as a map that is to be filled.
+head -c 8M /dev/urandom > "$work/victim"
+: > "$work/empty"
+chmod 600 "$work/victim" "$work/empty"
+sum_of_victims() { stat -c '%i %a %u %s %Y' "$work/victim" "$work/empty" && sha256sum < "$work/victim"; }
+before=$(sum_of_victims)
 rounds=${REMAPFS_TEST_SOAK:-0}
 rounds=$((rounds ? 150 : 60))
 
-# The names that root uses are free for a moment, or lead to the victim, or to what is not there.
+# The names that root uses are free for a moment, or lead to a victim, or to what is not there; so does every second
+# temporary file as soon as it is there, and every second spare.
 attacker=
 attack() {
-  python3 - "$theirs" "$work/victim" "$work/made" "$@" << 'END' &
-import os, pwd, random, sys, time
+  python3 - "$theirs" "$work/victim" "$work/empty" "$work/made" "$@" << 'END' &
+import os, pwd, random, sys, threading, time
 os.setgroups([])
 os.setuid(pwd.getpwnam("nobody").pw_uid)
 os.chdir(sys.argv[1])
-targets, names = sys.argv[2:4], sys.argv[4:]
+targets, names = sys.argv[2:5], sys.argv[5:]
+
+
+def replace_what_is_new():
+    known = set()
+    while True:
+        entries = list(os.scandir("."))
+        known &= {entry.inode() for entry in entries}  # a number is used again
+        for entry in entries:
+            new = entry.name.startswith(".") or ".new-" in entry.name or "spare" in entry.name
+            if not new or entry.inode() in known or entry.is_symlink():
+                continue
+            known.add(entry.inode())
+            try:
+                if random.random() < 0.5:
+                    os.unlink(entry.name)
+                    os.symlink(random.choice(targets), entry.name)
+            except OSError:
+                pass
+
+
+threading.Thread(target=replace_what_is_new).start()
 while True:
     name = random.choice(names)
     try:
@@ -50,11 +74,11 @@ first_clean_up() {
 }
 
 unharmed() {
-  [ "$(sum_of "$work/victim")" = "$before" ] || fail "$1: the victim is $(sum_of "$work/victim")"
+  [ "$(sum_of_victims)" = "$before" ] || fail "$1: the victims are $(sum_of_victims)"
   [ ! -e "$work/made" ] || fail "$1: made through a link"
 }
 
-# try WHAT COMMAND...: done or refused, with a line or two, and counted; the victim is unharmed.
+# try WHAT COMMAND...: done or refused, with a line or two, and counted; the victims are unharmed.
 declare -A times_done=() times_refused=()
 try() {
   local what=$1
@@ -131,7 +155,7 @@ every_verb_both_ways || fail "a verb was not done three times, or not refused th
 # Links that stay are not followed either.
 new_volume grown
 rm -rf "${theirs:?}"/*
-for link in "$work/victim" "$work/made"; do
+for link in "$work/victim" "$work/empty" "$work/made"; do
   for name in file repair.damaged; do ln -sfn "$link" "$theirs/$name"; done
   refused "a copy by a link" "exists" remapfs backup "$map" "$theirs/file"
   for verb in "export $map --format csv" "report $map -o" "metrics $map -o"; do
