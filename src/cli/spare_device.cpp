@@ -115,11 +115,18 @@ SpareInfo spare_of(const store::Superblock& superblock, const std::string& path)
 }  // namespace
 
 Result<void> NewSpareFile::make(const std::string& path, ByteCount size) {
-  const UniqueFd file(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
-  if (!file) return fail(cannot_make(path, errno));
+  file_.reset(::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600));
+  if (!file_) return fail(cannot_make(path, errno));
   path_ = path;
-  auto allocated = allocate(file.get(), path, {ByteOffset(0), ByteOffset(size.value())});
+  auto allocated = allocate(file_.get(), path, {ByteOffset(0), ByteOffset(size.value())});
   return allocated ? sync_directory_of(path) : allocated;
+}
+
+bool NewSpareFile::is_it(int descriptor) const {
+  struct stat made {};
+  struct stat found {};
+  return ::fstat(file_.get(), &made) == 0 && ::fstat(descriptor, &found) == 0 && made.st_dev == found.st_dev &&
+         made.st_ino == found.st_ino;
 }
 
 NewSpareFile::~NewSpareFile() {
@@ -202,6 +209,11 @@ tl::expected<SpareDevice, CreationFailure> open_spare_device(const SpareWish& wi
   auto device = open_alone(wish.path, world);
   if (!device) return could_not(device.error());
   spare.device = std::move(*device);
+  if (!there && !spare.file.is_it(spare.device->native_handle())) {
+    return could_not(
+        {Errc::permission, 0,
+         fmt::format("somebody else has put another file there, {}, use a folder that is yours", wish.path)});
+  }
   const DeviceGeometry& geometry = spare.device->geometry();
   if (wish.block_size < geometry.logical_block) {
     return could_not(

@@ -5,9 +5,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "cli/world.hpp"
+#include "core/unique_fd.hpp"
 #include "io/device_slice.hpp"
 #include "io/posix_device.hpp"
 #include "io/sysfs.hpp"
@@ -26,7 +28,7 @@ struct CreationFailure {
 class NewSpareFile {
  public:
   NewSpareFile() = default;
-  NewSpareFile(NewSpareFile&& other) noexcept : path_(std::move(other.path_)) { other.path_.clear(); }
+  NewSpareFile(NewSpareFile&& other) noexcept : path_(std::exchange(other.path_, {})), file_(std::move(other.file_)) {}
   NewSpareFile& operator=(NewSpareFile&&) = delete;
   ~NewSpareFile();
 
@@ -35,9 +37,13 @@ class NewSpareFile {
   Result<void> make(const std::string& path, ByteCount size);
   void keep() { path_.clear(); }
   [[nodiscard]] bool made() const { return !path_.empty(); }
+  // Whether this descriptor, opened by the name, is of the file that was made: whoever owns the folder may have put
+  // something else there.
+  [[nodiscard]] bool is_it(int descriptor) const;
 
  private:
   std::string path_;
+  UniqueFd file_;
 };
 
 // What is to become a spare.

@@ -19,8 +19,7 @@ namespace {
 
 Result<void> copy(SQLite::Database& from, const std::string& to) {
   return sql_guard(to, [&]() -> Result<void> {
-    SQLite::Database database(to, SQLite::OPEN_READWRITE, 0);
-    use_alone(database);
+    SQLite::Database database = open_alone(to);
     sqlite3_backup* const backup = sqlite3_backup_init(database.getHandle(), "main", from.getHandle(), "main");
     if (backup == nullptr) throw SQLite::Exception(database.getHandle());
     // All of it in one step, that is, of one moment.

@@ -139,8 +139,10 @@ void insert_rest(SQLite::Database& database, const NewMap& map, const std::strin
 
 }  // namespace
 
-void use_alone(SQLite::Database& database) {
+SQLite::Database open_alone(const std::string& path) {
+  SQLite::Database database(path, SQLite::OPEN_READWRITE | SQLite::OPEN_NOFOLLOW, 0);
   database.exec("PRAGMA locking_mode = EXCLUSIVE; PRAGMA page_size = 4096; PRAGMA journal_mode = MEMORY;");
+  return database;
 }
 
 void turn_on_log(SQLite::Database& database) {
@@ -151,8 +153,7 @@ void turn_on_log(SQLite::Database& database) {
 
 Result<VolumeInfo> fill_map(const std::string& path, const NewMap& map) {
   return sql_guard(path, [&]() -> Result<VolumeInfo> {
-    SQLite::Database database(path, SQLite::OPEN_READWRITE, 0);
-    use_alone(database);
+    SQLite::Database database = open_alone(path);
     database.exec(fmt::format("PRAGMA application_id = {}; PRAGMA user_version = {};", kApplicationId, kSchemaVersion));
     SQLite::Transaction transaction(database);
     database.exec(kSchemaSql);
@@ -188,19 +189,34 @@ Result<void> require_free_name(const std::string& path) {
 Result<TemporaryMap> TemporaryMap::make_beside(const std::string& path) {
   const std::filesystem::path final_path(path);
   TemporaryMap map;
-  map.directory_ = final_path.has_parent_path() ? final_path.parent_path().string() : ".";
-  map.path_ = (std::filesystem::path(map.directory_) / ("." + final_path.filename().string() + ".XXXXXX")).string();
-  const UniqueFd file(::mkostemp(map.path_.data(), O_CLOEXEC));  // mode 0600
-  if (!file) {
-    const int error = errno;
+  std::error_code error;
+  // SQLite is not to follow links, wherever they are.
+  const auto folder = std::filesystem::canonical(final_path.has_parent_path() ? final_path.parent_path() : ".", error);
+  if (error) return fail(why_not_made(path, error.value()));
+  map.directory_ = folder.string();
+  map.path_ = (folder / ("." + final_path.filename().string() + ".XXXXXX")).string();
+  map.file_.reset(::mkostemp(map.path_.data(), O_CLOEXEC));  // mode 0600
+  if (!map.file_) {
+    const int why = errno;
     map.path_.clear();
-    return fail(why_not_made(path, error));
+    return fail(why_not_made(path, why));
   }
   return map;
 }
 
+Result<void> TemporaryMap::check_name(const std::string& name) const {
+  struct stat made {};
+  struct stat found {};
+  if (::fstat(file_.get(), &made) == 0 && ::lstat(name.c_str(), &found) == 0 && made.st_dev == found.st_dev &&
+      made.st_ino == found.st_ino) {
+    return {};
+  }
+  return fail(Errc::permission,
+              fmt::format("{}, somebody else has put another file there, use a folder that is yours", name));
+}
+
 TemporaryMap::TemporaryMap(TemporaryMap&& other) noexcept
-    : directory_(std::move(other.directory_)), path_(std::exchange(other.path_, {})) {}
+    : directory_(std::move(other.directory_)), path_(std::exchange(other.path_, {})), file_(std::move(other.file_)) {}
 
 TemporaryMap::~TemporaryMap() {
   if (path_.empty()) return;
@@ -209,9 +225,11 @@ TemporaryMap::~TemporaryMap() {
 }
 
 Result<void> TemporaryMap::appear_as(const std::string& name) {
-  if (auto synced = sync_path(path_, O_RDONLY); !synced) return synced;
+  if (::fsync(file_.get()) != 0) return fail(why_not_made(path_, errno));
+  if (auto ours = check_name(path_); !ours) return ours;
   if (auto renamed = rename_new(path_, name); !renamed) return renamed;
   path_ = name;  // removed again should the directory fail
+  if (auto ours = check_name(name); !ours) return ours;
   if (auto synced = sync_path(directory_, O_RDONLY | O_DIRECTORY); !synced) return synced;
   path_.clear();
   return {};
@@ -219,7 +237,8 @@ Result<void> TemporaryMap::appear_as(const std::string& name) {
 
 Result<void> TemporaryMap::replace(const std::string& name, const std::string& keep_as) {
   if (auto free = require_free_name(keep_as); !free) return free;
-  if (auto synced = sync_path(path_, O_RDONLY); !synced) return synced;
+  if (::fsync(file_.get()) != 0) return fail(why_not_made(path_, errno));
+  if (auto ours = check_name(path_); !ours) return ours;
   // The old map gives up its name first: at no moment does the name mean a map without its log, which would be an
   // older map, nor the new one with the log of the old, which SQLite would apply to it.
   if (auto kept = rename_new(name, keep_as); !kept) return kept;
@@ -232,6 +251,7 @@ Result<void> TemporaryMap::replace(const std::string& name, const std::string& k
   if (auto synced = sync_path(directory_, O_RDONLY | O_DIRECTORY); !synced) return synced;
   if (auto renamed = rename_new(path_, name); !renamed) return renamed;
   path_.clear();
+  if (auto ours = check_name(name); !ours) return ours;
   return sync_path(directory_, O_RDONLY | O_DIRECTORY);
 }
 

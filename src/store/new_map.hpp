@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/unique_fd.hpp"
 #include "remapfs/error.hpp"
 #include "remapfs/map_store.hpp"
 #include "store/map_reader.hpp"
@@ -59,16 +60,18 @@ struct NewMap {
 // Errors: invalid (the schema refuses something), store, no_memory, what `rows` answers.
 Result<VolumeInfo> fill_map(const std::string& path, const NewMap& map);
 
-// For a file that nobody else knows: no shared memory, no journal on disk; what counts is the sync before it gets its
-// name. And its change to the log that maps have, at the end. Both throw what SQLiteCpp throws.
-void use_alone(SQLite::Database& database);
+// A file that nobody else knows: no shared memory, no journal on disk; what counts is the sync before it gets its name.
+// Its folder may be somebody else's: links are not followed. And its change to the log that maps have, at the end. Both
+// throw what SQLiteCpp throws.
+SQLite::Database open_alone(const std::string& path);
 void turn_on_log(SQLite::Database& database);
 
 // Refuses a name that is taken, or beside which a log lies that SQLite would apply to a new map.
 // Errors: exists, permission, store.
 Result<void> require_free_name(const std::string& path);
 
-// A file of mode 0600 that goes away, with what SQLite puts beside it, unless it gets its final name.
+// A file of mode 0600 that goes away, with what SQLite puts beside it, unless it gets its final name. Nothing gets that
+// name but what was made here, whatever whoever owns the folder does meanwhile.
 class TemporaryMap {
  public:
   // In the directory of `path`. Errors: not_found, permission, store.
@@ -79,7 +82,8 @@ class TemporaryMap {
 
   [[nodiscard]] const std::string& path() const { return path_; }
 
-  // Gives the file its final name, durably, never replacing anything. Errors: exists, permission, store.
+  // Gives the file its final name, durably, never replacing anything. Errors: exists, permission (also when somebody
+  // put another file in its place), store.
   Result<void> appear_as(const std::string& name);
   // Gives the file the name of an existing one, durably, which is kept under `keep_as` together with its log.
   // For a moment there is no file of that name. Errors: exists (`keep_as` is taken), permission, store.
@@ -87,8 +91,12 @@ class TemporaryMap {
 
  private:
   TemporaryMap() = default;
+  // That this name is that of the file.
+  [[nodiscard]] Result<void> check_name(const std::string& name) const;
+
   std::string directory_;
   std::string path_;
+  UniqueFd file_;
 };
 
 }  // namespace remapfs::store
