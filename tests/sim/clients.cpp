@@ -11,6 +11,7 @@
 
 #include "remapfs/aligned_buffer.hpp"
 #include "sim/scheduler.hpp"
+#include "sim/sim_device.hpp"
 
 namespace remapfs::sim {
 namespace {
@@ -96,7 +97,7 @@ std::pair<std::uint64_t, std::uint64_t> Clients::some_range(Random& random, std:
 // True when the bytes were given.
 bool Clients::read(std::uint64_t offset, std::span<std::byte> data) {
   const auto begun = now_.oracle.now();
-  const auto got = now_.plant.volume->read(ByteOffset(offset), data);
+  const auto got = read_either_way(offset, data);
   if (!looking_ || !got) now_.trace_request("read", offset, data.size(), got);
   if (now_.world.ended()) return false;
   if (got) {
@@ -131,9 +132,8 @@ void Clients::write(Random& random) {
     offset = begin;
     length = end - begin;
   }
-  change(offset, length, sectors, [&](ByteRange range) {
-    return now_.plant.volume->write(range.begin, sectors.subspan(offset - begin, length));
-  });
+  change(offset, length, sectors,
+         [&](ByteRange range) { return write_either_way(range, sectors.subspan(offset - begin, length)); });
 }
 
 void Clients::write_block(Random& random, BlockIndex block) {
@@ -141,8 +141,35 @@ void Clients::write_block(Random& random, BlockIndex block) {
   Memory memory(random, std::min(now_.shape.block_size, now_.shape.disk_bytes - offset));
   const std::span<std::byte> sectors = memory.bytes();
   random.fill(sectors);
-  change(offset, sectors.size(), sectors,
-         [&](ByteRange range) { return now_.plant.volume->write(range.begin, sectors); });
+  change(offset, sectors.size(), sectors, [&](ByteRange range) { return write_either_way(range, sectors); });
+}
+
+// As an engine does that transfers past the volume, on the devices' descriptors. Nothing: the volume wants it
+// otherwise.
+std::optional<Result<void>> Clients::transfer(ByteRange range, std::span<std::byte> memory, bool write) {
+  if (now_.world.random().one_in(2)) return std::nullopt;
+  Volume& volume = *now_.plant.volume;
+  DirectAccess access;
+  if (!volume.begin(access, range, memory.data(), write)) return std::nullopt;
+  for (DirectAccess::Part& part : access.all()) {
+    SimDevice device(now_.plant.disk_named(part.device->name()), now_.world);
+    const auto place = memory.subspan(distance(range.begin, part.range.begin).value(), part.range.size().value());
+    const auto carried_out = write ? device.write_all(part.native, place) : device.read_exact(part.native, place);
+    part.done = carried_out.has_value();
+    if (!carried_out) part.error = carried_out.error();
+  }
+  return volume.end(access) ? Result<void>() : volume.recover(access, memory.data());
+}
+
+Result<std::size_t> Clients::read_either_way(std::uint64_t offset, std::span<std::byte> data) {
+  const auto done = transfer({ByteOffset(offset), ByteOffset(offset + data.size())}, data, /*write=*/false);
+  if (!done) return now_.plant.volume->read(ByteOffset(offset), data);
+  return *done ? Result<std::size_t>(data.size()) : fail(done->error());
+}
+
+Result<void> Clients::write_either_way(ByteRange range, std::span<std::byte> data) {
+  const auto done = transfer(range, data, /*write=*/true);
+  return done ? *done : now_.plant.volume->write(range.begin, data);
 }
 
 void Clients::zero(Random& random) {

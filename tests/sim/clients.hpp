@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -31,6 +32,9 @@ class Clients {
  private:
   void request(Random& random);
   std::pair<std::uint64_t, std::uint64_t> some_range(Random& random, std::uint64_t smallest);
+  std::optional<Result<void>> transfer(ByteRange range, std::span<std::byte> memory, bool write);
+  Result<std::size_t> read_either_way(std::uint64_t offset, std::span<std::byte> data);
+  Result<void> write_either_way(ByteRange range, std::span<std::byte> data);
   void write(Random& random);
   void zero(Random& random);
   template <class CarryOut>

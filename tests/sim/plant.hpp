@@ -102,6 +102,8 @@ class Plant {
   // Makes it a spare that the volume does not know yet. Errors: those of the store and the world's end.
   Result<NewSpare> ready_spare(testing::FakeDisk& disk);
   NewPrimary ready_primary(testing::FakeDisk& disk);
+  // A member of the volume, by the name of its device.
+  [[nodiscard]] testing::FakeDisk& disk_named(const std::string& name) const { return *disk_at(name); }
   // What the mounted volume says of its members.
   void follow_volume() { take_members(volume->info()); }
   // One of all that are in use.
