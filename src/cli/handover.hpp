@@ -79,8 +79,8 @@ struct Handover {
   fuse::MountMemory mount;
 };
 
-// When a process was started, in ticks since the machine was: with its number, this is no other. 0: there is none of
-// that number. No allocation.
+// When a process was started, in ticks since the machine was: with its number, this is no other. 0: it cannot be told.
+// No allocation.
 [[nodiscard]] std::uint64_t start_of_process(pid_t process);
 
 // Puts text in a place that ends with a zero, cut off if need be.

@@ -190,8 +190,10 @@ void Keeper::adopt(MountDescriptors descriptors) {
   ever_served_ = true;
   const pid_t worker = handover_->worker;
   UniqueFd process = pidfd_of(worker);
-  // Its number may have been given to somebody else since.
-  const bool lives = process && start_of_process(worker) == handover_->worker_start;
+  // Its number may have been given to somebody else since; where that cannot be told, it was not.
+  const std::uint64_t started = start_of_process(worker);
+  const std::uint64_t expected = handover_->worker_start;
+  const bool lives = process && (started == expected || started == 0 || expected == 0);
   const bool served = handover_->stage == Handover::Stage::serving;
   if (served && lives) {
     worker_ = std::move(process);

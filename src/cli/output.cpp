@@ -4,7 +4,10 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <exception>
 #include <ostream>
+
+#include "core/json.hpp"
 
 namespace remapfs::cli {
 
@@ -25,6 +28,20 @@ int report_error(World& world, std::string_view message, int exit_code) {
   world.out.flush();
   world.err << "remapfs: " << one_line(message) << std::endl;
   return exit_code;
+}
+
+int unless_not_understood(World& world, const std::function<int()>& part) {
+  const auto report = [&world](const std::exception& exception) {
+    return report_error(world, fmt::format("an answer is not understood, {}, use the remapfs that made the mount",
+                                           one_line(exception.what())));
+  };
+  try {
+    return part();
+  } catch (const nlohmann::json::exception& exception) {
+    return report(exception);
+  } catch (const JsonMemberMissing& exception) {
+    return report(exception);
+  }
 }
 
 void report_note(World& world, std::string_view message) {

@@ -53,8 +53,13 @@ Result<std::unique_ptr<OutputFile>> OutputFile::create(const std::string& path, 
     file = UniqueFd(::open(draft.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, mode));
   }
   if (!file) return fail(cannot_write(path, errno));
-  if (is_there && ::fchmod(file.get(), present.st_mode & 0777U) != 0) return fail(cannot_write(path, errno));
-  return std::unique_ptr<OutputFile>(new OutputFile(path, std::move(file), std::move(draft)));
+  std::unique_ptr<OutputFile> output(new OutputFile(path, std::move(file), std::move(draft)));
+  if (!is_there || present.st_uid != ::geteuid()) return output;
+  // The group's permissions are for the group that it had.
+  const bool same_group = ::fchown(output->file_.get(), static_cast<uid_t>(-1), present.st_gid) == 0;
+  const mode_t kept = present.st_mode & (same_group ? 0777U : 0700U);
+  if (::fchmod(output->file_.get(), kept) != 0) return fail(cannot_write(path, errno));
+  return output;
 }
 
 OutputFile::~OutputFile() {

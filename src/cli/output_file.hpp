@@ -23,8 +23,8 @@ enum class Readers : std::uint8_t { owner, everybody };
 //   permission (the folder), no_space, device_other. Nothing is changed then.
 class OutputFile {
  public:
-  // path: absolute, its folder without links. A new file is for its readers, one that is there already stays what it
-  // is.
+  // path: absolute, its folder without links. A new file is for its readers; one of this user's that is there already
+  // keeps its group and who may read it.
   static Result<std::unique_ptr<OutputFile>> create(const std::string& path, Readers readers = Readers::owner);
   ~OutputFile();
   OutputFile(const OutputFile&) = delete;

@@ -6,7 +6,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <exception>
 #include <new>
 #include <ostream>
 #include <string>
@@ -14,7 +13,6 @@
 
 #include "cli/output.hpp"
 #include "cli/verbs.hpp"
-#include "core/json.hpp"
 #include "remapfs/version.hpp"
 
 namespace remapfs::cli {
@@ -113,26 +111,15 @@ int parse_and_run(std::span<const char* const> raw_args, World& world) {
   return invocation.exit_code;
 }
 
-// What a daemon of another version says, or, when root asks, that of somebody else.
-std::string not_understood(const std::exception& exception) {
-  return fmt::format("an answer is not understood, {}, use the remapfs that made the mount",
-                     one_line(exception.what()));
-}
-
 }  // namespace
 
 int run(std::span<const char* const> args, World& world) {
-  // Libraries below may throw when memory runs out, or a member is not what it should be in what a daemon says; nothing
-  // else steers by exceptions.
+  // Libraries below may throw when memory runs out; nothing else steers by exceptions but what reads answers.
   try {
-    const int exit_code = parse_and_run(args, world);
+    const int exit_code = unless_not_understood(world, [&] { return parse_and_run(args, world); });
     world.out.flush();
     if (!world.out) return report_error(world, "cannot write the output, standard output, make room or close the pipe");
     return exit_code;
-  } catch (const nlohmann::json::exception& exception) {
-    return report_error(world, not_understood(exception));
-  } catch (const JsonMemberMissing& exception) {
-    return report_error(world, not_understood(exception));
   } catch (const std::bad_alloc&) {
     return report_error(world, "no memory is left, this command, free some and try again");
   }

@@ -130,7 +130,9 @@ bool NewSpareFile::is_it(int descriptor) const {
 }
 
 NewSpareFile::~NewSpareFile() {
-  if (path_.empty()) return;
+  // What somebody else put there is not ours to remove.
+  const UniqueFd there(path_.empty() ? -1 : ::open(path_.c_str(), O_PATH | O_NOFOLLOW | O_CLOEXEC));
+  if (!there || !is_it(there.get())) return;
   ::unlink(path_.c_str());
   std::ignore = sync_directory_of(path_);
 }

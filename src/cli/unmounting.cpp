@@ -175,7 +175,8 @@ Result<Outcome> unmount(const Target& target, bool force, const World& world) {
     if (auto client = (*daemon)->connect()) watcher.emplace(std::move(*client));
   }
   // What the daemon was asked above may have taken the mount away from here, and left it in another mount namespace.
-  const std::string connection = daemon ? connection_of(**daemon) : connection_of(*target.mount);
+  // A daemon may be somebody else's: where the mount can be seen, its own number counts.
+  const std::string connection = target.mount ? connection_of(*target.mount) : connection_of(**daemon);
   auto entry = mount_of_connection(connection, world);
   if (!entry && !break_connection(connection, world)) return daemon ? fail(unmounted.error()) : fail(daemon.error());
   const std::string mount_point = entry ? entry->mount_point : "";

@@ -35,7 +35,7 @@ struct AttachArguments {
 std::uint32_t sector_size_of(const nlohmann::ordered_json& status) {
   const std::uint64_t size = status["volume"]["size_bytes"];
   const std::uint32_t logical = status["devices"].at(0).value("logical_block", 512U);
-  return size % logical == 0 ? logical : 512;
+  return logical != 0 && size % logical == 0 ? logical : 512;
 }
 
 // The mount point of its own that a volume is attached at when none was given.

@@ -5,6 +5,7 @@
 #include <memory>
 #include <ostream>
 #include <set>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -46,8 +47,16 @@ int run_metrics(const MetricsArguments& arguments, World& world) {
       exit_code = report_error(world, status.error());
       continue;
     }
-    for (std::string& path : paths_of_status(*status)) ours.push_back(std::move(path));
-    volumes.push_back(std::move(*status));
+    const int understood = unless_not_understood(world, [&] {
+      for (std::string& path : paths_of_status(*status)) ours.push_back(std::move(path));
+      static_cast<void>(render_metrics(std::span(&*status, 1), MetricsFormat::prometheus));
+      return kExitDone;
+    });
+    if (understood == kExitDone) {
+      volumes.push_back(std::move(*status));
+    } else {
+      exit_code = understood;
+    }
   }
   // A file is written all the same: old figures would say that all is as it was.
   const bool to_file = !arguments.file.empty() && arguments.file != "-";

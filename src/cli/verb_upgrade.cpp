@@ -105,7 +105,10 @@ int upgrade_volume(const Target& target, const std::string& program, World& worl
 int upgrade_all(const std::string& program, World& world) {
   const std::vector<Target> targets = mounted_targets(world);
   int exit_code = kExitDone;
-  for (const Target& target : targets) exit_code = std::max(exit_code, upgrade_volume(target, program, world));
+  for (const Target& target : targets) {
+    const auto upgrade = [&] { return upgrade_volume(target, program, world); };
+    exit_code = std::max(exit_code, unless_not_understood(world, upgrade));
+  }
   if (targets.empty()) report_note(world, "no volume is mounted, nothing to upgrade");
   return exit_code;
 }

@@ -48,8 +48,11 @@ bool promises_the_same(std::span<const std::byte> reply, std::span<const std::by
   if (reply.size() != sizeof one || other.size() != sizeof two) return false;
   std::memcpy(&one, reply.data(), sizeof one);
   std::memcpy(&two, other.data(), sizeof two);
+  // Minors say nothing that flags do not, from the one on that has a reply of this size; libfuse says its own (fs/fuse,
+  // process_init_reply() and fuse_adjust_compat(), Linux 6.18).
+  constexpr std::uint32_t kWholeReply = 23;
   const auto meaning = [](const fuse_init_out& said) {
-    return std::tuple(said.major, said.minor, said.flags, said.flags2, said.max_write, said.max_pages,
+    return std::tuple(said.major, said.minor >= kWholeReply, said.flags, said.flags2, said.max_write, said.max_pages,
                       said.map_alignment);
   };
   return meaning(one) == meaning(two);
@@ -174,7 +177,8 @@ Result<void> Session::replay_init(const InitExchange& exchange) {
   heard_ = nullptr;
   if (!initialised_) return fail(Errc::unsupported, "the saved FUSE_INIT does not lead to a working session");
   if (!promises_the_same(reply, exchange.reply)) {
-    return fail(Errc::too_new, "the kernel was promised something else, this mount, use the remapfs that made it");
+    return fail(Errc::too_new,
+                "the kernel was promised something else, this mount, use the remapfs and the libfuse that made it");
   }
   return {};
 }

@@ -219,7 +219,8 @@ TemporaryMap::TemporaryMap(TemporaryMap&& other) noexcept
     : directory_(std::move(other.directory_)), path_(std::exchange(other.path_, {})), file_(std::move(other.file_)) {}
 
 TemporaryMap::~TemporaryMap() {
-  if (path_.empty()) return;
+  // What somebody else put there is not ours to remove.
+  if (path_.empty() || !check_name(path_)) return;
   ::unlink(path_.c_str());
   for (const char* suffix : kBeside) ::unlink((path_ + suffix).c_str());
 }
@@ -248,11 +249,19 @@ Result<void> TemporaryMap::replace(const std::string& name, const std::string& k
     return fail(why_not_made(name + "-wal", error));
   }
   ::unlink((name + "-shm").c_str());
-  if (auto synced = sync_path(directory_, O_RDONLY | O_DIRECTORY); !synced) return synced;
-  if (auto renamed = rename_new(path_, name); !renamed) return renamed;
-  path_.clear();
-  if (auto ours = check_name(name); !ours) return ours;
-  return sync_path(directory_, O_RDONLY | O_DIRECTORY);
+  auto done = sync_path(directory_, O_RDONLY | O_DIRECTORY);
+  if (done) done = rename_new(path_, name);
+  if (done) {
+    path_.clear();
+    done = check_name(name);
+  }
+  if (done) return sync_path(directory_, O_RDONLY | O_DIRECTORY);
+  // Back to where it was, the log first, unless somebody else has taken the name.
+  ::rename((keep_as + "-wal").c_str(), (name + "-wal").c_str());
+  if (!rename_new(keep_as, name)) {
+    done.error().message += fmt::format("; the old map is {}, give it back its name", keep_as);
+  }
+  return done;
 }
 
 }  // namespace remapfs::store

@@ -51,7 +51,8 @@ Result<Repair> repair_map(const std::string& path, const std::map<SpareId, Block
   if (done) done = mend(path, spares);
   if (!done) repair.reason = describe(done.error());
   auto after = check_map(path, spares);
-  if (!after) return fail(std::move(after.error()));
+  // Where there is no map any more, why not matters more.
+  if (!after) return fail(done ? std::move(after.error()) : std::move(done.error()));
   repair.left = std::move(*after);
   if (!repair.left.empty() && repair.reason.empty()) {
     repair.reason = fmt::format("{}, not everything could be written where it belongs, run `remapfs check`", path);

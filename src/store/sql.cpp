@@ -163,9 +163,8 @@ Result<std::unique_ptr<SQLite::Database>> open_database(const std::string& path,
   const std::string journal = path + "-journal";
   struct stat status {};
   if (::lstat(journal.c_str(), &status) == 0 && status.st_size > 0) {
-    return fail(Errc::corrupt, fmt::format("{}, another program's journal would change the map, move it away and run "
-                                           "`remapfs check`",
-                                           journal));
+    return fail(Errc::unsupported,
+                fmt::format("{}, another program's journal would change the map, move it away", journal));
   }
   return sql_guard(path, [&]() -> Result<DatabasePtr> { return open_by_access(path, access); });
 }

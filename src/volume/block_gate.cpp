@@ -105,17 +105,29 @@ bool BlockGate::drained(BlockRange blocks) const {
 }
 
 bool BlockGate::is_free(BlockRange blocks, std::uint64_t turn) const {
+  const auto now = Deadline::Clock::now();
   return !held(blocks) && std::none_of(asking_.begin(), asking_.end(), [&](const Asking& other) {
-    return other.turn < turn && other.blocks.overlaps(blocks);
+    return other.turn < turn && other.blocks.overlaps(blocks) && now < other.gives_way;
   });
 }
 
-bool BlockGate::wait_until_free(MutexLock& lock, BlockRange blocks, std::uint64_t turn,
-                                Deadline::Clock::time_point at) {
-  while (!is_free(blocks, turn)) {
-    if (let_go_.wait_until(lock, at) == std::cv_status::timeout) return is_free(blocks, turn);
+bool BlockGate::wait_in_turn(MutexLock& lock, BlockRange blocks, const Deadline& deadline) {
+  const std::uint64_t turn = ++last_turn_;
+  if (is_free(blocks, turn)) return true;
+  if (deadline.passed()) return false;
+  asking_.push_back({turn, blocks, Deadline(kTurn).at()});
+  bool free = false;
+  while (!(free = is_free(blocks, turn)) && !deadline.passed()) {
+    // Also when somebody who asked before gives way.
+    auto until = deadline.at();
+    for (const Asking& other : asking_) {
+      if (other.turn < turn && Deadline::Clock::now() < other.gives_way) until = std::min(until, other.gives_way);
+    }
+    let_go_.wait_until(lock, until);
   }
-  return true;
+  std::erase_if(asking_, [&](const Asking& other) { return other.turn == turn; });
+  if (!free) let_go_.notify_all();
+  return free;
 }
 
 void BlockGate::keep(BlockRange blocks) {
@@ -127,16 +139,7 @@ Result<BlockGate::Hold> BlockGate::exclude(BlockRange blocks, const Deadline& de
   REMAPFS_INVARIANT(!blocks.empty());
   {
     MutexLock lock(mutex_);
-    const std::uint64_t turn = ++last_turn_;
-    if (!is_free(blocks, turn)) {
-      asking_.push_back({turn, blocks});
-      const bool free = wait_until_free(lock, blocks, turn, std::min(deadline.at(), Deadline(kTurn).at()));
-      std::erase_if(asking_, [&](const Asking& other) { return other.turn == turn; });
-      if (!free) {
-        let_go_.notify_all();
-        if (!wait_until_free(lock, blocks, turn, deadline.at())) return fail(Errc::deadline);
-      }
-    }
+    if (!wait_in_turn(lock, blocks, deadline)) return fail(Errc::deadline);
     keep(blocks);
   }
   return drain(blocks, deadline);
@@ -146,7 +149,10 @@ Result<BlockGate::Hold> BlockGate::exclude_another(BlockRange blocks, const Dead
   REMAPFS_INVARIANT(!blocks.empty());
   {
     MutexLock lock(mutex_);
-    if (!wait_until_free(lock, blocks, 0, deadline.at())) return fail(Errc::deadline);
+    while (held(blocks)) {
+      if (deadline.passed()) return fail(Errc::deadline);
+      let_go_.wait_until(lock, deadline.at());
+    }
     keep(blocks);
   }
   return drain(blocks, deadline);
@@ -174,6 +180,9 @@ void BlockGate::let_go(BlockRange blocks) {
     REMAPFS_INVARIANT(mine != held_.end());
     held_.erase(mine);
     mark(blocks, ~std::uint32_t{0});
+    for (Asking& one : asking_) {
+      if (one.blocks.overlaps(blocks)) one.gives_way = Deadline(kTurn).at();
+    }
   }
   let_go_.notify_all();
 }

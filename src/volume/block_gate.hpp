@@ -29,12 +29,12 @@ namespace remapfs {
 // the two stores makes one of them see the other.
 //
 // Who asked for blocks first gets them first, or whoever wants many would never find all of them free. He gives way
-// when that takes long: what he waits for may be a device that does not answer, and others need not.
+// while nobody lets go of any: what he waits for may be a device that does not answer, and others need not.
 //
 // Threads: all members. Order: a thread asks for at most one hold that waits, and never while it is inside with a pass.
-// A second one is asked for with exclude_another() and a short deadline. A thread may be inside any number of times,
-// with try_enter().
-// Cost: enter() two atomic stores and one load when nobody holds anything; exclude() scans all announcements.
+// A second one is asked for with exclude_another() and a short deadline, or with exclude() and none. A thread may be
+// inside any number of times, with try_enter(). Cost: enter() two atomic stores and one load when nobody holds
+// anything; exclude() scans all announcements.
 class BlockGate {
  public:
   class Pass;
@@ -51,13 +51,14 @@ class BlockGate {
   // The same for a thread with a hold, which those who asked before may be waiting for: it does not wait for them.
   Result<Hold> exclude_another(BlockRange blocks, const Deadline& deadline);
 
-  // How long those who ask later wait for one who asked before and cannot have his blocks yet.
+  // How long those who ask later wait for one who asked before, since the last of his blocks was let go.
   static constexpr std::chrono::milliseconds kTurn{500};
 
  private:
   struct Asking {
     std::uint64_t turn;
     BlockRange blocks;
+    Deadline::Clock::time_point gives_way;  // until one of the blocks is let go
   };
   struct alignas(64) Announcement {
     std::atomic<std::uint64_t> begin{0};
@@ -75,8 +76,7 @@ class BlockGate {
   [[nodiscard]] bool held(BlockRange blocks) const REQUIRES(mutex_);
   // Whether nobody has a block of the range, nor asked for one before this turn.
   [[nodiscard]] bool is_free(BlockRange blocks, std::uint64_t turn) const REQUIRES(mutex_);
-  [[nodiscard]] bool wait_until_free(MutexLock& lock, BlockRange blocks, std::uint64_t turn,
-                                     Deadline::Clock::time_point at) REQUIRES(mutex_);
+  [[nodiscard]] bool wait_in_turn(MutexLock& lock, BlockRange blocks, const Deadline& deadline) REQUIRES(mutex_);
   void keep(BlockRange blocks) REQUIRES(mutex_);
   Result<Hold> drain(BlockRange blocks, const Deadline& deadline);
   void mark(BlockRange blocks, std::uint32_t change);

@@ -113,6 +113,9 @@ TEST_F(HostileDaemons, WhateverTheySayIsAnErrorOfOneLine) {
              {"scrub", map_.c_str(), "status"},
              {"replace", map_.c_str(), "--status"},
              {"resume", map_.c_str()},
+             {"spare", map_.c_str(), "list"},
+             {"smart", map_.c_str()},
+             {"events", map_.c_str()},
          }) {
       SCOPED_TRACE(fmt::format("{} {}", command[0], status));
       const int code = test_.run(command);

@@ -432,7 +432,7 @@ TEST_F(Refusal, GrownDeviceIsAcceptedByEitherSuperblock) {
 }
 
 // SQLite applies one to the map as soon as somebody may write, however well the map was checked before.
-TEST_F(Refusal, JournalBesideTheMapIsCorruptAndNotApplied) {
+TEST_F(Refusal, JournalBesideTheMapIsRefusedAndNotApplied) {
   create_with_rows();
   const std::string other = map_path() + ".other";
   std::filesystem::copy_file(map_path(), other);
@@ -441,7 +441,7 @@ TEST_F(Refusal, JournalBesideTheMapIsCorruptAndNotApplied) {
   database.exec("UPDATE volume SET label = 'as it was'; BEGIN; UPDATE volume SET label = 'x'");
   ASSERT_EQ(sqlite3_db_cacheflush(database.getHandle()), SQLITE_OK);
   std::filesystem::copy_file(other + "-journal", map_path() + "-journal");
-  expect_refused(Errc::corrupt, "-journal");
+  expect_refused(Errc::unsupported, "-journal, another program's journal would change the map, move it away");
   EXPECT_TRUE(std::filesystem::exists(map_path() + "-journal"));
   const Files before = save_map();
   static_cast<void>(repair_map(map_path(), {{SpareId{1}, &spare()}}));

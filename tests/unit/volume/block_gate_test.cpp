@@ -99,6 +99,26 @@ TEST(BlockGate, WhoWaitsForLongDoesNotKeepOthersWaiting) {
   EXPECT_TRUE(had_all);
 }
 
+// On a slow disk every hold lasts, and there are always some: but each that ends is not followed by another one.
+TEST(BlockGate, WhoWantsManyBlocksHasHisTurnAlsoWhereHoldsLast) {
+  BlockGate gate;
+  std::atomic<bool> done{false};
+  std::vector<std::jthread> others;
+  for (std::uint64_t t = 0; t < 6; ++t) {
+    others.emplace_back([&, t] {
+      std::this_thread::sleep_for(milliseconds(120 * t));
+      while (!done) {
+        const auto hold = gate.exclude(blocks(t, t + 1), Deadline(milliseconds(20000)));
+        ASSERT_TRUE(hold);
+        std::this_thread::sleep_for(milliseconds(700));
+      }
+    });
+  }
+  std::this_thread::sleep_for(milliseconds(700));
+  EXPECT_TRUE(gate.exclude(blocks(0, 100), Deadline(milliseconds(10000))));
+  done = true;
+}
+
 // Every holder changes a plain variable of its block that requests read twice: any overlap shows as a change between
 // the two reads (and as a data race under the thread sanitizer).
 TEST(BlockGate, NobodyIsInsideWhileABlockIsHeld) {
