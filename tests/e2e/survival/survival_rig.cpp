@@ -153,8 +153,8 @@ std::string SurvivalRig::pattern(std::uint64_t length) {
   return bytes;
 }
 
-ForegroundRig::ForegroundRig() { // Enough for every block.
-  volume_.create(primary_.path(), directory_ / "spare.img", {"--spare-size", "40M"}); }
+// The spare has room for every block.
+ForegroundRig::ForegroundRig() { volume_.create(primary_.path(), directory_ / "spare.img", {"--spare-size", "40M"}); }
 
 ForegroundRig::~ForegroundRig() { run({REMAPFS, "unmount", "--force", volume_.map()}, 30); }
 
