@@ -27,12 +27,12 @@ namespace {
 using json = nlohmann::ordered_json;
 
 // Bytes of paths need not be UTF-8.
-json bytes_of(const std::string& text) { return json::binary({text.begin(), text.end()}); }
 json bytes_of(std::span<const std::byte> bytes) {
   json::binary_t::container_type copy;
   for (const std::byte byte : bytes) copy.push_back(std::to_integer<std::uint8_t>(byte));
   return json::binary(std::move(copy));
 }
+json bytes_of(const std::string& text) { return bytes_of(std::as_bytes(std::span(text))); }
 std::vector<std::byte> raw_bytes_of(const json& value) {
   std::vector<std::byte> bytes;
   for (const std::uint8_t byte : value.get_binary()) bytes.push_back(std::byte{byte});
@@ -62,6 +62,19 @@ void put_text(std::array<char, Handover::kTextRoom>& place, std::string_view tex
   const std::size_t length = std::min(text.size(), place.size() - 1);
   std::memcpy(place.data(), text.data(), length);
   place[length] = '\0';
+}
+
+void put_error(Handover& handover, Errc code, int os_errno, std::string_view what) {
+  handover.error_code = static_cast<std::int32_t>(code);
+  handover.error_errno = os_errno;
+  put_text(handover.message, what);
+}
+void put_error(Handover& handover, const Error& error) {
+  put_error(handover, error.code, error.os_errno, describe(error));
+}
+
+Error error_in(const Handover& handover) {
+  return {static_cast<Errc>(handover.error_code.load()), handover.error_errno, handover.message.data()};
 }
 
 Result<SharedHandover> SharedHandover::create() {

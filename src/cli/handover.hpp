@@ -85,6 +85,10 @@ struct Handover {
 
 // Puts text in a place that ends with a zero, cut off if need be.
 void put_text(std::array<char, Handover::kTextRoom>& place, std::string_view text);
+// Why something could not be done: `message` and what goes with it. The first form does not allocate.
+void put_error(Handover& handover, Errc code, int os_errno, std::string_view what);
+void put_error(Handover& handover, const Error& error);
+[[nodiscard]] Error error_in(const Handover& handover);
 
 // A Handover that other processes can have too, as a file that has no name.
 class SharedHandover {

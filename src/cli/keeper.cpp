@@ -57,19 +57,6 @@ void raise_descriptor_limit() {
 
 UniqueFd pidfd_of(pid_t process) { return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0))); }
 
-void put_error(Handover& handover, Errc code, int os_errno, std::string_view what) {
-  handover.error_code = static_cast<std::int32_t>(code);
-  handover.error_errno = os_errno;
-  put_text(handover.message, what);
-}
-void put_error(Handover& handover, const Error& error) {
-  put_error(handover, error.code, error.os_errno, describe(error));
-}
-
-Error error_in(const Handover& handover) {
-  return {static_cast<Errc>(handover.error_code.load()), handover.error_errno, handover.message.data()};
-}
-
 // Serves, and leaves word of how it ended. Returns the exit code.
 int serve_and_tell(const ServiceSpec& spec, const World& world, SharedHandover& handover, int wire,
                    std::optional<Inheritance> inheritance) {

@@ -33,8 +33,9 @@ namespace remapfs {
 //
 // Threads: all members. Order: a thread asks for at most one hold that waits, and never while it is inside with a pass.
 // A second one is asked for with exclude_another() and a short deadline, or with exclude() and none. A thread may be
-// inside any number of times, with try_enter(). Cost: enter() two atomic stores and one load when nobody holds
-// anything; exclude() scans all announcements.
+// inside any number of times, with try_enter().
+//
+// Cost: enter() two atomic stores and one load when nobody holds anything; exclude() scans all announcements.
 class BlockGate {
  public:
   class Pass;

@@ -10,7 +10,7 @@
 
 namespace remapfs::sim {
 
-FailingCalls failing_calls;
+FailsOnce failing_calls;
 
 namespace {
 

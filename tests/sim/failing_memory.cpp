@@ -5,7 +5,7 @@
 #include <new>
 
 namespace remapfs::sim {
-FailingMemory cpp_memory;
+FailsOnce cpp_memory;
 }  // namespace remapfs::sim
 
 namespace {

@@ -1,19 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <cstdint>
+#include "sim/fails_once.hpp"
 
 namespace remapfs::sim {
 
-// Memory that fails once. Threads: one.
-struct FailingMemory {
-  std::uint64_t until_failure = 0;  // 1: the next allocation fails; 0: none
-
-  bool fails() { return until_failure > 0 && --until_failure == 0; }
-};
-
-// Of operator new and aligned_alloc(), of a program that is linked with failing_memory.cpp.
-extern FailingMemory cpp_memory;
+// Operator new and aligned_alloc(), of a program that is linked with failing_memory.cpp.
+extern FailsOnce cpp_memory;
 
 // While one exists, it is the simulated machine that takes memory, which has enough. Threads: those of one Scheduler,
 // or one.

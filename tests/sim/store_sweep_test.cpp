@@ -32,7 +32,7 @@
 namespace remapfs::sim {
 namespace {
 
-FailingMemory memory;  // of SQLite
+FailsOnce memory;  // of SQLite
 sqlite3_mem_methods real_methods{};
 
 // SQLite takes other methods only before its first use.

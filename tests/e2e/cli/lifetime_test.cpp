@@ -95,14 +95,7 @@ TEST_F(CliLifetime, WhatIsSaidOfMemoryPrivilegesAndTheOomKillerIsTrue) {
 }
 
 TEST_F(CliLifetime, RequestsWakeNobodyWhoDoesNotServeThem) {
-  const auto wake_ups = [serving = worker()] {
-    std::ifstream file(fmt::format("/proc/{0}/task/{0}/status", serving));
-    for (std::string word; file >> word;) {
-      std::uint64_t count = 0;
-      if (word == "voluntary_ctxt_switches:" && file >> count) return count;
-    }
-    return std::uint64_t{0};
-  };
+  const auto wake_ups = [serving = worker()] { return of_status(serving, "voluntary_ctxt_switches:", 10); };
   const std::uint64_t before = wake_ups();
   ASSERT_GT(before, 0U);
   ASSERT_EQ(run_program({"dd", "if=" + disk_, "of=/dev/null", "bs=512", "count=2000", "iflag=direct"}).exit_code, 0);

@@ -135,16 +135,10 @@ TEST_F(CrashingWorkers, AreGivenUp) {
   const pid_t keeper = volume_.keeper();
   unsigned crashes = 0;
   const auto lives = [&] { return ::kill(keeper, 0) == 0; };
-  const auto worker = [&] {
-    std::ifstream children(fmt::format("/proc/{}/task/{}/children", keeper, keeper));
-    pid_t child = -1;
-    children >> child;
-    return children ? child : -1;
-  };
   pid_t crashed = -1;
   const auto deadline = std::chrono::steady_clock::now() + 90s;
   while (lives() && std::chrono::steady_clock::now() < deadline) {
-    const pid_t serving = worker();
+    const pid_t serving = worker_of(keeper);
     // Once it can be asked: before, it has not had the time to crash by itself.
     if (serving <= 0 || serving == crashed || ::kill(serving, SIGSEGV) != 0) {
       std::this_thread::sleep_for(5ms);

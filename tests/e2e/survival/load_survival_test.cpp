@@ -52,6 +52,7 @@ class SurvivalOnADyingDisk : public ForegroundRig {
 TEST_F(SurvivalOnADyingDisk, KillsWhileBlocksMoveAreSeenByNobody) {
   const std::uint64_t wanted = soaking() ? 300 : 15;
   mount({});
+  const pid_t keeper = volume_.keeper();
   std::uint64_t kills = 0;
   unsigned waves = 0;
   while (kills < wanted && !HasFailure()) {
@@ -67,10 +68,7 @@ TEST_F(SurvivalOnADyingDisk, KillsWhileBlocksMoveAreSeenByNobody) {
                   fmt::format("count=200,seed={},op=read,mode=times:2", random_.below(1U << 30U))});
       }
       std::this_thread::sleep_for(std::chrono::milliseconds(random_.below(250)));
-      const Ran ran = run({REMAPFS, "status", volume_.map(), "-J"});
-      const auto now = ran.code == 0 ? nlohmann::json::parse(ran.out) : nlohmann::json();
-      const pid_t serving =
-          now.is_object() && now.at("worker_pid").is_number() ? now.at("worker_pid").get<pid_t>() : -1;
+      const pid_t serving = worker_of(keeper);
       if (serving <= 0 || serving == killed || ::kill(serving, SIGKILL) != 0) continue;
       killed = serving;
       ++kills;

@@ -85,8 +85,8 @@ SurvivalRig::~SurvivalRig() {
   run({REMAPFS, "unmount", "--force", volume_.map()}, 30);
 }
 
-pid_t SurvivalRig::worker() const {
-  std::ifstream children(fmt::format("/proc/{}/task/{}/children", keeper_, keeper_));
+pid_t worker_of(pid_t keeper) {
+  std::ifstream children(fmt::format("/proc/{0}/task/{0}/children", keeper));
   pid_t child = -1;
   children >> child;
   return children ? child : -1;

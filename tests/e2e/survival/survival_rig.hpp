@@ -20,6 +20,8 @@ namespace remapfs::testing {
 [[nodiscard]] bool soaking();
 // Waits until the condition holds; false when it does not in time.
 bool eventually(const std::function<bool()>& condition, std::chrono::seconds timeout = std::chrono::seconds(30));
+// The process that serves now, as a child of the one that keeps; -1 between two.
+[[nodiscard]] pid_t worker_of(pid_t keeper);
 // Random reads and writes of a file or device by fio, which compares all it wrote and fails with the first error.
 void verified_load(const std::string& path, unsigned seconds, std::uint64_t size);
 // The same in a file there, while directories and files of known contents come and go.
@@ -33,8 +35,7 @@ class SurvivalRig : public ::testing::Test {
   SurvivalRig();
   ~SurvivalRig() override;
 
-  // The process that serves now, as a child of the one that keeps; -1 between two.
-  [[nodiscard]] pid_t worker() const;
+  [[nodiscard]] pid_t worker() const { return worker_of(keeper_); }
   // Kills the process that serves, at once.
   void kill_worker();
   // Kills it while body runs, after each of many pauses of up to `longest`; how often.
