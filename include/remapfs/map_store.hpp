@@ -124,11 +124,13 @@ struct CommitReport {
 // Why a commit failed. error.code is
 //   store           nothing changed, the map can be written again;
 //   commit_unknown  the outcome is unknown; the store takes no further commit until it is opened again;
-//   a device error  nothing changed: the tags of `bad_slots` could not be written, or the sync of `sync_failed` failed.
+//   a device error  nothing changed: the tags of `bad_slots` could not be written, or `spare` does not work; if
+//                   `sync_failed` names one, that is its sync.
 struct CommitFailure {
   Error error;
   std::vector<SlotAddress> bad_slots;
   std::optional<SpareId> sync_failed;
+  std::optional<SpareId> spare{};
 };
 
 // A spare as its volume sees it.
@@ -190,7 +192,7 @@ class MapStore {
   virtual tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) = 0;
 
   // One more spare, prepared (its superblock says that it is this one of this volume, and never used) and durable. From
-  // then on its slots may be used; device outlives this object, or the spare's retirement. info() is as before.
+  // then on its slots may be used; device outlives this object, or the spare's retirement. info() may have it.
   // Errors: invalid (not such a spare, or there is one of its number), store, device errors; commit_unknown.
   virtual Result<void> add_spare(const SpareInfo& spare, const std::string& identity, BlockDevice& device) = 0;
   // A spare on which no block lives leaves the volume for good. Errors: invalid, store; commit_unknown.

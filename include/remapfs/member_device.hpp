@@ -34,10 +34,12 @@ class MemberDevice final : public BlockDevice {
   MemberDevice(const MemberDevice&) = delete;
   MemberDevice& operator=(const MemberDevice&) = delete;
 
+  // When it fails, writes that others had acknowledged may be lost, and they are told by a flush.
   Result<void> sync() override EXCLUDES(mutex_);
-  // As sync(), and answers for writes lost with the device: `failed`, once, having remembered nothing else.
-  // lost: set to whether that was it.
+  // A sync on behalf of who is told how it went, and of what was lost before: `failed`, once, having remembered nothing
+  // else. lost: set to whether that was it; then the caller says told_loss() once it is told.
   Result<void> flush(bool& lost) EXCLUDES(mutex_);
+  void told_loss() EXCLUDES(mutex_);
   [[nodiscard]] bool sync_failed() const { return memory().sync_failed.load(std::memory_order_acquire); }
 
   [[nodiscard]] bool shares_descriptor_with(const MemberDevice& other) const {
@@ -134,6 +136,7 @@ class MemberDevice final : public BlockDevice {
   std::atomic<DirtyMap*> dirty_{nullptr};
   std::atomic<bool> frozen_{false};
   Mutex mutex_;  // held over a sync and a reopen of this member; taken before the descriptor's
+  unsigned telling_ GUARDED_BY(mutex_) = 0;  // flushes that tell a loss, and are not over
   DeviceMemory own_;
   std::atomic<DeviceMemory*> memory_{&own_};
 

@@ -94,6 +94,7 @@ struct DeviceFailures {
 struct VolumeStatus {
   VolumeState state = VolumeState::healthy;
   std::vector<std::string> reasons;  // why the state is not healthy, one line each
+  bool suspended = false;            // a breaker is open, whatever else is wrong
   std::uint64_t remapped_blocks = 0;
   std::uint64_t lost_sectors = 0;  // invalid sectors inside the disk, on the primary or in slots
   std::uint64_t weak_blocks = 0;

@@ -5,13 +5,11 @@
 #include <poll.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <csignal>
-#include <cstring>
 #include <memory>
 #include <thread>
 #include <vector>
@@ -21,8 +19,10 @@
 #include "cli/device_service.hpp"
 #include "cli/end_requests.hpp"
 #include "cli/event_log.hpp"
+#include "cli/keeper_watch.hpp"
 #include "cli/log.hpp"
 #include "cli/output.hpp"
+#include "cli/process.hpp"
 #include "cli/service_figures.hpp"
 #include "cli/service_manager.hpp"
 #include "cli/service_signals.hpp"
@@ -50,6 +50,8 @@ constexpr int kConnectionCheckMs = 1000;
 // on newer data.
 constexpr auto kMountLockWait = std::chrono::seconds(5);
 constexpr auto kFenceWait = std::chrono::hours(24);
+
+tl::unexpected<Error> not_yet() { return fail(Errc::busy, "it is being mounted, this volume, ask again"); }
 
 // One process's service of a mount.
 class Service {
@@ -81,7 +83,7 @@ class Service {
   void tell_udev();
   void handle_unmount_requests(bool waited_long);
   void handle_upgrade();
-  void look_after_keeper();
+  Result<void> check_can_leave();
   // Errors: interrupted, when a signal has come that ends the service before it began.
   Result<void> go_on();
 
@@ -91,7 +93,7 @@ class Service {
   std::optional<Inheritance> inheritance_;
   UdevPost udev_{world_};
   UniqueFd signals_;
-  UniqueFd keeper_;  // a pidfd
+  KeeperWatch keeper_{lifeline_.handover, !world_.notify_socket.empty(), world_.views};
   EndRequests requests_;
   fuse::HardeningReport hardening_;
   AssembledVolume assembled_;
@@ -146,12 +148,14 @@ Result<void> Service::start() {
   if (started) started = start_control();
   if (started) started = start_transport();
   if (started) started = go_on();
+  // Who is told that it is served finds what udev makes of it.
+  if (started) tell_udev();
   if (started) started = leave_descriptors();
   if (!started) {
     undo_start();
     return started;
   }
-  keeper_.reset(static_cast<int>(::syscall(SYS_pidfd_open, handover().keeper.load(), 0)));
+  keeper_.begin();
   tell_the_start();
   return {};
 }
@@ -162,7 +166,6 @@ void Service::tell_the_start() {
   if (!transport_->info().no_uring.empty()) {
     log_warning(fmt::format("io_uring is not used, {}, transfers are slower", transport_->info().no_uring));
   }
-  tell_udev();
   if (!survivable_) {
     log_warning(fmt::format("{}, this mount, it ends with the process that serves it",
                             survival()["reason"].get<std::string>()));
@@ -172,10 +175,7 @@ void Service::tell_the_start() {
   } else if (inheritance_->upgraded) {
     record(kUpgradeEvent, fmt::format("process {} goes on", ::getpid()));
   } else {
-    const int signal = handover().last_signal;
-    record(kRestartEvent, signal == 0 ? fmt::format("process {} goes on for one that ended", ::getpid())
-                                      : fmt::format("process {} goes on for one that was ended by signal {} ({})",
-                                                    ::getpid(), signal, ::strsignal(signal)));
+    record(kRestartEvent, restart_in_words(handover()));
   }
   log_info(fmt::format("{} serves {} ({}, {})", spec_.map_path, mount_->mount_point(), assembled_.volume->info().uuid,
                        transport_->info().describe()));
@@ -241,11 +241,18 @@ Result<void> Service::start_control() {
       *assembled_.volume,     *scrubber_, *replacer_, world_.views, [this] { return mount_->mount_point(); },
       [this] { tell_udev(); }};
   service.scrub = [devices](const ScrubRequest& request) { return devices.scrub(request); };
-  service.add_spare = [devices](const std::string& path) { return devices.add_spare(path); };
-  service.replace = [devices](const ReplaceRequest& request) { return devices.replace(request); };
+  service.add_spare = [this, devices](const std::string& path) -> Result<Outcome> {
+    if (!serving_) return not_yet();
+    return devices.add_spare(path);
+  };
+  service.replace = [this, devices](const ReplaceRequest& request) -> Result<JobReply> {
+    if (!serving_ && request.action == ReplaceAction::start) return not_yet();
+    return devices.replace(request);
+  };
   service.describe = [this](StatusReport& report) { describe_status(report); };
   service.unmount = [this] { return requests_.ask_to_unmount(); };
   service.upgrade = [this](const std::string& program) -> Result<Outcome> {
+    if (!serving_) return not_yet();
     if (replacer_->copies()) {
       return fail(Errc::busy, fmt::format("the primary is being replaced, which would begin anew, {}, wait for that or "
                                           "run remapfs replace --stop",
@@ -381,36 +388,29 @@ void Service::handle_unmount_requests(bool waited_long) {
 }
 
 void Service::handle_upgrade() {
-  const auto program = requests_.take_upgrade();
-  if (!program || leaving_to_successor_) return;
-  log_info(fmt::format("{} goes on", *program));
-  put_text(handover().successor, *program);
-  leaving_to_successor_ = true;
-  assembled_.volume->interrupt_waits();
-  transport_->stop();
+  while (!leaving_to_successor_) {  // who asks after that is answered at the end
+    auto upgrade = requests_.take_upgrade();
+    if (!upgrade) return;
+    auto fit = check_can_leave();
+    if (fit) {
+      log_info(fmt::format("{} goes on", upgrade->program));
+      put_text(handover().successor, upgrade->program);
+      leaving_to_successor_ = true;
+      assembled_.volume->interrupt_waits();
+      transport_->stop();
+    }
+    upgrade->answer.set_value(fit ? Result<Outcome>(Outcome::done) : fail(fit.error()));
+  }
 }
 
-// Whoever keeps the descriptors was killed: another one is to.
-void Service::look_after_keeper() {
-  if (!keeper_) return;
-  // A service manager has the descriptors too, and starts another one itself.
-  if (!world_.notify_socket.empty()) return keeper_.reset();
-  pollfd keeper{keeper_.get(), POLLIN, 0};
-  if (::poll(&keeper, 1, 0) != 1) return;
-  keeper_.reset();
-  auto successor = start_keeper(lifeline_.handover, mount_->record(), mount_->descriptors(), world_.views);
-  if (!successor) {
-    survivable_ = false;
-    handover().keeper = ::getpid();
-    log_error(
-        fmt::format("the process that keeps this mount's descriptors has ended and another cannot be started, "
-                    "{} ({}), the mount ends with process {}",
-                    mount_->mount_point(), describe(successor.error()), ::getpid()));
-    return;
+// Requests that wait for a device would be answered with errors, and who cannot open it cannot go on.
+Result<void> Service::check_can_leave() {
+  const std::string where = mount_->mount_point();
+  if (assembled_.volume->status().suspended) {
+    return fail(Errc::suspended, fmt::format("a device does not work, {}, mend it and run remapfs resume", where));
   }
-  handover().keeper = *successor;
-  keeper_.reset(static_cast<int>(::syscall(SYS_pidfd_open, *successor, 0)));
-  log_warning(fmt::format("the process that kept this mount's descriptors has ended, process {} does now", *successor));
+  if (keeper_.lives()) return {};
+  return fail(Errc::unsupported, fmt::format("no process keeps its descriptors, {}, unmount and mount it", where));
 }
 
 void Service::run() {
@@ -427,14 +427,15 @@ void Service::run() {
   const bool watch = spec_.settings.on_loss == OnLoss::wait;
   while (!ended) {
     pollfd entries[3] = {
-        {signals_.get(), POLLIN, 0}, {requests_.descriptor(), POLLIN, 0}, {keeper_ ? keeper_.get() : -1, POLLIN, 0}};
-    const int patience = requests_.unmount_wanted() ? kUnmountPatienceMs : watch ? kConnectionCheckMs : -1;
+        {signals_.get(), POLLIN, 0}, {requests_.descriptor(), POLLIN, 0}, {keeper_.descriptor(), POLLIN, 0}};
+    const bool unmounting = requests_.unmount_wanted();
+    const int patience = unmounting ? kUnmountPatienceMs : watch ? kConnectionCheckMs : -1;
     const int ready = watchdog.poll(entries, patience);
     requests_.clear_wake();
     handle_signals();
-    look_after_keeper();
+    if (!keeper_.look_after(*mount_)) survivable_ = false;
     if (watch && mount_->connection_ended()) assembled_.volume->interrupt_waits();
-    handle_unmount_requests(ready == 0);
+    handle_unmount_requests(unmounting && ready == 0);
     handle_upgrade();
   }
   waiter.join();
@@ -454,13 +455,12 @@ Result<void> Service::finish() {
     }
     record(kUnmountEvent, fmt::format("from {}", mount_->mount_point()));
   }
-  const std::string map_path = spec_.map_path;
   Result<void> closed = assembled_.volume->close();
   if (!closed) {
     closed = fail(closed.error().code,
                   fmt::format("unmounted, but what was written last may not be stored, {} ({}), check its devices and "
                               "run remapfs check",
-                              map_path, describe(closed.error())),
+                              spec_.map_path, describe(closed.error())),
                   closed.error().os_errno);
     log_error(describe(closed.error()));
   }

@@ -56,19 +56,16 @@ void EndRequests::answer_unmount(const Result<Outcome>& answer) {
   for (auto& one : waiting) one.set_value(answer);
 }
 
-std::optional<std::string> EndRequests::take_upgrade() {
-  std::vector<Upgrade> waiting;
-  {
-    const MutexLock lock(mutex_);
-    waiting.swap(upgrades_);
-  }
-  if (waiting.empty()) return std::nullopt;
-  for (auto& one : waiting) one.answer.set_value(Outcome::done);
-  return std::move(waiting.back().program);
+std::optional<EndRequests::Upgrade> EndRequests::take_upgrade() {
+  const MutexLock lock(mutex_);
+  if (upgrades_.empty()) return std::nullopt;
+  std::optional<Upgrade> longest(std::move(upgrades_.front()));
+  upgrades_.pop_front();
+  return longest;
 }
 
 void EndRequests::answer_for_good(const Result<Outcome>& answer) {
-  std::vector<Upgrade> upgrades;
+  std::deque<Upgrade> upgrades;
   {
     const MutexLock lock(mutex_);
     final_answer_ = answer;

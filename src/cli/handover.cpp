@@ -45,19 +45,6 @@ std::string string_of(const json& value) {
 
 }  // namespace
 
-std::uint64_t start_of_process(pid_t process) {
-  constexpr int kField = 22;  // of /proc/PID/stat: starttime
-  std::array<char, 64> path{};
-  std::snprintf(path.data(), path.size(), "/proc/%d/stat", process);
-  const UniqueFd file(::open(path.data(), O_RDONLY | O_CLOEXEC));
-  std::array<char, 1024> text{};
-  const ssize_t length = file ? ::read(file.get(), text.data(), text.size() - 1) : -1;
-  // The second field is the program's name in parentheses, whatever that holds.
-  const char* at = length > 0 ? std::strrchr(text.data(), ')') : nullptr;
-  for (int field = 2; field < kField && at != nullptr; ++field) at = std::strchr(at + 1, ' ');
-  return at == nullptr ? 0 : std::strtoull(at, nullptr, 10);
-}
-
 void put_text(std::array<char, Handover::kTextRoom>& place, std::string_view text) {
   const std::size_t length = std::min(text.size(), place.size() - 1);
   std::memcpy(place.data(), text.data(), length);

@@ -79,10 +79,6 @@ struct Handover {
   fuse::MountMemory mount;
 };
 
-// When a process was started, in ticks since the machine was: with its number, this is no other. 0: it cannot be told.
-// No allocation.
-[[nodiscard]] std::uint64_t start_of_process(pid_t process);
-
 // Puts text in a place that ends with a zero, cut off if need be.
 void put_text(std::array<char, Handover::kTextRoom>& place, std::string_view text);
 // Why something could not be done: `message` and what goes with it. The first form does not allocate.

@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <syslog.h>
 #include <unistd.h>
@@ -24,11 +23,14 @@
 #include <utility>
 
 #include "cli/descriptor_passing.hpp"
+#include "cli/process.hpp"
 #include "cli/restart_policy.hpp"
 #include "cli/service_manager.hpp"
 #include "cli/service_signals.hpp"
+#include "cli/stored_mount.hpp"
 #include "cli/succession.hpp"
 #include "cli/system_log.hpp"
+#include "cli/watchdog.hpp"
 #include "fuse/mount_point.hpp"
 #include "fuse/process_hardening.hpp"
 #include "fuse/session.hpp"
@@ -43,10 +45,6 @@ using std::chrono::milliseconds;
 constexpr milliseconds kForkPause{5000};
 constexpr milliseconds kSuccessorPatience{120'000};
 
-constexpr const char* kStoredHandover = "remapfs-handover";
-constexpr const char* kStoredChannel = "remapfs-channel";
-constexpr const char* kStoredWorker = "remapfs-worker";
-
 // The limit of descriptors that a login shell has is low for many workers, each of which has several.
 void raise_descriptor_limit() {
   rlimit limit{};
@@ -54,8 +52,6 @@ void raise_descriptor_limit() {
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
-
-UniqueFd pidfd_of(pid_t process) { return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, process, 0))); }
 
 // Serves, and leaves word of how it ended. Returns the exit code.
 int serve_and_tell(const ServiceSpec& spec, const World& world, SharedHandover& handover, int wire,
@@ -74,7 +70,8 @@ class Keeper {
         world_(world),
         readiness_(readiness),
         ready_text_(fmt::format("READY=1\nSTATUS=serving {}", spec.mount_point)),
-        handover_(std::move(handover)) {
+        handover_(std::move(handover)),
+        watchdog_(world.notify_socket, world.watchdog) {
     descriptors_.fill(-1);
   }
   ~Keeper() { close_descriptors(); }
@@ -90,6 +87,7 @@ class Keeper {
 
   void prepare();
   [[nodiscard]] int patience() const;
+  int wait_for(std::span<pollfd> entries);
   void pass_signals_on();
   void take_notices();
   void note_serving();
@@ -114,6 +112,7 @@ class Keeper {
   Readiness& readiness_;
   const std::string ready_text_;
   SharedHandover handover_;
+  Watchdog watchdog_;
   std::optional<SystemLog> system_log_;  // none in the foreground
   UniqueFd signals_;
   UniqueFd wire_;
@@ -176,7 +175,7 @@ void Keeper::adopt(MountDescriptors descriptors) {
   can_resend_ = record && fuse::can_resend(record->init.request);
   ever_served_ = true;
   const pid_t worker = handover_->worker;
-  UniqueFd process = pidfd_of(worker);
+  UniqueFd process = open_process(worker);
   // Its number may have been given to somebody else since; where that cannot be told, it was not.
   const std::uint64_t started = start_of_process(worker);
   const std::uint64_t expected = handover_->worker_start;
@@ -199,9 +198,11 @@ Result<int> Keeper::run() {
   if (!ever_served_ && !worker_) return fail(Errc::no_memory, "cannot start the daemon, fork, free memory", errno);
   if (serving_) note_serving();
   for (;;) {
-    pollfd entries[3] = {
-        {signals_.get(), POLLIN, 0}, {wire_ ? wire_.get() : -1, POLLIN, 0}, {worker_ ? worker_.get() : -1, POLLIN, 0}};
-    if (::poll(entries, 3, patience()) < 0 && errno != EINTR) return fail(Errc::device_other, errno);
+    // A signal that comes while nobody serves waits for the next process, which has it blocked from the start.
+    pollfd entries[3] = {{worker_ ? signals_.get() : -1, POLLIN, 0},
+                         {wire_ ? wire_.get() : -1, POLLIN, 0},
+                         {worker_ ? worker_.get() : -1, POLLIN, 0}};
+    if (wait_for(entries) < 0 && errno != EINTR) return fail(Errc::device_other, errno);
     pass_signals_on();
     take_notices();
     if (worker_ && (entries[2].revents & POLLIN) != 0 && worker_ended() == Next::over) return std::move(result_);
@@ -219,7 +220,12 @@ int Keeper::patience() const {
   return succeeding_ ? until(succeeding_since_ + kSuccessorPatience) + 1 : -1;
 }
 
-// One that comes while nobody serves waits for the next process, which has it blocked from the start.
+// Who serves gives the signs of life; until he does, who waits for him.
+int Keeper::wait_for(std::span<pollfd> entries) {
+  if (!serving_) return watchdog_.poll(entries, patience());
+  return ::poll(entries.data(), static_cast<nfds_t>(entries.size()), patience());
+}
+
 void Keeper::pass_signals_on() {
   if (!worker_) return;
   signalfd_siginfo signal{};
@@ -247,12 +253,7 @@ void Keeper::note_serving() {
     ever_served_ = true;
     const auto record = read_record(*handover_);
     can_resend_ = record && fuse::can_resend(record->init.request);
-    if (!world_.notify_socket.empty()) {
-      const std::array handover{handover_.descriptor()};
-      store_descriptors(world_.notify_socket, kStoredHandover, handover);
-      store_descriptors(world_.notify_socket, kStoredChannel, std::span(descriptors_).first(1));
-      store_descriptors(world_.notify_socket, kStoredWorker, std::span(descriptors_).subspan(1, count_ - 1));
-    }
+    store_mount(world_.notify_socket, handover_.descriptor(), std::span(descriptors_).first(count_));
   }
   readiness_.ready();
   notify_service_manager(world_.notify_socket, ready_text_);
@@ -279,9 +280,7 @@ Keeper::Next Keeper::worker_ended() {
   const Handover::Stage stage = handover_->stage;
   if (stage == Handover::Stage::ended) {
     result_ = handover_->exit_code.load();
-    for (const char* name : {kStoredHandover, kStoredChannel, kStoredWorker}) {
-      if (ever_served_) forget_descriptors(world_.notify_socket, name);
-    }
+    if (ever_served_) forget_stored_mount(world_.notify_socket);
     return Next::over;
   }
   if (!ever_served_) {
@@ -330,9 +329,7 @@ Keeper::Next Keeper::after_death(int signal) {
 
 Keeper::Next Keeper::give_up(const char* why) {
   close_descriptors();
-  for (const char* name : {kStoredHandover, kStoredChannel, kStoredWorker}) {
-    forget_descriptors(world_.notify_socket, name);
-  }
+  forget_stored_mount(world_.notify_socket);
   const bool gone = fuse::unmount_fuse(spec_.mount_point).has_value();
   say(LOG_CRIT, "process %d, which served %s, has ended and no other goes on: %s: run %sremapfs check, mount again",
       worker_pid_, spec_.mount_point.c_str(), why, gone ? "" : "remapfs unmount --force, ");
@@ -342,7 +339,7 @@ Keeper::Next Keeper::give_up(const char* why) {
 
 void Keeper::watch(pid_t process, UniqueFd wire) {
   worker_pid_ = process;
-  worker_ = pidfd_of(process);
+  worker_ = open_process(process);
   wire_ = std::move(wire);
   handover_->worker = process;
 }
@@ -437,43 +434,44 @@ void Keeper::close_descriptors() {
   count_ = 0;
 }
 
-MountDescriptors take_stored(const World& world, UniqueFd& handover) {
-  MountDescriptors descriptors;
-  for (const StoredDescriptor& stored : world.stored_descriptors) {
-    if (stored.name == kStoredHandover) handover.reset(stored.descriptor);
-    if (stored.name == kStoredChannel) descriptors.channel.reset(stored.descriptor);
-    if (stored.name == kStoredWorker) descriptors.workers.emplace_back(stored.descriptor);
-  }
-  return descriptors;
-}
+// The one who served was told to end, and nobody kept the mount when he did: there is none any more.
+bool has_ended_in_order(const SharedHandover& handover) { return handover->stage == Handover::Stage::ended; }
 
 }  // namespace
 
 Result<int> keep(const ServiceSpec& spec, const World& world, Readiness& readiness) {
-  UniqueFd stored;
-  MountDescriptors descriptors = take_stored(world, stored);
+  StoredMount stored = take_stored_mount(world);
+  if (stored.complete()) {
+    auto handover = SharedHandover::open(std::move(stored.handover));
+    if (!handover) return fail(handover.error());
+    const auto record = read_record(**handover);
+    if (!record) return fail(record.error());
+    if (record->spec.map_path != spec.map_path) {
+      return fail(Errc::busy, fmt::format("another volume's mount was kept for this service, {}, unmount that first",
+                                          record->spec.map_path));
+    }
+    if (!has_ended_in_order(*handover)) {
+      Keeper keeper(record->spec, world, std::move(*handover), readiness);
+      keeper.adopt(std::move(stored.descriptors));
+      return keeper.run();
+    }
+  }
   // What is not all there is of no use, and a new mount is to know nothing of an earlier one.
-  const bool goes_on = stored && descriptors.channel && !descriptors.workers.empty();
-  auto handover = goes_on ? SharedHandover::open(std::move(stored)) : SharedHandover::create();
+  stored = {};
+  if (!world.stored_descriptors.empty()) forget_stored_mount(world.notify_socket);
+  auto handover = SharedHandover::create();
   if (!handover) return fail(handover.error());
-  if (!goes_on) {
-    Keeper keeper(spec, world, std::move(*handover), readiness);
-    return keeper.run();
-  }
-  const auto record = read_record(**handover);
-  if (!record) return fail(record.error());
-  if (record->spec.map_path != spec.map_path) {
-    return fail(Errc::busy, fmt::format("another volume's mount was kept for this service, {}, unmount that first",
-                                        record->spec.map_path));
-  }
-  Keeper keeper(record->spec, world, std::move(*handover), readiness);
-  keeper.adopt(std::move(descriptors));
+  Keeper keeper(spec, world, std::move(*handover), readiness);
   return keeper.run();
 }
 
 Result<int> keep_on(SharedHandover handover, MountDescriptors descriptors, const World& world) {
   const auto record = read_record(*handover);
   if (!record) return fail(record.error());
+  if (has_ended_in_order(handover)) {
+    forget_stored_mount(world.notify_socket);
+    return handover->exit_code.load();
+  }
   Readiness nobody;
   Keeper keeper(record->spec, world, std::move(handover), nobody);
   keeper.adopt(std::move(descriptors));

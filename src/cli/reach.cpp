@@ -18,6 +18,7 @@ using namespace std::chrono_literals;
 // A daemon that crashed is replaced within milliseconds, on a loaded machine within a second.
 constexpr auto kRestart = 2s;
 constexpr auto kLookAgain = 20ms;
+constexpr auto kOutOfSight = 15s;
 
 // True when `other` exists and is another file than `path`: a map that was moved while mounted is no copy.
 bool is_other_file(const std::string& path, const std::string& other) {
@@ -60,6 +61,16 @@ Result<std::optional<Daemon>> ask(const std::vector<std::string>& sockets, const
 std::string Daemon::mount_point() const {
   const auto found = status_.find("mountpoint");
   return found != status_.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+bool OutOfSight::for_good(bool seen) {
+  const auto now = std::chrono::steady_clock::now();
+  if (seen) {
+    since_.reset();
+  } else if (!since_) {
+    since_ = now;
+  }
+  return since_ && now - *since_ > kOutOfSight;
 }
 
 Result<std::optional<Daemon>> find_daemon(const Target& target, const World& world) {

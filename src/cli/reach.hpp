@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
@@ -33,5 +34,16 @@ class Daemon {
 // permission (another user's), busy (a daemon serves another
 //   copy of this map), timeout (the daemon hangs), and those of reading the map.
 [[nodiscard]] Result<std::optional<Daemon>> find_daemon(const Target& target, const World& world);
+
+// Who follows what a daemon does loses sight of it for a moment when another process goes on with the mount, which may
+// have to wait for what is in flight on a dying disk.
+class OutOfSight {
+ public:
+  // After each look: true when it has not been seen for longer than that takes.
+  [[nodiscard]] bool for_good(bool seen);
+
+ private:
+  std::optional<std::chrono::steady_clock::time_point> since_;
+};
 
 }  // namespace remapfs::cli

@@ -69,24 +69,23 @@ Result<void> ServedMount::unmount(const KernelViews& views) {
     return fail(Errc::busy, fmt::format("mounted in a second place, {}, unmount that first", mounts.back().mount_point),
                 EBUSY);
   }
-  record_.mount_point = mounts.front().mount_point;  // a folder above it may have been renamed
-  const auto on_top = fuse::find_mount(record_.mount_point);
+  const std::string& where = mounts.front().mount_point;  // a folder above it may have been renamed
+  const auto on_top = fuse::find_mount(where);
   if (on_top && *on_top && (*on_top)->device_minor != mounts.front().device_minor) {
     return fail(Errc::busy,
-                fmt::format("something is mounted over it, {} ({}), unmount that first", record_.mount_point,
-                            (*on_top)->source),
+                fmt::format("something is mounted over it, {} ({}), unmount that first", where, (*on_top)->source),
                 EBUSY);
   }
-  auto unmounted = fuse::unmount_fuse(record_.mount_point);
+  auto unmounted = fuse::unmount_fuse(where);
   // Somebody else took it away (perhaps lazily): what is left are the users of open files, whom we serve to the end.
   if (unmounted || unmounted.error().code == Errc::not_found) {
     mounted_ = false;
     return {};
   }
   if (unmounted.error().code != Errc::busy) return unmounted;
-  const std::string users = describe(busy_users(record_.mount_point, views));
+  const std::string users = describe(busy_users(where, views));
   return fail(Errc::busy,
-              fmt::format("in use, {} ({}), close it and try again", record_.mount_point,
+              fmt::format("in use, {} ({}), close it and try again", where,
                           users.empty() ? "by somebody who cannot be seen from here" : users),
               EBUSY);
 }
@@ -94,8 +93,9 @@ Result<void> ServedMount::unmount(const KernelViews& views) {
 void ServedMount::close_descriptors() { descriptors_ = {}; }
 
 Result<void> ServedMount::unmount_dead() {
-  if (!mounted_ || mounts().empty()) return {};
-  return fuse::unmount_fuse(record_.mount_point);
+  const auto mounts = this->mounts();
+  if (!mounted_ || mounts.empty()) return {};
+  return fuse::unmount_fuse(mounts.front().mount_point);
 }
 
 bool ServedMount::connection_ended() const {

@@ -2,6 +2,9 @@
 #include "cli/service_figures.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstring>
 
 #include "remapfs/version.hpp"
 
@@ -37,6 +40,13 @@ nlohmann::ordered_json survival_figures(const Handover& handover, bool can_resen
           {"failed_upgrades", handover.refusals.load()},
           {"last_failure", failed ? nlohmann::ordered_json(handover.message.data()) : nlohmann::ordered_json(nullptr)},
           {"program", kVersion}};
+}
+
+std::string restart_in_words(const Handover& handover) {
+  const int signal = handover.last_signal;
+  if (signal == 0) return fmt::format("process {} goes on for one that ended", ::getpid());
+  return fmt::format("process {} goes on for one that was ended by signal {} ({})", ::getpid(), signal,
+                     ::strsignal(signal));
 }
 
 }  // namespace remapfs::cli

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "cli/handover.hpp"
 #include "core/json.hpp"
@@ -18,5 +19,8 @@ namespace remapfs::cli {
 // Whether the mount survives the process, why not, and how often it has. can_resend: the kernel can send requests
 // again.
 [[nodiscard]] nlohmann::ordered_json survival_figures(const Handover& handover, bool can_resend, bool granted);
+
+// This process's restart, for the history.
+[[nodiscard]] std::string restart_in_words(const Handover& handover);
 
 }  // namespace remapfs::cli

@@ -3,21 +3,21 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <poll.h>
 #include <spawn.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <csignal>
 #include <cstdio>
 #include <cstring>
 
+#include "cli/process.hpp"
 #include "cli/run_program.hpp"
 #include "cli/stands_on.hpp"
 #include "cli/world.hpp"
@@ -27,7 +27,7 @@ extern char** environ;
 namespace remapfs::cli {
 namespace {
 
-constexpr int kTrialPatienceMs = 10'000;
+constexpr std::chrono::seconds kTrialPatience{10};
 constexpr const char* kThisProgram = "/proc/self/exe";
 
 // posix_spawn() with these descriptors open in the child, under the same numbers.
@@ -73,17 +73,12 @@ Result<void> check_successor(const std::string& program, const SharedHandover& h
       spawn(program, {"remapfs", kGoOnVerb, kRoleTry, record.spec.map_path, std::to_string(handover.descriptor())},
             {handover.descriptor()});
   if (!child) return fail(child.error());
-  const UniqueFd ended(static_cast<int>(::syscall(SYS_pidfd_open, *child, 0)));
-  pollfd entry{ended.get(), POLLIN, 0};
-  int ready = -1;
-  do {
-    ready = ::poll(&entry, 1, kTrialPatienceMs);
-  } while (ready < 0 && errno == EINTR);
-  if (ready != 1) ::kill(*child, SIGKILL);
+  const bool answered = has_ended(open_process(*child), kTrialPatience);
+  if (!answered) ::kill(*child, SIGKILL);
   int outcome = 0;
   while (::waitpid(*child, &outcome, 0) < 0 && errno == EINTR) {
   }
-  if (ready != 1) return fail(Errc::timeout, fmt::format("does not answer, {}, name another remapfs", program));
+  if (!answered) return fail(Errc::timeout, fmt::format("does not answer, {}, name another remapfs", program));
   if (WIFEXITED(outcome) && WEXITSTATUS(outcome) == kExitDone) return {};
   return fail(Errc::invalid,
               fmt::format("cannot go on with this mount, {}, unmount and mount with it instead", program));

@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <spawn.h>
 #include <sys/mount.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +17,7 @@
 
 #include "cli/loop_device.hpp"
 #include "cli/map_view.hpp"
+#include "cli/process.hpp"
 #include "cli/run_program.hpp"
 #include "cli/udev_notice.hpp"
 #include "core/unique_fd.hpp"
@@ -80,13 +80,11 @@ Result<void> detach_as_user(const std::string& mount_point) {
 UniqueFd keeper_of(const Daemon& daemon) {
   const auto pid = daemon.status().value("daemon_pid", nlohmann::ordered_json());
   if (!pid.is_number_integer()) return {};
-  return UniqueFd(static_cast<int>(::syscall(SYS_pidfd_open, pid.get<pid_t>(), 0)));
+  return open_process(pid.get<pid_t>());
 }
 
 void wait_for_end(const UniqueFd& process) {
-  pollfd entry{process.get(), POLLIN, 0};
-  const int patience = static_cast<int>(std::chrono::milliseconds(kExitPatience).count());
-  if (process) ::poll(&entry, 1, patience);
+  if (process) std::ignore = has_ended(process, kExitPatience);
 }
 
 // Waits until nobody holds the map: a daemon that was not asked says nothing when it is done.

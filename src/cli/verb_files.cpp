@@ -215,6 +215,12 @@ Result<std::vector<Owner>> find_owners(const Target& target, World& world) {
   const auto daemon = find_daemon(target, world);
   if (!daemon) return fail(daemon.error());
   if (*daemon) {
+    // Nobody could tell what is lost from what only does not answer.
+    if ((*daemon)->status().value("state", "") == "suspended") {
+      return fail(Errc::suspended,
+                  fmt::format("a device does not work, {}, put that right and run remapfs resume first",
+                              (*daemon)->mount_point()));
+    }
     const auto path = open_served_disk((*daemon)->mount_point());
     if (!path) return fail(path.error());
     const UniqueFd disk(::open(path->c_str(), O_RDONLY | O_CLOEXEC));

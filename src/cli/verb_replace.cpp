@@ -42,8 +42,6 @@ struct ReplaceArguments {
 };
 
 constexpr std::chrono::milliseconds kReplaceLookPause{250};
-// Who is started again after a crash may have to wait for what is in flight on a dying disk.
-constexpr int kLooksOutOfSight = 60;
 
 bool is_state(const Json& replacement, ReplaceState state) {
   return replacement.is_object() && text_of(replacement["state"]) == to_string(state);
@@ -98,12 +96,8 @@ class Follower {
       ::poll(&signal, 1, static_cast<int>(kReplaceLookPause.count()));
       if (signals.take()) return false;
       auto next = look();
-      if (next) {
-        now = std::move(*next);
-        out_of_sight_ = 0;
-      } else if (++out_of_sight_ > kLooksOutOfSight) {
-        return fail(next.error());
-      }
+      if (next) now = std::move(*next);
+      if (out_of_sight_.for_good(next.has_value())) return fail(next.error());
     }
     return true;
   }
@@ -120,7 +114,7 @@ class Follower {
   const bool silent_;
   World& world_;
   std::string told_;
-  int out_of_sight_ = 0;
+  OutOfSight out_of_sight_;
 };
 
 // What is asked for: the device that the map has, the one that it is to have.
@@ -145,7 +139,11 @@ int conclude(const ReplaceArguments& arguments, const Json& replacement, const C
     const auto info = read_map_info(change.map_path);
     if (info && info->primary_path == change.to) {
       report_note(world, "the process that copied has ended, another one serves; blocks may still be on spares");
-      print_change(change, world.out);
+      if (arguments.json) {
+        print(arguments, replacement, world.out);
+      } else {
+        print_change(change, world.out);
+      }
       return kExitDone;
     }
     return report_error(world, "the copy was interrupted, the process that made it has ended, start it again");

@@ -133,10 +133,19 @@ Result<Completion> ask(const Daemon& daemon, const ScrubRequest& request) {
   return completion;
 }
 
-int watch_daemon(const ScrubArguments& arguments, const Daemon& daemon, const ScrubRequest& request, World& world) {
+int watch_daemon(const ScrubArguments& arguments, const Target& target, const Daemon& daemon,
+                 const ScrubRequest& request, World& world) {
   HeldSignals signals;
   auto now = ask(daemon, request);
   if (!now) return report_error(world, now.error());
+  const auto look = [&]() -> Result<Completion> {
+    // The process that serves may be another one by now.
+    const auto there = find_daemon(target, world);
+    if (!there) return fail(there.error());
+    if (!*there) return fail(Errc::device_gone, fmt::format("unmounted meanwhile, {}, mount it", target.map_path));
+    return ask(**there, {ScrubAction::status, std::nullopt});
+  };
+  OutOfSight out_of_sight;
   bool left = false;
   {
     Watch watch(now->scrub, arguments.json, world);
@@ -144,8 +153,9 @@ int watch_daemon(const ScrubArguments& arguments, const Daemon& daemon, const Sc
       pollfd signal{signals.descriptor(), POLLIN, 0};
       ::poll(&signal, 1, static_cast<int>(kLookPause.count()));
       left = signals.take();
-      now = ask(daemon, {ScrubAction::status, std::nullopt});
-      if (!now) return report_error(world, now.error());
+      auto next = look();
+      if (next) now = std::move(next);
+      if (out_of_sight.for_good(next.has_value())) return report_error(world, next.error());
     }
   }
   if (!left) return conclude(arguments, now->scrub, world);
@@ -154,8 +164,9 @@ int watch_daemon(const ScrubArguments& arguments, const Daemon& daemon, const Sc
   return kExitDone;
 }
 
-int ask_daemon(const ScrubArguments& arguments, const Daemon& daemon, const ScrubRequest& request, World& world) {
-  if (arguments.action.empty()) return watch_daemon(arguments, daemon, request, world);
+int ask_daemon(const ScrubArguments& arguments, const Target& target, const Daemon& daemon, const ScrubRequest& request,
+               World& world) {
+  if (arguments.action.empty()) return watch_daemon(arguments, target, daemon, request, world);
   const auto completion = ask(daemon, request);
   if (!completion) return report_error(world, completion.error());
   const std::string state = text_of(completion->scrub["state"]);
@@ -214,7 +225,7 @@ int run_scrub(const ScrubArguments& arguments, World& world) {
   if (!target) return report_error(world, target.error());
   const auto daemon = find_daemon(*target, world);
   if (!daemon) return report_error(world, daemon.error());
-  if (*daemon) return ask_daemon(arguments, **daemon, *request, world);
+  if (*daemon) return ask_daemon(arguments, *target, **daemon, *request, world);
 
   if (arguments.action.empty() || request->action == ScrubAction::stop) {
     return scrub_here(arguments, target->map_path, *request, world);

@@ -26,9 +26,11 @@ constexpr std::array<std::pair<std::uint64_t, std::string_view>, 20> kShownBound
      {10000, "0.01"}, {20000, "0.02"},  {50000, "0.05"},  {100000, "0.1"},  {200000, "0.2"},
      {500000, "0.5"}, {1000000, "1.0"}, {2000000, "2.0"}, {5000000, "5.0"}, {9000000, "9.0"}}};
 
+// Of what is not UTF-8, which a reader would refuse with the whole page, U+FFFD stands for each wrong piece.
 std::string escaped(std::string_view text) {
+  const Json whole = Json::parse(Json(text).dump(-1, ' ', false, Json::error_handler_t::replace));
   std::string out;
-  for (const char c : text) {
+  for (const char c : whole.get_ref<const std::string&>()) {
     if (c == '\\' || c == '"') out += '\\';
     out += c == '\n' ? std::string("\\n") : std::string(1, c);
   }

@@ -120,13 +120,8 @@ class UringWorker final : public Worker, private JobRunner {
     ring_.enable();
     while (!crew.stopping() && turn(crew)) {
     }
-    // A poll that is left armed keeps the connection open for a while.
-    if (poll_armed_) {
-      io_uring_sqe* const entry = next_entry();
-      io_uring_prep_poll_remove(entry, kPollTag);
-      io_uring_sqe_set_data64(entry, kCancelTag);
-    }
     while (in_flight_ > 0 || poll_armed_) {
+      if (poll_armed_ && !poll_cancelled_) cancel_poll();
       submit_and_wait(nullptr);
       reap();
     }
@@ -253,6 +248,15 @@ class UringWorker final : public Worker, private JobRunner {
     }
   }
 
+  // A poll that is left armed keeps the connection open for a while. One that somebody has just woken cannot be
+  // cancelled (EALREADY), and waits on when another one was faster: then it is asked again.
+  void cancel_poll() {
+    io_uring_sqe* const entry = next_entry();
+    io_uring_prep_poll_remove(entry, kPollTag);
+    io_uring_sqe_set_data64(entry, kCancelTag);
+    poll_cancelled_ = true;
+  }
+
   void submit_and_wait(const __kernel_timespec* at_most) {
     waiting.store(true, std::memory_order_seq_cst);
     io_uring_cqe* completion = nullptr;
@@ -279,6 +283,7 @@ class UringWorker final : public Worker, private JobRunner {
 
   void note(std::uint64_t tag, int result) {
     if (tag == kPollTag) poll_armed_ = false;
+    if (tag == kCancelTag && result != 0) poll_cancelled_ = false;
     if (tag == kPollTag || tag == kCancelTag) return;
     Slot& slot = slots_[tag / DirectAccess::kMostParts];
     DirectAccess::Part& part = slot.access.parts[tag % DirectAccess::kMostParts];
@@ -349,6 +354,7 @@ class UringWorker final : public Worker, private JobRunner {
   std::vector<Slot*> elsewhere_;
   unsigned in_flight_ = 0;  // slots with transfers
   bool poll_armed_ = false;
+  bool poll_cancelled_ = false;
   std::atomic<std::uint32_t> returns_{0};
   std::uint32_t returns_seen_ = 0;
 };

@@ -259,17 +259,28 @@ std::optional<CommitFailure> SqliteMapStore::write_tags(Plan& plan) {
     std::vector<SlotIndex> unwritable_here;
     const bool has_tags = std::any_of(spare_plan.slots.begin(), spare_plan.slots.end(),
                                       [](const auto& s) { return s.second.has_value(); });
-    if (!has_tags && spare.doubtful.empty()) continue;
+    if (!has_tags && spare.doubtful.empty()) {
+      // The end of the commit writes to it all the same. One that takes no writes any more is found out while the rows
+      // can still be taken back: the bytes that are there already cost it nothing.
+      if (auto written = write_superblock(spare); !written) {
+        failure.error = std::move(written.error());
+        failure.spare = id;
+        return failure;
+      }
+      continue;
+    }
     spare_plan.tags_written = true;
     if (spare_plan.takes_over) {
       if (auto told = tell_of_move(spare); !told) {
         failure.error = std::move(told.error());
+        failure.spare = id;
         return failure;
       }
     }
     auto outcome = write_spare_tags(id, spare, spare_plan, unwritable_here);
     if (!outcome) {
       failure.error = std::move(outcome.error());
+      failure.spare = id;
       return failure;
     }
     for (const SlotIndex slot : outcome->bad) failure.bad_slots.push_back({id, slot});
@@ -279,10 +290,10 @@ std::optional<CommitFailure> SqliteMapStore::write_tags(Plan& plan) {
     failure.error = {Errc::media, 0, fmt::format("{}, tags cannot be written to the spare", lock_.path())};
     return failure;
   }
-  for (auto& [id, spare_plan] : plan.spares) {
-    if (!spare_plan.tags_written) continue;
+  for (const auto& [id, spare_plan] : plan.spares) {
     if (auto synced = spares_.at(id).tags.device().sync(); !synced) {
       failure.error = std::move(synced.error());
+      failure.spare = id;
       failure.sync_failed = id;
       return failure;
     }

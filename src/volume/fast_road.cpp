@@ -208,15 +208,10 @@ Result<void> Volume::write(ByteOffset offset, std::span<const std::byte> data) {
     if (offset.value() > impl_->size.value() || data.size() > impl_->size.value() - offset.value()) {
       return fail(Errc::past_end);
     }
-    for (std::size_t done = 0; done < data.size();) {
-      const std::size_t piece = std::min<std::size_t>(data.size() - done, kMaxRequestSize);
-      const ByteRange range{offset + done, offset + done + piece};
-      auto result = impl_->retry_after_resume(
-          true, [&](const Deadline& deadline) { return impl_->write_request(range, data.data() + done, deadline); });
-      if (!result) return result;
-      done += piece;
-    }
-    return {};
+    return impl_->store_in_pieces(
+        {offset, offset + data.size()}, kMaxRequestSize, [&](ByteRange piece, const Deadline& deadline) {
+          return impl_->write_request(piece, data.data() + (piece.begin.value() - offset.value()), deadline);
+        });
   }();
   if (!checked) counters.write_errors.fetch_add(1, std::memory_order_relaxed);
   return checked;

@@ -13,27 +13,36 @@ Result<void> Volume::Impl::after_sync(Member& member, const Result<void>& synced
   return fail(Errc::failed);
 }
 
-Result<void> Volume::Impl::flush_member(Member& member) {
-  if (member.missing()) return {};
-  if (member.breaker_open()) return fail(Errc::suspended);
+// telling: gets the member if it has lost writes, which this flush tells.
+Result<void> Volume::Impl::flush_member(const std::shared_ptr<Member>& member,
+                                        std::vector<std::shared_ptr<Member>>& telling) {
+  if (member->missing()) return {};
+  if (member->breaker_open()) return fail(Errc::suspended);
   bool lost = false;
-  auto flushed = member.device().flush(lost);
-  if (!lost) return after_sync(member, flushed);
+  auto flushed = member->device().flush(lost);
+  if (!lost) return after_sync(*member, flushed);
+  telling.push_back(member);
   tell({"writes-lost", std::nullopt,
-        fmt::format("{} vanished with acknowledged writes that no flush covered", member.device().name())});
+        fmt::format("{} may have lost acknowledged writes that no flush covered", member->device().name())});
   return flushed;
 }
 
 Result<void> Volume::Impl::flush() {
-  return retry_after_resume(false, [&](const Deadline&) {
+  std::vector<std::shared_ptr<Member>> telling;
+  auto answer = retry_after_resume(false, [&](const Deadline&) {
     // All of them are synced whatever becomes of one. What failed will not be said again: it outranks what may wait.
-    Result<void> answer = flush_member(*share(0));
-    for_each_spare([&](Member& spare) {
-      auto flushed = flush_member(spare);
-      if (!flushed && (answer || answer.error().code == Errc::suspended)) answer = std::move(flushed);
-    });
-    return answer;
+    Result<void> worst = flush_member(share(0), telling);
+    const unsigned last = highest_member.load(std::memory_order_acquire);
+    for (unsigned id = 1; id <= last; ++id) {
+      const auto spare = share(static_cast<SpareId>(id));
+      if (!spare) continue;
+      auto flushed = flush_member(spare, telling);
+      if (!flushed && (worst || worst.error().code == Errc::suspended)) worst = std::move(flushed);
+    }
+    return worst;
   });
+  for (const auto& member : telling) member->device().told_loss();
+  return answer;
 }
 
 Result<Outcome> Volume::Impl::resume() {

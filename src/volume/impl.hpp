@@ -81,6 +81,8 @@ struct Batch {
   std::vector<AtRisk> at_risk;  // whatever becomes of the entries
 
   [[nodiscard]] bool empty() const { return entries.empty() && retired.empty() && events.empty(); }
+  // Whether a slot of the spare is taken or given up.
+  [[nodiscard]] bool needs(SpareId spare) const;
 };
 
 // Lock order: scratch, then the gate (one hold that waits), then the commit, then the table's and the slot
@@ -146,6 +148,9 @@ struct Volume::Impl {
   // stores: the body writes something that has to be stored when it is over.
   template <class Body>
   Result<void> retry_after_resume(bool stores, Body&& body);
+  // put(piece, deadline) for pieces of at most so many bytes.
+  template <class Put>
+  Result<void> store_in_pieces(ByteRange range, std::uint64_t most, Put&& put);
 
   // --- for engines (direct_access.cpp) ---
   // Cuts access.range into parts; false when it asks for care.
@@ -250,7 +255,7 @@ struct Volume::Impl {
 
   // --- flush and resume (flush.cpp) ---
   Result<void> flush();
-  Result<void> flush_member(Member& member);
+  Result<void> flush_member(const std::shared_ptr<Member>& member, std::vector<std::shared_ptr<Member>>& telling);
   Result<void> after_sync(Member& member, const Result<void>& synced);
   Result<Outcome> resume();
 
@@ -454,6 +459,22 @@ Result<void> Volume::Impl::retry_after_resume(bool stores, Body&& body) {
     if (result || result.error().code != Errc::suspended || options.on_loss == OnLoss::fail) return result;
     if (auto go_on = wait_for_resume(seen); !go_on) return result;
   }
+}
+
+// What was stored before a device was taken back is stored again, as in retry_after_resume(): with the last piece all
+// of them are acknowledged.
+template <class Put>
+Result<void> Volume::Impl::store_in_pieces(ByteRange range, std::uint64_t most, Put&& put) {
+  std::uint64_t before = generation.load(std::memory_order_acquire);
+  for (ByteOffset at = range.begin; at < range.end;) {
+    const ByteRange piece{at, std::min(range.end, at + most)};
+    auto stored = retry_after_resume(true, [&](const Deadline& deadline) { return put(piece, deadline); });
+    if (!stored) return stored;
+    const std::uint64_t now = generation.load(std::memory_order_acquire);
+    at = now == before ? piece.end : range.begin;
+    before = now;
+  }
+  return {};
 }
 
 }  // namespace remapfs

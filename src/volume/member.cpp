@@ -29,6 +29,8 @@ bool Member::probed_recently(bool write) const {
   return at != 0 && now_ns() - at < std::chrono::nanoseconds(kProbeServes).count();
 }
 
+void Member::forget_probe(bool write) { probed_at_[write ? 1 : 0].store(0, std::memory_order_relaxed); }
+
 void Member::note_probe(bool write) { probed_at_[write ? 1 : 0].store(now_ns(), std::memory_order_relaxed); }
 
 }  // namespace remapfs

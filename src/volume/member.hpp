@@ -63,6 +63,7 @@ class Member {
   // --- One probe's result serves 100 ms. ---
   [[nodiscard]] bool probed_recently(bool write) const;
   void note_probe(bool write);
+  void forget_probe(bool write);
 
  private:
   SpareId id_;

@@ -53,7 +53,10 @@ void MemberDevice::share_sync_failure() {
 Result<void> MemberDevice::sync() {
   const MutexLock lock(mutex_);
   const MutexLock all(descriptor_->mutex);
-  return sync_locked();
+  const bool known = sync_failed();
+  auto synced = sync_locked();
+  if (!synced && !known) note_loss_locked();
+  return synced;
 }
 
 Result<void> MemberDevice::flush(bool& lost) {
@@ -61,11 +64,18 @@ Result<void> MemberDevice::flush(bool& lost) {
   const MutexLock all(descriptor_->mutex);
   DeviceMemory& memory = this->memory();
   lost = memory.lost_writes.load(std::memory_order_acquire);
-  // Until the next flush: should this process end before it answers, its successor tells it again.
-  memory.telling_loss.store(lost, std::memory_order_seq_cst);
-  if (lost) memory.lost_writes.store(false, std::memory_order_seq_cst);
-  if (lost) return fail(Errc::failed);
-  return sync_locked();
+  // Until a flush comes when nobody tells it any more: should this process end before it answers, its successor tells
+  // it again.
+  if (lost || telling_ == 0) memory.telling_loss.store(lost, std::memory_order_seq_cst);
+  if (!lost) return sync_locked();
+  ++telling_;
+  memory.lost_writes.store(false, std::memory_order_seq_cst);
+  return fail(Errc::failed);
+}
+
+void MemberDevice::told_loss() {
+  const MutexLock lock(mutex_);
+  --telling_;
 }
 
 Result<void> MemberDevice::sync_locked() {

@@ -12,6 +12,9 @@
 namespace remapfs {
 
 namespace {
+// Each time one batch more finds out what is wrong with its spare, and leaves.
+constexpr unsigned kMostFailuresForOthers = 10;
+
 bool contains(const std::vector<SlotAddress>& slots, SlotAddress slot) {
   return std::find(slots.begin(), slots.end(), slot) != slots.end();
 }
@@ -22,6 +25,14 @@ std::optional<SlotAddress> new_slot(const Batch::Entry& entry) {
   return entry.change.row.where;
 }
 }  // namespace
+
+bool Batch::needs(SpareId spare) const {
+  return std::any_of(entries.begin(), entries.end(), [&](const Entry& entry) {
+    const MapChange& change = entry.change;
+    return (change.row.state == EntryState::remapped && change.row.where.spare == spare) ||
+           (change.vacated && change.vacated->spare == spare);
+  });
+}
 
 Result<HeldBlock> Volume::Impl::look_up(BlockIndex block, bool suspended_too) {
   HeldBlock held;
@@ -55,7 +66,7 @@ Result<SlotAddress> Volume::Impl::write_slot(std::span<const std::byte> content,
       reason = Errc::failed;
       continue;
     }
-    while (!spare.breaker_open()) {
+    for (bool first = true; !spare.breaker_open(); first = false) {
       const auto slot = spare.slots->try_allocate();
       if (!slot) break;
       const SlotAddress where{spare.id(), *slot};
@@ -65,6 +76,8 @@ Result<SlotAddress> Volume::Impl::write_slot(std::span<const std::byte> content,
         spare.device().note_write();
         return where;
       }
+      // That it worked a moment ago speaks for one bad slot: it may be dying right now.
+      if (!first) spare.forget_probe(true);
       if (!confirm_media(spare, written.error(), true, {at, at + geometry.block_size()}, aside)) {
         spare.slots->release(*slot);
         reason = spare.breaker_open() ? Errc::suspended : written.error().code;
@@ -195,7 +208,7 @@ Result<void> Volume::Impl::settle(Batch& batch, std::span<std::byte> aside) {
     give_back_slots(batch);
     return room;
   }
-  for (;;) {
+  for (unsigned failed_for_others = 0;;) {
     MapTransaction transaction;
     for (const Batch::Entry& entry : batch.entries) transaction.changes.push_back(entry.change);
     transaction.retired_slots = batch.retired;
@@ -221,12 +234,12 @@ Result<void> Volume::Impl::settle(Batch& batch, std::span<std::byte> aside) {
       give_back_slots(batch);
       return replaced;
     }
+    // Another batch of the same group may be the one that needs it: as above.
+    const bool for_others = failure.spare && !failure.sync_failed && !batch.needs(*failure.spare);
+    if (for_others && ++failed_for_others < kMostFailuresForOthers) continue;
     table->unreserve(batch.entries.size());
-    if (!failure.sync_failed && failure.error.code == Errc::device_gone) {
-      for (const Batch::Entry& entry : batch.entries) {
-        const SpareId spare = entry.change.row.where.spare;
-        if (spare != 0) static_cast<void>(confirm_media(*member(spare), failure.error, true, {}, aside));
-      }
+    if (failure.spare && !failure.sync_failed && failure.error.code == Errc::device_gone) {
+      static_cast<void>(confirm_media(*member(*failure.spare), failure.error, true, {}, aside));
     }
     give_back_slots(batch);
     if (failure.sync_failed) return fail(Errc::failed);

@@ -198,6 +198,7 @@ VolumeStatus Volume::Impl::status() const {
     }
     if (one.sync_failed()) because(VolumeState::failed, fmt::format("a sync of {} failed", one.device().name()));
     if (one.breaker_open()) {
+      now.suspended = true;
       because(VolumeState::suspended, fmt::format("{} does not work: see `remapfs resume`", one.device().name()));
     }
   });

@@ -15,14 +15,8 @@ constexpr std::uint64_t kZeroPiece = 64U << 20U;
 Result<void> Volume::Impl::zero_checked(ByteRange range, bool punch) {
   if (options.read_only) return fail(Errc::read_only);
   if (range.begin > range.end || range.end.value() > size.value()) return fail(Errc::past_end);
-  for (ByteOffset at = range.begin; at < range.end;) {
-    const ByteRange piece{at, std::min(range.end, at + kZeroPiece)};
-    auto zeroed =
-        retry_after_resume(true, [&](const Deadline& deadline) { return zero_piece(piece, punch, deadline); });
-    if (!zeroed) return zeroed;
-    at = piece.end;
-  }
-  return {};
+  return store_in_pieces(range, kZeroPiece,
+                         [&](ByteRange piece, const Deadline& deadline) { return zero_piece(piece, punch, deadline); });
 }
 
 Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch, const Deadline& deadline) {
@@ -75,9 +69,10 @@ Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch, const Deadlin
 
 Result<ByteOffset> Volume::Impl::seek_data(ByteOffset from) {
   if (from.value() >= size.value()) return fail(Errc::past_end);
+  // In this order: an entry that goes has left its data on the primary before.
+  const auto entry = table->next_entry(geometry.block_of(from), BlockIndex(block_count));
   auto data = share(0)->device().seek_data(from);
   if (!data && data.error().code != Errc::not_found) return data;
-  const auto entry = table->next_entry(geometry.block_of(from), BlockIndex(block_count));
   if (!entry) return data;
   const ByteOffset at_entry = std::max(from, geometry.begin_of(*entry));
   return data ? std::min(*data, at_entry) : at_entry;
@@ -89,8 +84,13 @@ Result<ByteOffset> Volume::Impl::seek_hole(ByteOffset from) {
     auto hole = share(0)->device().seek_hole(at);
     if (!hole) return hole;
     if (hole->value() >= size.value()) return ByteOffset(size.value());
-    // The end of the disk is a hole; a block with an entry is not.
-    if (!table->find(geometry.block_of(*hole))) return hole;
+    // The end of the disk is a hole; a block with an entry is not, and one that had an entry a moment ago is data now.
+    if (!table->find(geometry.block_of(*hole))) {
+      auto still = share(0)->device().seek_hole(*hole);
+      if (!still || *still == *hole) return still;
+      at = *still;
+      continue;
+    }
     at = geometry.end_of(geometry.block_of(*hole));
     if (at.value() >= size.value()) return ByteOffset(size.value());
   }

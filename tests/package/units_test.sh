@@ -1,8 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # units_test.sh SOURCE_DIR BUILD_DIR REMAPFS: systemd finds the units sound, whoever waits for a file system waits for them,
-# nothing hides the mount, and what runs by a timer runs when it should. That they start and stop needs systemd as process
-# 1, which a test machine has not.
+# nothing hides the mount, and what runs by a timer runs when it should.
 # shellcheck source=tests/package/lib.sh
 . "$(dirname "$0")/lib.sh"
 need systemd-analyze
@@ -43,7 +42,7 @@ if grep -E "$hiding" <<< "$text"; then fail "the mount, or the disk, would be hi
 for unit in remapfs-metrics.service remapfs-scrub@.service; do
   if grep -v '^ProtectSystem=full$' "$units/$unit" | grep -E "$hiding"; then fail "$unit would not see every mount"; fi
 done
-for line in Type=notify WatchdogSec= SendSIGKILL=no 'RequiresMountsFor=%f' DefaultDependencies=no 'ExecReload=.*HUP'; do
+for line in Type=notify WatchdogSec= SendSIGKILL=no KillMode=process 'RequiresMountsFor=%f' DefaultDependencies=no 'ExecReload=.*HUP'; do
   grep -qE "^$line" <<< "$text" || fail "remapfs@.service lacks $line"
 done
 

@@ -22,7 +22,7 @@ void Members::change(Random& random) {
   const std::uint64_t dice = random.below(10);
   if (dice < 3) {
     add_spare(random);
-  } else if (dice < 7) {
+  } else if (dice < 6) {
     retire_spare(random);
   } else {
     replace_primary(random);

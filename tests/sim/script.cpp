@@ -23,7 +23,7 @@ std::string to_string(const Step& step) {
 
 Script make_script(std::uint64_t seed, std::size_t count) {
   using Kind = Step::Kind;
-  constexpr std::array<std::pair<Kind, unsigned>, 11> kShares{{{Kind::requests, 44},
+  constexpr std::array<std::pair<Kind, unsigned>, 11> kShares{{{Kind::requests, 42},
                                                                {Kind::primary_fault, 12},
                                                                {Kind::primary_healed, 5},
                                                                {Kind::spare_fault, 3},
@@ -31,7 +31,7 @@ Script make_script(std::uint64_t seed, std::size_t count) {
                                                                {Kind::map_failure, 6},
                                                                {Kind::vanish, 2},
                                                                {Kind::slow, 1},
-                                                               {Kind::members, 4},
+                                                               {Kind::members, 6},
                                                                {Kind::remount, 2},
                                                                {Kind::cut, 20}}};
   Random random(seed);

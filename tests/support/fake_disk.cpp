@@ -213,20 +213,28 @@ Result<void> FakeDisk::sync() {
 }
 
 Result<ByteOffset> FakeDisk::seek_data(ByteOffset from) {
-  const MutexLock lock(mutex_);
-  if (power_off_ || outage_ == Outage::gone) return fail(Errc::device_gone, ENODEV);
-  if (from.value() >= geometry_.size.value()) return fail(Errc::not_found, ENXIO);
-  if (!geometry_.punches_cheaply) return from;
-  if (const auto found = medium_.next_data(from)) return *found;
-  return fail(Errc::not_found, ENXIO);
+  auto found = [&]() -> Result<ByteOffset> {
+    const MutexLock lock(mutex_);
+    if (power_off_ || outage_ == Outage::gone) return fail(Errc::device_gone, ENODEV);
+    if (from.value() >= geometry_.size.value()) return fail(Errc::not_found, ENXIO);
+    if (!geometry_.punches_cheaply) return from;
+    if (const auto data = medium_.next_data(from)) return *data;
+    return fail(Errc::not_found, ENXIO);
+  }();
+  run_hook(after(), {FakeOperation::Kind::seek, {}});
+  return found;
 }
 
 Result<ByteOffset> FakeDisk::seek_hole(ByteOffset from) {
-  const MutexLock lock(mutex_);
-  if (power_off_ || outage_ == Outage::gone) return fail(Errc::device_gone, ENODEV);
-  const ByteOffset end(geometry_.size.value());
-  if (from >= end || !geometry_.punches_cheaply) return end;
-  return medium_.next_hole(from).value_or(end);
+  auto found = [&]() -> Result<ByteOffset> {
+    const MutexLock lock(mutex_);
+    if (power_off_ || outage_ == Outage::gone) return fail(Errc::device_gone, ENODEV);
+    const ByteOffset end(geometry_.size.value());
+    if (from >= end || !geometry_.punches_cheaply) return end;
+    return medium_.next_hole(from).value_or(end);
+  }();
+  run_hook(after(), {FakeOperation::Kind::seek, {}});
+  return found;
 }
 
 void FakeDisk::drop_cache(ByteRange range) {

@@ -22,9 +22,9 @@ namespace remapfs::testing {
 
 // What a FakeDisk is asked to do, as hooks and fail_nth() see it.
 struct FakeOperation {
-  enum class Kind : std::uint8_t { read, write, sync };  // zero_range and punch_hole are writes
+  enum class Kind : std::uint8_t { read, write, sync, seek };  // zero_range and punch_hole are writes
   Kind kind = Kind::read;
-  ByteRange range;  // empty for sync
+  ByteRange range;  // empty for sync and seek
 };
 
 // A range of sectors that fails.
@@ -129,7 +129,8 @@ class FakeDisk final : public BlockDevice {
 
   // Called before the operation has any effect; empty removes. A hook may block and may use the disk.
   void set_before(Hook hook);
-  // Called after it took effect, before its caller knows. Not called for operations that failed.
+  // Called after it took effect, before its caller knows. Not called for operations that failed. Of seeks, which do not
+  // count as operations, this alone hears.
   void set_after(Hook hook);
 
   // --- Power loss. Only while no transfer is in flight. Faults stay; power comes back. ---

@@ -64,6 +64,25 @@ TEST_F(SurvivalOfMemory, AnOpenBreakerStaysOpenAndLostWritesAreToldOnce) {
   EXPECT_EQ(::fsync(disk.fd()), 0);
 }
 
+// Who waits for the device would get an error, and nobody else could open it.
+TEST_F(SurvivalOfMemory, NothingIsUpgradedWhileADeviceIsGone) {
+  const pid_t worker = volume_.worker();
+  ASSERT_EQ(volume_.ask("mark-lost", {"5"}).code, 0);
+  must_run({FAULTY_DISK, "gone", primary_.path(), "on"});
+  EXPECT_NE(run({"dd", "if=" + volume_.disk(), "of=/dev/null", "bs=4k", "count=1", "status=none"}, 20).code, 0);
+  for (const char* const verb : {"upgrade", "files"}) {
+    const Ran refused = volume_.ask(verb, {});
+    EXPECT_EQ(refused.code, 2) << verb;
+    EXPECT_NE(refused.err.find("a device does not work"), std::string::npos) << refused.err;
+  }
+  EXPECT_EQ(volume_.worker(), worker);
+  must_run({FAULTY_DISK, "gone", primary_.path(), "off"});
+  EXPECT_EQ(volume_.ask("resume", {}).code, 0);
+  EXPECT_EQ(volume_.ask("files", {}).code, 0);
+  EXPECT_EQ(volume_.ask("upgrade", {}).code, 0);
+  EXPECT_NE(volume_.worker(), worker);
+}
+
 TEST_F(SurvivalOfMemory, CountersAndAttributesGoOn) {
   must_run({"chmod", "640", volume_.disk()});
   must_run({"touch", "-d", "2001-02-03 04:05:06 UTC", volume_.disk()});

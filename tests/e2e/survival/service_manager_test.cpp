@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <chrono>
 #include <csignal>
 #include <cstring>
 #include <fstream>
 #include <initializer_list>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -86,11 +90,18 @@ class FakeManager {
     ::setenv("LISTEN_FDNAMES", names.c_str(), 1);
     ::setenv("LISTEN_PID", std::to_string(::getpid()).c_str(), 1);
     ::setenv("NOTIFY_SOCKET", path_.c_str(), 1);
+    ::setenv("WATCHDOG_USEC", "400000", 1);
     ::execv(argv[0], argv.data());
     ::_exit(127);
   }
 
   [[nodiscard]] const std::string& said() const { return said_; }
+  // How often.
+  [[nodiscard]] std::size_t said(std::string_view line) const {
+    std::size_t count = 0;
+    for (std::size_t at = said_.find(line); at != std::string::npos; at = said_.find(line, at + 1)) ++count;
+    return count;
+  }
   [[nodiscard]] std::size_t kept() const { return kept_.size(); }
 
  private:
@@ -143,10 +154,11 @@ class SurvivalWithAServiceManager : public SurvivalRig {
 
   // Starts the service and waits until it is ready.
   [[nodiscard]] pid_t start() {
+    const std::size_t before = manager_.said("READY=1");
     const pid_t process = manager_.start({REMAPFS, "mount", "-f", volume_.map(), directory_ / "volume"});
     const bool ready = eventually([&] {
       manager_.listen();
-      return manager_.said().find("READY=1") != std::string::npos;
+      return manager_.said("READY=1") > before;
     });
     if (!ready) throw std::runtime_error("not ready: " + manager_.said());
     return process;
@@ -228,6 +240,63 @@ TEST_F(SurvivalWithAServiceManager, ANumberThatIsSomebodyElsesNowIsNotTheWorker)
   EXPECT_EQ(::waitpid(stranger, nullptr, WNOHANG), 0) << "it was sent a signal";
   ::kill(stranger, SIGKILL);
   ::waitpid(stranger, nullptr, 0);
+}
+
+// Between the processes that keep the descriptors, one that ends leaves nobody to go on.
+TEST_F(SurvivalWithAServiceManager, AnUpgradeWaitsForTheNextKeeper) {
+  const pid_t first = start();
+  User user(volume_.disk(), pattern(4096));
+  ASSERT_TRUE(user.has_written());
+  ASSERT_EQ(::kill(first, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(first, nullptr, 0), first);
+  const Ran refused = volume_.ask("upgrade", {});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_NE(refused.err.find("no process keeps its descriptors"), std::string::npos) << refused.err;
+
+  const pid_t second = start();
+  ASSERT_TRUE(eventually([&] { return volume_.keeper() == second; }));
+  const Ran done = volume_.ask("upgrade", {});
+  EXPECT_EQ(done.code, 0) << done.err;
+  EXPECT_TRUE(user.reads_it_back_and_flushes());
+}
+
+TEST_F(SurvivalWithAServiceManager, WhatWasUnmountedMeanwhileIsMountedAnew) {
+  const pid_t first = start();
+  ASSERT_EQ(::kill(first, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(first, nullptr, 0), first);
+  volume_.unmount();
+  manager_.listen();
+  ASSERT_GT(manager_.kept(), 0U) << "nobody was there to say that it is over";
+
+  const pid_t second = start();
+  EXPECT_EQ(must_run({"dd", "if=" + volume_.disk(), "bs=4k", "count=1", "status=none"}).size(), 4096U);
+  EXPECT_EQ(volume_.keeper(), second);
+  EXPECT_EQ(restarts(), 0U);
+  ASSERT_EQ(::kill(second, SIGTERM), 0);
+  int status = -1;
+  ASSERT_EQ(::waitpid(second, &status, 0), second);
+  EXPECT_EQ(status, 0);
+  manager_.listen();
+  EXPECT_EQ(manager_.kept(), 0U);
+}
+
+// What a killed process has in flight on a dying disk may hold up the next one for longer than the manager waits.
+TEST_F(SurvivalWithAServiceManager, SignsOfLifeGoOnWhileTheNextProcessWaitsForItsDisk) {
+  std::ignore = start();
+  const pid_t worker = volume_.worker();
+  const OpenFile primary(directory_ / "primary.img", O_RDWR);
+  std::thread holder([&] { ASSERT_EQ(::flock(primary.fd(), LOCK_EX), 0); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it waits before the next process does
+  ASSERT_EQ(::kill(worker, SIGKILL), 0);
+  holder.join();
+  manager_.listen();
+  const std::size_t before = manager_.said("WATCHDOG=1");
+  std::this_thread::sleep_for(std::chrono::seconds(2));
+  manager_.listen();
+  EXPECT_GE(manager_.said("WATCHDOG=1"), before + 5);
+  ASSERT_EQ(::flock(primary.fd(), LOCK_UN), 0);
+  EXPECT_EQ(must_run({"dd", "if=" + volume_.disk(), "bs=4k", "count=1", "status=none"}).size(), 4096U);
+  EXPECT_EQ(restarts(), 1U);
 }
 
 TEST_F(SurvivalWithAServiceManager, NothingIsKeptOfAMountThatEnded) {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/handover.hpp"
+#include "cli/process.hpp"
 #include "core/json.hpp"
 
 #include <gtest/gtest.h>

@@ -134,6 +134,16 @@ TEST(Metrics, AVolumeThatIsNotMountedHasNoCounters) {
     EXPECT_EQ(text.find(counted), std::string::npos) << counted;
 }
 
+// Who reads them refuses all of them for one byte of a path.
+TEST(Metrics, AreUtf8WhateverThePaths) {
+  StatusReport report = mounted();
+  report.info.map_path = "/srv/\xff.map";
+  const Json status = to_json(report);
+  const std::string text = render_metrics({&status, 1}, MetricsFormat::prometheus);
+  EXPECT_NE(text.find("/srv/\xef\xbf\xbd.map"), std::string::npos);
+  EXPECT_EQ(text.find('\xff'), std::string::npos);
+}
+
 TEST(Metrics, ADaemonOfAnOlderVersionLacksSome) {
   Json status = to_json(mounted());
   status.erase("latency");

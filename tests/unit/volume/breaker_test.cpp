@@ -59,6 +59,17 @@ TEST_F(Breaker, SpareThatFailsEveryWriteRetiresNoSlots) {
   expect_suspended_without_entries();
 }
 
+// That it worked a moment ago excuses one slot, not one after the other.
+TEST_F(Breaker, SpareThatDiesRightAfterAProbeLosesNoMoreThanTwoSlots) {
+  rig.primary->add_bad_sectors(80, 16);
+  rig.spare().add_bad_sectors(VolumeRig::kFirstSlot / 512, 8);
+  ASSERT_TRUE(rig.write(80 * 512, pattern(80 * 512, 4096, 1)));
+  rig.spare().set_outage(Outage::read_only);
+  EXPECT_FALSE(rig.write(88 * 512, pattern(88 * 512, 4096, 1)));
+  EXPECT_EQ(rig.volume->status().state, VolumeState::suspended);
+  EXPECT_LE(rig.map.retired.size(), 2U);
+}
+
 TEST_F(Breaker, OtherErrnosAreAnsweredAndMapNothing) {
   for (const auto& [code, number] : {std::pair{Errc::device_other, EINVAL}, std::pair{Errc::no_space, ENOSPC},
                                      std::pair{Errc::read_only, EROFS}, std::pair{Errc::transport, ENOLINK}}) {
@@ -215,6 +226,19 @@ TEST(BreakerOfTwo, LostWritesOfASpareAreToldThoughThePrimaryIsStillAway) {
   rig.primary->set_outage(Outage::none);
   EXPECT_TRUE(rig.volume->resume());
   other.join();
+}
+
+// What fails for want of one spare fails for those who need it.
+TEST(BreakerOfTwo, SpareThatIsGoneIsNoneOfTheOthersBusiness) {
+  VolumeRig rig({.spares = 2});
+  rig.store->failures.push_back({Error{Errc::device_gone, ENODEV, {}}, {}, {}, SpareId{2}});
+  EXPECT_EQ(*rig.volume->add(BlockIndex(5)), Outcome::done);
+  EXPECT_EQ(rig.volume->status().state, VolumeState::healthy);
+  rig.store->failures.push_back({Error{Errc::device_gone, ENODEV, {}}, {}, {}, SpareId{1}});
+  EXPECT_FALSE(rig.volume->add(BlockIndex(6)));
+  EXPECT_TRUE(rig.volume->status().suspended);
+  EXPECT_EQ(*rig.volume->add(BlockIndex(7)), Outcome::done) << "there is another one";
+  EXPECT_EQ(rig.row(7)->where.spare, 2);
 }
 
 // Everything that was used lately is the place at fault: others have to be asked.

@@ -116,5 +116,38 @@ TEST(VolumeFlush, SyncThatFailsAtTheEndOfACommitIsSticky) {
   EXPECT_FALSE(rig.volume->flush());
 }
 
+// Whoever wrote before was told nothing: the device may have dropped his data with that sync.
+TEST(VolumeFlush, LossThatOnlyACommitHeardOfIsToldAfterResume) {
+  VolumeRig rig;
+  ASSERT_EQ(*rig.volume->add(BlockIndex(5)), Outcome::done);
+  ASSERT_TRUE(rig.volume->flush());
+  ASSERT_TRUE(rig.write(5 * 4096, pattern(5 * 4096, 4096, 1)));
+  rig.spare().fail_syncs(1);
+  EXPECT_FALSE(rig.volume->add(BlockIndex(6)));
+  ASSERT_TRUE(rig.volume->resume());
+  EXPECT_EQ(rig.volume->flush().error().code, Errc::failed);
+  EXPECT_TRUE(rig.volume->flush());
+}
+
+// A second flush that comes while a first one tells of a loss has not told it to whoever asked for the first: should
+// the process be killed, the next one is to know.
+TEST(DeviceFlush, LossIsRememberedUntilWhoeverTellsItIsDone) {
+  FakeDisk disk(ByteCount(1U << 20U));
+  DeviceMemory memory;
+  MemberDevice device(std::make_unique<BorrowedDevice>(disk));
+  ASSERT_TRUE(device.remember_in(memory));
+  device.note_write();
+  device.note_loss();
+  bool lost = false;
+  EXPECT_FALSE(device.flush(lost));
+  EXPECT_TRUE(lost);
+  EXPECT_TRUE(device.flush(lost));
+  EXPECT_FALSE(lost);
+  EXPECT_TRUE(memory.telling_loss);
+  device.told_loss();
+  EXPECT_TRUE(device.flush(lost));
+  EXPECT_FALSE(memory.telling_loss);
+}
+
 }  // namespace
 }  // namespace remapfs::testing

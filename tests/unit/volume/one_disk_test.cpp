@@ -29,6 +29,7 @@ class OneDescriptor : public ::testing::Test {
   static std::string flush(MemberDevice& member) {
     bool lost = false;
     const auto flushed = member.flush(lost);
+    if (lost) member.told_loss();
     if (flushed) return "stored";
     return lost ? "lost" : "failed";
   }

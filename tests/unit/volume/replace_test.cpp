@@ -329,18 +329,21 @@ TEST_F(Replace, OldOneThatIsAwayIsWaitedFor) {
 
 TEST_F(Replace, OldOneThatLostWritesStaysUntilSomebodyWasTold) {
   bool lost = false;
+  bool told = false;
   ASSERT_TRUE(replace([&](const CopyProgress& progress) {
     if (!lost && progress.left.value() <= kCopyStep) {
       lost = true;
       ASSERT_TRUE(rig.write(0, pattern(0, kOneBlock, 1)));
       rig.primary->fail_syncs(1);
     }
-    if (!progress.trouble) return;
+    if (!progress.trouble || std::exchange(told, true)) return;
     EXPECT_FALSE(rig.map.primary);
     EXPECT_FALSE(rig.volume->flush());
     ASSERT_TRUE(rig.volume->resume());
+    EXPECT_TRUE(rig.volume->flush());
   }));
   EXPECT_TRUE(lost);
+  EXPECT_TRUE(told);
   write(0, kOneBlock, 1);
   expect_contents();
 }

@@ -2,6 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <tuple>
+#include <utility>
 
 #include "support/volume_rig.hpp"
 
@@ -53,6 +58,33 @@ TEST_P(Zero, PastTheEndChangesNothing) {
   EXPECT_EQ(*rig.read(4096, 4096), pattern(4096, 4096, 0));
 }
 
+// The device comes back without what it had not synced, and another's flush is told so: then the beginning is not there
+// any more, and nobody else would tell.
+TEST(ZeroOverAnOutage, IsDoneAgainFromItsBeginning) {
+  VolumeRig rig({.disk_bytes = 130U << 20U, .punches_cheaply = true});
+  VolumeOptions options;
+  options.on_loss = OnLoss::wait;
+  rig.unmount();
+  rig.mount(options);
+  const auto before = pattern(0, 4096, 1);
+  ASSERT_TRUE(rig.write(0, before));
+  ASSERT_TRUE(rig.volume->flush());
+  std::atomic<bool> pulled{false};
+  rig.primary->set_before([&](const FakeOperation& operation) {
+    const bool second = operation.kind == FakeOperation::Kind::write && operation.range.begin.value() >= 64U << 20U;
+    if (second && !pulled.exchange(true)) rig.primary->set_outage(Outage::gone);
+  });
+  std::thread zeroing([&] { EXPECT_TRUE(rig.volume->zero(range(0, 130U << 20U))); });
+  while (!rig.volume->status().suspended) std::this_thread::yield();
+  rig.primary->crash_all_lost();
+  rig.primary->set_outage(Outage::none);
+  ASSERT_EQ(rig.primary->peek(range(0, 4096)), before) << "the zeros are lost";
+  ASSERT_TRUE(rig.volume->resume());
+  std::ignore = rig.volume->flush();
+  zeroing.join();
+  EXPECT_TRUE(all_zero(*rig.read(0, 4096)));
+}
+
 INSTANTIATE_TEST_SUITE_P(ZeroAndPunch, Zero, ::testing::Bool());
 
 TEST(Punch, IsRefusedBeforeAnyChangeWhereThePrimaryCannot) {
@@ -76,6 +108,28 @@ TEST(Seek, EntriesAreData) {
   EXPECT_EQ(rig.volume->seek_data(ByteOffset(5002 * 4096)).error().code, Errc::not_found);
   EXPECT_EQ(rig.volume->seek_data(ByteOffset(size)).error().code, Errc::past_end);
   EXPECT_EQ(rig.volume->seek_hole(ByteOffset(size)).error().code, Errc::past_end);
+}
+
+// The block comes home between the two questions that are asked: of the device, and of the table.
+TEST(Seek, BlockThatComesHomeMeanwhileIsNoHole) {
+  VolumeRig rig({.disk_bytes = 64U << 20U, .punches_cheaply = true});
+  const auto move_away_and_come_home_at_the_next_seek = [&] {
+    rig.primary->set_after({});
+    ASSERT_TRUE(rig.volume->add(BlockIndex(5000)));
+    ASSERT_TRUE(rig.write(5000 * 4096, pattern(5000 * 4096, 4096, 1)));
+    ASSERT_TRUE(rig.volume->punch(range(0, 4999 * 4096)));
+    rig.primary->set_after([&, once = std::make_shared<bool>(false)](const FakeOperation& operation) {
+      if (operation.kind != FakeOperation::Kind::seek || std::exchange(*once, true)) return;
+      EXPECT_TRUE(rig.volume->remove(BlockIndex(5000)));
+    });
+  };
+  move_away_and_come_home_at_the_next_seek();
+  const auto data = rig.volume->seek_data(ByteOffset(0));
+  ASSERT_TRUE(data);
+  EXPECT_LE(*data, ByteOffset(5000 * 4096));
+  ASSERT_TRUE(rig.volume->punch(range(0, 64U << 20U)));
+  move_away_and_come_home_at_the_next_seek();
+  EXPECT_GT(*rig.volume->seek_hole(ByteOffset(5000 * 4096)), ByteOffset(5000 * 4096));
 }
 
 TEST(Seek, EndOfTheDiskIsAHole) {

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cli/keeper_watch.hpp"
+
+#include <fmt/format.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cli/log.hpp"
+#include "cli/process.hpp"
+#include "cli/succession.hpp"
+
+namespace remapfs::cli {
+
+void KeeperWatch::begin() { keeper_ = open_process(handover_->keeper); }
+
+bool KeeperWatch::lives() {
+  // The manager's next one says who it is when it comes.
+  if (!keeper_ && handover_->keeper != gone_) begin();
+  return keeper_ && !has_ended(keeper_);
+}
+
+bool KeeperWatch::look_after(const ServedMount& mount) {
+  if (!keeper_ || !has_ended(keeper_)) return true;
+  keeper_.reset();
+  gone_ = handover_->keeper;
+  ::waitpid(gone_, nullptr, WNOHANG);  // a child, if it was started here
+  if (managed_) return true;
+  const auto next = start_keeper(handover_, mount.record(), mount.descriptors(), views_);
+  if (!next) {
+    handover_->keeper = gone_ = ::getpid();
+    log_error(
+        fmt::format("the process that keeps this mount's descriptors has ended and another cannot be started, "
+                    "{} ({}), the mount ends with process {}",
+                    mount.mount_point(), describe(next.error()), ::getpid()));
+    return false;
+  }
+  handover_->keeper = *next;
+  begin();
+  log_warning(fmt::format("the process that kept this mount's descriptors has ended, process {} does now", *next));
+  return true;
+}
+
+}  // namespace remapfs::cli

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <sys/types.h>
+
+#include "cli/handover.hpp"
+#include "cli/served_mount.hpp"
+#include "core/unique_fd.hpp"
+#include "io/sysfs.hpp"
+
+namespace remapfs::cli {
+
+// The process that keeps a mount's descriptors, from the side of the one that serves the mount: when it was killed,
+// another one is started.
+//
+// Threads: one.
+class KeeperWatch {
+ public:
+  // managed: a service manager has the descriptors too, and starts another one itself.
+  KeeperWatch(const SharedHandover& handover, bool managed, const KernelViews& views)
+      : handover_(handover), managed_(managed), views_(views) {}
+
+  // Watches the one that the handover names.
+  void begin();
+  // Can be read when it has ended; -1: nobody is watched.
+  [[nodiscard]] int descriptor() const { return keeper_ ? keeper_.get() : -1; }
+  // Whether somebody has the descriptors, who goes on with the mount when this process has ended.
+  [[nodiscard]] bool lives();
+  // Has another one started when it has ended. False when that cannot be: the mount ends with this process from now on.
+  [[nodiscard]] bool look_after(const ServedMount& mount);
+
+ private:
+  const SharedHandover& handover_;
+  const bool managed_;
+  const KernelViews& views_;
+  UniqueFd keeper_;  // a pidfd
+  pid_t gone_ = -1;  // the last one that has ended
+};
+
+}  // namespace remapfs::cli
