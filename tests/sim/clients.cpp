@@ -40,12 +40,15 @@ bool any_sector(std::uint64_t offset, std::uint64_t length, Test&& test) {
 }  // namespace
 
 void Clients::run(Random& random, std::function<void()> beside) {
-  const std::size_t clients = random.one_in(2) ? 1 : random.between(2, 5);
+  // What goes on beside them takes its time, and they are to be there.
+  const std::uint64_t most_requests = beside ? 15 : 5;
+  const std::size_t clients = !beside && random.one_in(2) ? 1 : random.between(2, 5);
   alone_ = clients == 1 && !beside;
   std::vector<std::function<void()>> bodies;
   for (std::size_t i = 0; i < clients; ++i) {
-    bodies.emplace_back([this, mine = random.fork()]() mutable {
-      for (std::uint64_t left = mine.between(1, 5); left > 0 && !now_.outcome.failure; --left) request(mine);
+    bodies.emplace_back([this, most_requests, mine = random.fork()]() mutable {
+      for (std::uint64_t left = mine.between(1, most_requests); left > 0 && !now_.outcome.failure; --left)
+        request(mine);
     });
   }
   if (beside) bodies.push_back(std::move(beside));
