@@ -31,12 +31,12 @@ Result<void> Volume::Impl::flush() {
   std::vector<std::shared_ptr<Member>> telling;
   auto answer = retry_after_resume(false, [&](const Deadline&) {
     // All of them are synced whatever becomes of one. What failed will not be said again: it outranks what may wait.
-    Result<void> worst = flush_member(share(0), telling);
+    Result<void> worst;
     const unsigned last = highest_member.load(std::memory_order_acquire);
-    for (unsigned id = 1; id <= last; ++id) {
-      const auto spare = share(static_cast<SpareId>(id));
-      if (!spare) continue;
-      auto flushed = flush_member(spare, telling);
+    for (unsigned id = 0; id <= last; ++id) {
+      const auto member = share(static_cast<SpareId>(id));
+      if (!member) continue;
+      auto flushed = flush_member(member, telling);
       if (!flushed && (worst || worst.error().code == Errc::suspended)) worst = std::move(flushed);
     }
     return worst;
