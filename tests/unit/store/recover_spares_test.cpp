@@ -258,11 +258,11 @@ TEST_F(RecoverSpares, BlockThatMovesIsNeverTakenForOneOfThePrimary) {
   SlotAddress second{2, SlotIndex(0)};
   int proven = 0;
   int refused = 0;
-  for (std::uint64_t round = 1; round < 150; ++round) {
+  for (std::uint64_t round = 1; round < 300; ++round) {
     SCOPED_TRACE(round);
     // Alone, or in each other's place.
     const SlotAddress first_to{static_cast<SpareId>(3 - first.spare), SlotIndex(round)};
-    const SlotAddress second_to{static_cast<SpareId>(3 - second.spare), SlotIndex(200 + round)};
+    const SlotAddress second_to{static_cast<SpareId>(3 - second.spare), SlotIndex(300 + round)};
     const bool both = random.one_in(2);
     MapTransaction moves{{move_over(1, first, first_to)}, {}, {}};
     if (both) moves.changes.push_back(move_over(2, second, second_to));
