@@ -37,11 +37,15 @@ TEST_P(Bug, IsCaught) {
   testing::Random random(1);  // the same lives every time: a bug that is caught stays caught
   std::uint64_t cuts = 0;
   for (std::uint64_t life = 1; life <= kMostLives; ++life) {
-    const Outcome outcome = live(make_script(random(), kStepsOfALife));
+    const Script script = make_script(random(), kStepsOfALife);
+    const Outcome outcome = live(script);
     cuts += outcome.cuts;
     if (!outcome.failure) continue;
     std::printf("%s: caught in life %llu after %llu crash points: %s\n", GetParam(),
                 static_cast<unsigned long long>(life), static_cast<unsigned long long>(cuts), outcome.failure->c_str());
+    switch_on_bug({});
+    const Outcome without = live(script);
+    EXPECT_FALSE(without.failure) << "it is not the bug that fails: " << *without.failure;
     return;
   }
   FAIL() << "not caught in " << kMostLives << " lives with " << cuts << " crash points";

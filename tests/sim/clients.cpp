@@ -100,11 +100,15 @@ std::pair<std::uint64_t, std::uint64_t> Clients::some_range(Random& random, std:
 // True when the bytes were given.
 bool Clients::read(std::uint64_t offset, std::span<std::byte> data) {
   const auto begun = now_.oracle.now();
+  const bool lost =
+      alone_ && any_sector(offset, data.size(), [this](std::uint64_t s) { return now_.plant.surely_lost(s); });
   const auto got = read_either_way(offset, data);
   if (!looking_ || !got) now_.trace_request("read", offset, data.size(), got);
   if (now_.world.ended()) return false;
   if (got) {
     if (*got != data.size()) now_.broken(fmt::format("a short read at {}+{}", offset, data.size()));
+    if (lost)
+      now_.broken(fmt::format("reading {}+{} succeeded, of which the map says that it is lost", offset, data.size()));
     if (auto wrong = now_.oracle.check_read(begun, offset, data)) now_.broken(*wrong);
     return true;
   }
@@ -258,6 +262,8 @@ void Clients::add(BlockIndex block) {
   const auto added = now_.plant.volume->add(block);
   now_.trace_request("add of block", block.value(), 1, added);
   if (now_.world.ended() || !alone_ || !added || *added != remapfs::Outcome::done) return;
+  if (!now_.plant.surely_remapped(block.value() * now_.shape.sectors_per_block()))
+    now_.broken("a block was added, but not in the map");
   now_.shape.for_sectors(block, [this](std::uint64_t s) { now_.troubles.excuse(s, false); });
 }
 
@@ -265,12 +271,19 @@ void Clients::remove(BlockIndex block) {
   const auto removed = now_.plant.volume->remove(block);
   now_.trace_request("remove of block", block.value(), 1, removed);
   if (now_.world.ended() || !removed) return;
+  if (alone_ && now_.plant.perhaps_remapped(block.value() * now_.shape.sectors_per_block()))
+    now_.broken("a block was removed, but not from the map");
   now_.troubles.returned(block);
 }
 
 void Clients::mark_lost(BlockIndex block) {
   now_.shape.for_sectors(block, [this](std::uint64_t s) { now_.troubles.excuse(s, true); });
-  now_.trace_request("mark-lost of block", block.value(), 1, now_.plant.volume->mark_lost(block));
+  const auto marked = now_.plant.volume->mark_lost(block);
+  now_.trace_request("mark-lost of block", block.value(), 1, marked);
+  if (now_.world.ended() || !marked) return;
+  now_.shape.for_sectors(block, [this](std::uint64_t s) {
+    if (!now_.plant.surely_lost(s)) now_.broken("a block was marked lost, but not in the map");
+  });
 }
 
 // One sector of the block, all of the next one, and two weak blocks further on.

@@ -5,8 +5,9 @@
 
 namespace remapfs::sim {
 
-// Calls of the C library that change what a folder holds, or make it durable, of a program that is linked with
-// failing_calls.cpp: fsync, rename, renameat2, flock and mkostemp fail with EIO.
+// Calls of the C library about files and what a folder holds, of a program that is linked with failing_calls.cpp, of
+// SQLite's as well: open, stat, lstat, fstat, pread, realpath, flock, fsync, rename, renameat2 and mkostemp fail with
+// EIO.
 extern FailsOnce failing_calls;
 
 }  // namespace remapfs::sim

@@ -1,11 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/failing_memory.hpp"
 
+#include <sqlite3.h>
+
 #include <cstdlib>
 #include <new>
 
 namespace remapfs::sim {
+
 FailsOnce cpp_memory;
+FailsOnce sqlite_memory;
+
+namespace {
+
+sqlite3_mem_methods real_methods{};
+
+// SQLite takes other methods only before its first use.
+const bool is_counted = [] {
+  sqlite3_mem_methods methods{};
+  if (sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) != SQLITE_OK) return false;
+  if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &methods) != SQLITE_OK) return false;
+  real_methods = methods;
+  methods.xMalloc = [](int size) { return sqlite_memory.fails() ? nullptr : real_methods.xMalloc(size); };
+  methods.xRealloc = [](void* old, int size) {
+    return sqlite_memory.fails() ? nullptr : real_methods.xRealloc(old, size);
+  };
+  return sqlite3_config(SQLITE_CONFIG_MALLOC, &methods) == SQLITE_OK;
+}();
+
+}  // namespace
+
+bool sqlite_memory_is_counted() { return is_counted; }
+
 }  // namespace remapfs::sim
 
 namespace {

@@ -7,6 +7,9 @@ namespace remapfs::sim {
 
 // Operator new and aligned_alloc(), of a program that is linked with failing_memory.cpp.
 extern FailsOnce cpp_memory;
+// SQLite's own, of the same program. False: it was in use before anybody could count.
+extern FailsOnce sqlite_memory;
+[[nodiscard]] bool sqlite_memory_is_counted();
 
 // While one exists, it is the simulated machine that takes memory, which has enough. Threads: those of one Scheduler,
 // or one.

@@ -46,6 +46,7 @@ class Life {
     now_.disturbed = false;
     auto mounted = plant_.try_mount();
     for (; world_.ended(); mounted = plant_.try_mount()) leave_behind();
+    if (plant_.observed.wrong) return now_.broken(*plant_.observed.wrong);
     if (!mounted) return now_.broken("the volume cannot be mounted: " + describe(mounted.error()));
     now_.troubles.follow_members();
     take_over();
@@ -198,9 +199,16 @@ class Life {
 
   void vanish(Random& random) {
     testing::FakeDisk& disk = plant_.any_member(random);
-    disk.set_outage(testing::Outage::gone);
     now_.disturbed = true;
-    clients_.run(random);
+    // Now, or in the middle of something.
+    world_.happens_after(random.one_in(3) ? random.between(2, 60) : 1,
+                         [&disk] { disk.set_outage(testing::Outage::gone); });
+    if (random.one_in(4)) {
+      clients_.run(random, [this, mine = random.fork()]() mutable { members_.change(mine); });
+    } else {
+      clients_.run(random);
+    }
+    world_.happens_after(0);
     if (world_.ended()) {
       disk.set_outage(testing::Outage::none);
       return;

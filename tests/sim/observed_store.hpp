@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -16,24 +17,36 @@ namespace remapfs::sim {
 // The rows of a map as its store has loaded and committed them, kept by whoever looks at a volume from outside.
 using Rows = std::map<std::uint64_t, RemapRow>;
 
+// In all that a commit gives: the store itself counts and numbers.
+inline bool same_row(const RemapRow& l, const RemapRow& r) {
+  return l.block == r.block && l.mapping() == r.mapping() && l.written_mask == r.written_mask && l.cause == r.cause;
+}
+inline bool same_rows(const Rows& l, const Rows& r) {
+  return std::ranges::equal(l, r,
+                            [](const auto& one, const auto& other) { return same_row(one.second, other.second); });
+}
+
 // What a store has told of itself.
 struct Observed {
   Rows rows;
   // The commit that is under way, or whose outcome is unknown: it may be there or not when the volume ends now.
   std::optional<MapTransaction> open;
+  // What a mount found that was never committed.
+  std::optional<std::string> wrong;
 
-  [[nodiscard]] bool remapped(std::uint64_t block) const {
-    const auto row = rows.find(block);
-    return row != rows.end() && row->second.state == EntryState::remapped;
+  // Null: none.
+  [[nodiscard]] const RemapRow* row(std::uint64_t block) const {
+    const auto found = rows.find(block);
+    return found == rows.end() ? nullptr : &found->second;
   }
-  [[nodiscard]] bool remapped_with_open(std::uint64_t block) const {
-    bool is = remapped(block);
-    if (!open) return is;
+  // As it would be with it.
+  [[nodiscard]] const RemapRow* row_with_open(std::uint64_t block) const {
+    const RemapRow* found = row(block);
+    if (!open) return found;
     for (const MapChange& change : open->changes) {
-      if (change.block.value() != block) continue;
-      is = change.kind == MapChange::Kind::put && change.row.state == EntryState::remapped;
+      if (change.block.value() == block) found = change.kind == MapChange::Kind::put ? &change.row : nullptr;
     }
-    return is;
+    return found;
   }
 
   // The rows as they would be with it.
@@ -66,11 +79,17 @@ class ObservedStore final : public testing::ForwardingStore {
       for (const RemapRow& row : rows) loaded[row.block.value()] = row;
       return visit(rows);
     });
-    if (done) observed_ = {std::move(loaded), std::nullopt};
+    if (!done) return done;
+    if (!same_rows(loaded, observed_.rows) && !same_rows(loaded, observed_.with_open())) {
+      observed_.wrong = "the rows of the map are not those that were committed";
+    }
+    observed_.rows = std::move(loaded);
+    observed_.open.reset();
     return done;
   }
   tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override {
-    observed_.open = transaction;
+    // What comes after one of unknown outcome, or after the end, is not carried out.
+    if (!observed_.open && !world_.ended()) observed_.open = transaction;
     auto report = inner().commit(transaction);
     if (!report && !world_.ended() && report.error().error.code != Errc::commit_unknown) observed_.open.reset();
     if (!report) return report;

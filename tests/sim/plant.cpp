@@ -351,14 +351,27 @@ std::optional<std::string> Plant::check_joint(const std::vector<RemapRow>& rows)
   return std::nullopt;
 }
 
+namespace {
+bool remapped(const RemapRow* row) { return row != nullptr && row->state == EntryState::remapped; }
+bool lost(const RemapRow* row, std::uint64_t sector) {
+  return row != nullptr && row->state != EntryState::weak && (row->valid_mask >> sector & 1U) == 0;
+}
+}  // namespace
+
 bool Plant::surely_remapped(std::uint64_t sector) const {
   const std::uint64_t block = sector / shape.sectors_per_block();
-  return observed.remapped(block) && observed.remapped_with_open(block);
+  return remapped(observed.row(block)) && remapped(observed.row_with_open(block));
 }
 
 bool Plant::perhaps_remapped(std::uint64_t sector) const {
   const std::uint64_t block = sector / shape.sectors_per_block();
-  return observed.remapped(block) || observed.remapped_with_open(block);
+  return remapped(observed.row(block)) || remapped(observed.row_with_open(block));
+}
+
+bool Plant::surely_lost(std::uint64_t sector) const {
+  const std::uint64_t block = sector / shape.sectors_per_block();
+  const std::uint64_t inside = sector % shape.sectors_per_block();
+  return lost(observed.row(block), inside) && lost(observed.row_with_open(block), inside);
 }
 
 }  // namespace remapfs::sim

@@ -127,6 +127,7 @@ class Plant {
   // Whatever has become of a commit whose outcome nobody knows.
   [[nodiscard]] bool surely_remapped(std::uint64_t sector) const;
   [[nodiscard]] bool perhaps_remapped(std::uint64_t sector) const;
+  [[nodiscard]] bool surely_lost(std::uint64_t sector) const;
 
   const SimulatedTime time;
   const Shape shape;

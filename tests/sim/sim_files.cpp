@@ -161,8 +161,12 @@ int lock_file(sqlite3_file* file, int level) {
   if (ours(file).files->fails(SimFiles::What::anything)) return SQLITE_IOERR_LOCK;
   return inner(file)->pMethods->xLock(inner(file), level);
 }
+int check_lock(sqlite3_file* file, int* out) {
+  if (ours(file).files->fails(SimFiles::What::anything)) return SQLITE_IOERR_CHECKRESERVEDLOCK;
+  return inner(file)->pMethods->xCheckReservedLock(inner(file), out);
+}
+// What asks for nothing that could be refused.
 int unlock_file(sqlite3_file* file, int level) { return inner(file)->pMethods->xUnlock(inner(file), level); }
-int check_lock(sqlite3_file* file, int* out) { return inner(file)->pMethods->xCheckReservedLock(inner(file), out); }
 int control_file(sqlite3_file* file, int what, void* argument) {
   return inner(file)->pMethods->xFileControl(inner(file), what, argument);
 }
@@ -173,6 +177,8 @@ int map_memory(sqlite3_file* file, int region, int size, int extend, void volati
   return inner(file)->pMethods->xShmMap(inner(file), region, size, extend, out);
 }
 int lock_memory(sqlite3_file* file, int offset, int count, int flags) {
+  const bool takes = (flags & SQLITE_SHM_LOCK) != 0;
+  if (takes && ours(file).files->fails(SimFiles::What::anything)) return SQLITE_IOERR_SHMLOCK;
   return inner(file)->pMethods->xShmLock(inner(file), offset, count, flags);
 }
 void order_memory(sqlite3_file* file) { inner(file)->pMethods->xShmBarrier(inner(file)); }
@@ -221,10 +227,14 @@ SimFiles::SimFiles(World& world) : world_(world), vfs_(*ordinary()) {
   vfs_.xOpen = open_file;
   vfs_.xDelete = delete_file;
   // The ordinary ones look into their own VFS.
-  vfs_.xAccess = [](sqlite3_vfs*, const char* name, int flags, int* out) {
+  vfs_.xAccess = [](sqlite3_vfs* vfs, const char* name, int flags, int* out) {
+    if (files_of(vfs).fails(What::anything)) return SQLITE_IOERR_ACCESS;
+    const MachinesMemory enough;
     return ordinary()->xAccess(ordinary(), name, flags, out);
   };
-  vfs_.xFullPathname = [](sqlite3_vfs*, const char* name, int length, char* out) {
+  vfs_.xFullPathname = [](sqlite3_vfs* vfs, const char* name, int length, char* out) {
+    if (files_of(vfs).fails(What::anything)) return SQLITE_CANTOPEN_FULLPATH;
+    const MachinesMemory enough;
     return ordinary()->xFullPathname(ordinary(), name, length, out);
   };
   vfs_.xRandomness = [](sqlite3_vfs* vfs, int length, char* out) {
@@ -242,6 +252,14 @@ SimFiles::~SimFiles() {
 }
 
 UnsyncedFile& SimFiles::file(const std::string& path) { return files_.try_emplace(path, path).first->second; }
+
+void SimFiles::renamed(const std::string& from, const std::string& to) {
+  auto file = files_.extract(from);
+  if (file.empty()) return;
+  file.mapped().renamed(to);
+  file.key() = to;
+  files_.insert(std::move(file));
+}
 
 void SimFiles::lose_power() {
   for (auto& [path, file] : files_) file.lose_power(world_.random());

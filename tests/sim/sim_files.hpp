@@ -11,6 +11,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "remapfs/units.hpp"
@@ -29,6 +30,7 @@ class UnsyncedFile {
 
   // Before the range changes, and with it perhaps where the file ends.
   void remember(sqlite3_file& open, std::uint64_t offset, std::uint64_t length);
+  void renamed(std::string path) { path_ = std::move(path); }
   // It was not there before; its name is not durable until the first sync.
   void created() { created_ = true; }
   // Its name is taken away, not durably so.
@@ -64,6 +66,8 @@ class SimFiles {
 
   // Power was lost. No file may be open.
   void lose_power();
+  // Another name for a file.
+  void renamed(const std::string& from, const std::string& to);
   // The n-th operation of a kind on files fails, counted from now; 0: none. For disks of the map that fail or fill.
   enum class What : std::uint8_t { change, anything };
   void fail_nth(What what, std::uint64_t n) {

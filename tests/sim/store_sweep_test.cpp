@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
-#include <sqlite3.h>
 
 #include <cstdio>
 #include <map>
@@ -13,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "sim/failing_calls.hpp"
 #include "sim/failing_memory.hpp"
 #include "sim/scheduler.hpp"
 #include "sim/sim_device.hpp"
@@ -31,20 +31,6 @@
 
 namespace remapfs::sim {
 namespace {
-
-FailsOnce memory;  // of SQLite
-sqlite3_mem_methods real_methods{};
-
-// SQLite takes other methods only before its first use.
-const bool memory_is_ours = [] {
-  sqlite3_mem_methods methods{};
-  if (sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0) != SQLITE_OK) return false;
-  if (sqlite3_config(SQLITE_CONFIG_GETMALLOC, &methods) != SQLITE_OK) return false;
-  real_methods = methods;
-  methods.xMalloc = [](int size) { return memory.fails() ? nullptr : real_methods.xMalloc(size); };
-  methods.xRealloc = [](void* old, int size) { return memory.fails() ? nullptr : real_methods.xRealloc(old, size); };
-  return sqlite3_config(SQLITE_CONFIG_MALLOC, &methods) == SQLITE_OK;
-}();
 
 // --- What is done with the store ---
 
@@ -210,7 +196,7 @@ class StoreLife {
   void recover() {
     world_.begin_again();
     files_->fail_nth(SimFiles::What::anything, 0);
-    memory.until_failure = cpp_memory.until_failure = 0;
+    sqlite_memory.until_failure = cpp_memory.until_failure = failing_calls.until_failure = 0;
     for (const auto& [id, disk] : disks_) disk->fail_nth(0);
     static_cast<void>(look_at_the_spares());
     const bool was_done = next_ == operations_.size();
@@ -287,9 +273,16 @@ class Sweep : public StoreLife {
     return failed;
   }
   bool fail_allocation(std::uint64_t n) {
-    memory.until_failure = n;
+    sqlite_memory.until_failure = n;
     static_cast<void>(live());
-    const bool failed = memory.until_failure == 0;
+    const bool failed = sqlite_memory.until_failure == 0;
+    recover();
+    return failed;
+  }
+  bool fail_call(std::uint64_t n) {
+    failing_calls.until_failure = n;
+    static_cast<void>(live());
+    const bool failed = failing_calls.until_failure == 0;
     recover();
     return failed;
   }
@@ -333,8 +326,14 @@ TEST(Store, EveryFileOperationMayFailOnce) {
   EXPECT_GT(n, 100U);
 }
 
+TEST(Store, EveryCallAboutFilesMayFailOnce) {
+  const std::uint64_t n = sweep([](std::uint64_t i) { return Sweep().fail_call(i); });
+  std::printf("%llu calls of the library failed, one in each life\n", static_cast<unsigned long long>(n - 1));
+  EXPECT_GT(n, 20U);
+}
+
 TEST(Store, EveryAllocationOfSqliteMayFailOnce) {
-  ASSERT_TRUE(memory_is_ours);
+  ASSERT_TRUE(sqlite_memory_is_counted());
   const std::uint64_t n = sweep([](std::uint64_t i) { return Sweep().fail_allocation(i); });
   std::printf("%llu allocations failed, one in each life\n", static_cast<unsigned long long>(n - 1));
   EXPECT_GT(n, 100U);

@@ -13,6 +13,7 @@ World::Fate World::step(bool changes) {
   if (ended_) return Fate::nothing;
   SimulatedTime::advance(std::chrono::microseconds(random_.between(10, 200) * slowness_));
   pause_here();
+  if (until_event_ > 0 && --until_event_ == 0) event_();
   // The end came while this was on its way.
   if (ended_) return random_.one_in(2) ? Fate::unheard : Fate::nothing;
   if (!changes) return Fate::happens;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <utility>
 #include <vector>
 
 #include "support/random.hpp"
@@ -38,6 +39,11 @@ class World {
   // Now.
   void cut(Cut how);
   [[nodiscard]] bool ended() const { return ended_; }
+  // Something happens before the n-th operation from now, of any kind; once. 0: nothing will.
+  void happens_after(std::uint64_t n, std::function<void()> what = {}) {
+    until_event_ = n;
+    event_ = std::move(what);
+  }
   // Called at the end, before anything else goes on. Threads that are not done then still come to theirs, with errors:
   // what they leave in memory would not be there.
   void at_end(std::function<void()> look) { at_end_ = std::move(look); }
@@ -64,6 +70,8 @@ class World {
   std::function<void()> at_end_;
   Cut how_ = Cut::power;
   std::uint64_t until_cut_ = 0;
+  std::uint64_t until_event_ = 0;
+  std::function<void()> event_;
   std::uint64_t changes_ = 0;
   std::uint64_t slowness_ = 1;
   std::vector<std::function<void()>> late_;

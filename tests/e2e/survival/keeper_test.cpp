@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,11 +11,10 @@
 #include <map>
 #include <memory>
 #include <string>
-#include <system_error>
 #include <thread>
 
+#include "e2e/survival/shared_counts.hpp"
 #include "e2e/survival/survival_rig.hpp"
-#include "support/counted_allocations.hpp"
 
 // The process that keeps a mount's descriptors may be the only one that can make the machine's memory or disks answer
 // again: it waits for neither.
@@ -25,28 +23,6 @@ namespace remapfs::testing {
 namespace {
 
 using namespace std::chrono_literals;
-
-// A file of counts that processes under test write.
-class SharedCounts {
- public:
-  explicit SharedCounts(const std::string& path) : file_(path, O_RDWR | O_CREAT) {
-    void* memory = MAP_FAILED;
-    if (::ftruncate(file_.fd(), sizeof(CountedAllocations)) == 0) {
-      memory = ::mmap(nullptr, sizeof(CountedAllocations), PROT_READ, MAP_SHARED, file_.fd(), 0);
-    }
-    if (memory == MAP_FAILED) throw std::system_error(errno, std::generic_category(), path);
-    counts_ = static_cast<const CountedAllocations*>(memory);
-  }
-  ~SharedCounts() { ::munmap(const_cast<CountedAllocations*>(counts_), sizeof *counts_); }
-  SharedCounts(const SharedCounts&) = delete;
-  SharedCounts& operator=(const SharedCounts&) = delete;
-
-  [[nodiscard]] std::uint64_t of(pid_t process) const { return counts_->of(process); }
-
- private:
-  OpenFile file_;
-  const CountedAllocations* counts_ = nullptr;
-};
 
 // What the process made the disks do, without its children that have ended.
 std::map<std::string, std::uint64_t> transfers_of(pid_t process) {
@@ -65,8 +41,7 @@ class Keeper : public ForegroundRig, public ::testing::WithParamInterface<bool> 
   Keeper() {
     // Whoever runs the tests may leave files open; they are not the program's.
     ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
-    const std::vector<std::string> environment{std::string("LD_PRELOAD=") + COUNTED_ALLOCATIONS,
-                                               "COUNTED_ALLOCATIONS=" + directory_ / "counts"};
+    const std::vector<std::string> environment = SharedCounts::environment(directory_ / "counts");
     if (in_foreground()) {
       mount(environment);
     } else {

@@ -40,6 +40,9 @@ TEST_F(SurvivalUnderLoad, KillsUnderExt4AreSeenByNobody) {
     kills += kill_while([&] { load_file_system(folder, soaking() ? 20 : 4); }, 400ms);
   }
   unmount_ext4();
+  ASSERT_TRUE(eventually([&] { return restarts() >= kills; }));
+  EXPECT_EQ(volume_.keeper(), keeper_);
+  EXPECT_EQ(volume_.status().at("state"), "healthy");
   std::cout << kills << " kills\n";
 }
 

@@ -158,10 +158,11 @@ ForegroundRig::ForegroundRig() { volume_.create(primary_.path(), directory_ / "s
 
 ForegroundRig::~ForegroundRig() { run({REMAPFS, "unmount", "--force", volume_.map()}, 30); }
 
-void ForegroundRig::mount(const std::vector<std::string>& environment) {
+void ForegroundRig::mount(const std::vector<std::string>& environment, const std::vector<std::string>& options) {
   std::vector<std::string> words{"env"};
   words.insert(words.end(), environment.begin(), environment.end());
   words.insert(words.end(), {REMAPFS, "mount", volume_.map(), directory_ / "volume", "--foreground"});
+  words.insert(words.end(), options.begin(), options.end());
   daemon_ = std::async(std::launch::async, [words] { return run(words, 600); });
   const bool mounted = eventually([this] { return volume_.status().at("mounted").get<bool>(); });
   if (!mounted) throw std::runtime_error("not mounted in time");

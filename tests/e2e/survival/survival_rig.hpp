@@ -71,8 +71,8 @@ class ForegroundRig : public ::testing::Test {
   ForegroundRig();
   ~ForegroundRig() override;
 
-  // environment: "NAME=VALUE" each.
-  void mount(const std::vector<std::string>& environment);
+  // environment: "NAME=VALUE" each. options: further words of `remapfs mount`.
+  void mount(const std::vector<std::string>& environment, const std::vector<std::string>& options = {});
   // How the daemon ended and what it said; 124 when it does not end in time.
   Ran end_of_daemon();
 
