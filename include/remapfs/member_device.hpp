@@ -22,7 +22,8 @@ namespace remapfs {
 // loss, is remembered for all of them.
 //
 // A device that vanished and came back may have lost acknowledged writes that no sync covered: that is found out when
-// it is opened again or taken back, and told to one flush.
+// it is opened again or taken back, and told to one flush. So is a failed sync that no flush had told of when the
+// device is trusted again. A sync that succeeds while accesses fail covers nothing in this sense.
 //
 // Threads: as BlockDevice. Cost: one virtual call more for each transfer.
 class MemberDevice final : public BlockDevice {
@@ -34,7 +35,7 @@ class MemberDevice final : public BlockDevice {
   MemberDevice(const MemberDevice&) = delete;
   MemberDevice& operator=(const MemberDevice&) = delete;
 
-  // When it fails, writes that others had acknowledged may be lost, and they are told by a flush.
+  // Not on behalf of those whose writes were acknowledged: a flush tells them how it went.
   Result<void> sync() override EXCLUDES(mutex_);
   // A sync on behalf of who is told how it went, and of what was lost before: `failed`, once, having remembered nothing
   // else. lost: set to whether that was it; then the caller says told_loss() once it is told.
@@ -81,6 +82,8 @@ class MemberDevice final : public BlockDevice {
   Result<void> remember_in(DeviceMemory& memory) EXCLUDES(mutex_);
   // As long as it is held no sync begins. Not held: one is under way.
   [[nodiscard]] std::unique_lock<Mutex> try_hold_syncs() { return {mutex_, std::try_to_lock}; }
+  // The volume could not be opened: what the next process must know of it.
+  void leave_in(DeviceMemory& memory) EXCLUDES(mutex_);
   // What it learns from now on is its own again: another device has its place. Only while syncs are held.
   void forget_memory() {
     const MutexLock all(descriptor_->mutex);
@@ -119,6 +122,8 @@ class MemberDevice final : public BlockDevice {
   void note_loss_locked() REQUIRES(descriptor_->mutex);
   void share_sync_failure() REQUIRES(descriptor_->mutex);
   Result<void> sync_locked() REQUIRES(mutex_, descriptor_->mutex);
+  // That a sync which has just succeeded stored all that had been written before. Once for each sync.
+  bool proves_writes_stored_locked() REQUIRES(mutex_, descriptor_->mutex);
   Result<void> counted(DeviceAccess access, Result<void> done) {
     if (!done) note_failure(access, done.error().code);
     return done;
@@ -136,7 +141,8 @@ class MemberDevice final : public BlockDevice {
   std::atomic<DirtyMap*> dirty_{nullptr};
   std::atomic<bool> frozen_{false};
   Mutex mutex_;  // held over a sync and a reopen of this member; taken before the descriptor's
-  unsigned telling_ GUARDED_BY(mutex_) = 0;  // flushes that tell a loss, and are not over
+  unsigned telling_ GUARDED_BY(mutex_) = 0;                // flushes that tell a loss, and are not over
+  std::uint64_t failures_at_sync_ GUARDED_BY(mutex_) = 0;  // of all on the descriptor, by the last sync
   DeviceMemory own_;
   std::atomic<DeviceMemory*> memory_{&own_};
 
@@ -144,6 +150,7 @@ class MemberDevice final : public BlockDevice {
   struct Descriptor {
     Mutex mutex;  // held over a sync and a reopen of any of them
     std::vector<MemberDevice*> members GUARDED_BY(mutex);
+    bool failure_told GUARDED_BY(mutex) = false;  // of the last sync that failed, by a flush
   };
   const std::shared_ptr<Descriptor> descriptor_;
 };

@@ -172,7 +172,7 @@ struct DirectAccess {
   std::size_t count = 0;  // of parts
   // The volume's own.
   void* stay = nullptr;
-  std::uint64_t generation = 0;
+  std::uint64_t generation = 0;  // the volume's, when it began
 
   [[nodiscard]] std::span<Part> all() { return std::span(parts).first(count); }
 };
@@ -228,6 +228,10 @@ class Volume {
   [[nodiscard]] bool waits_for_devices() const;
   // Makes every acknowledged write durable on primary and spares. A failed sync is sticky.
   Result<void> flush();
+  // Changes whenever a device that was lost may have come back, without what it had not stored. Where it does between
+  // the beginning of a write and the end of a flush, others may have been told of the loss: who acknowledges both at
+  // once does both again.
+  [[nodiscard]] std::uint64_t generation() const;
   // The range reads as zeros afterwards, lost sectors included. Errors as write().
   Result<void> zero(ByteRange range);
   // The same, giving space back on the primary; `unsupported` before any change where the primary cannot do it cheaply.

@@ -9,6 +9,7 @@
 
 #include "remapfs/error.hpp"
 #include "remapfs/units.hpp"
+#include "remapfs/volume.hpp"
 
 namespace remapfs::fuse {
 
@@ -28,7 +29,7 @@ struct Job {
   [[nodiscard]] bool is_transfer() const { return kind == Kind::read || kind == Kind::write; }
 };
 
-// Takes jobs from the operations, each to be carried out by perform() or in some other way that ends in
+// Takes jobs from the operations, each to be carried out by perform(), by recover() or in some other way that ends in
 // finish_transfer(). Called on the thread that serves the session.
 class JobRunner {
  public:
@@ -38,7 +39,9 @@ class JobRunner {
 
 // Carries out a job with calls that may block, and replies. Threads: any.
 void perform(const Job& job) noexcept;
-// Replies to a read or write that was carried out, with `done` as its outcome. Blocks only for flush_after.
+// The same for a transfer that was tried, and ended, with this access, which is not enough for it.
+void recover(const Job& job, DirectAccess& access) noexcept;
+// Replies to a read or write that was carried out, all that it asks for, with `done` as its outcome. Does not block.
 void finish_transfer(const Job& job, const Result<void>& done) noexcept;
 
 }  // namespace remapfs::fuse

@@ -299,7 +299,28 @@ void on_link(fuse_req_t request, fuse_ino_t /*inode*/, fuse_ino_t /*parent*/, co
   reply_errno(request, refusal(request));
 }
 
+// put() stores what the job is about; durably, where it asks for that. A device that was lost and came back meanwhile
+// may have lost it again, and told that to somebody else's flush: then it is all done again. before: the disk's
+// generation when nothing was stored yet.
+template <class Put>
+Result<void> store(const Job& job, std::uint64_t before, Put&& put) {
+  VirtualDisk& disk = operations(job.request).disk();
+  for (;;) {
+    auto done = put();
+    if (!done || !job.flush_after) return done;
+    done = disk.flush();
+    const std::uint64_t now = disk.generation();
+    if (!done || now == before) return done;
+    before = now;
+  }
+}
+
 }  // namespace
+
+void recover(const Job& job, DirectAccess& access) noexcept {
+  const auto carry_out = [&] { return operations(job.request).disk().recover(access, job.memory); };
+  finish_transfer(job, job.kind == Job::Kind::read ? carry_out() : store(job, access.generation, carry_out));
+}
 
 void perform(const Job& job) noexcept {
   Operations& self = operations(job.request);
@@ -307,7 +328,9 @@ void perform(const Job& job) noexcept {
   switch (job.kind) {
     case Job::Kind::read: return finish_transfer(job, read_whole(disk, job));
     case Job::Kind::write:
-      return finish_transfer(job, disk.write(job.range.begin, {job.memory, job.range.size().value()}));
+      return finish_transfer(job, store(job, disk.generation(), [&] {
+                               return disk.write(job.range.begin, {job.memory, job.range.size().value()});
+                             }));
     case Job::Kind::flush: {
       const bool write_failed = self.failed_handles().begin_to_tell(job.handle);
       const auto flushed = disk.flush();
@@ -318,8 +341,9 @@ void perform(const Job& job) noexcept {
     }
     case Job::Kind::zero:
     case Job::Kind::punch: {
-      auto done = job.kind == Job::Kind::zero ? disk.zero(job.range) : disk.punch(job.range);
-      if (done && job.flush_after) done = disk.flush();
+      const auto done = store(job, disk.generation(), [&] {
+        return job.kind == Job::Kind::zero ? disk.zero(job.range) : disk.punch(job.range);
+      });
       note_latency(job, RequestKind::zero);
       return reply(job.request, done);
     }
@@ -335,16 +359,14 @@ void finish_transfer(const Job& job, const Result<void>& done) noexcept {
     if (!done) return reply(job.request, done);
     return reply_bytes(job.request, {job.memory, job.range.size().value()});
   }
-  Result<void> answer = done;
   if (done) {
     self.touch();
-    if (job.flush_after) answer = self.disk().flush();
   } else if (job.remember_failure) {
     // Before the answer, after which the fsync may come.
     self.failed_handles().mark(job.handle);
   }
   note_latency(job, RequestKind::write);
-  if (!answer) return reply(job.request, answer);
+  if (!done) return reply(job.request, done);
   static_cast<void>(fuse_reply_write(job.request, job.range.size().value()));
 }
 

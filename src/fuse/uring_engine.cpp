@@ -320,7 +320,7 @@ class UringWorker final : public Worker, private JobRunner {
     switch (slot.next) {
       case Slot::Next::perform: perform(slot.job); break;
       // When all of it is done already, it is done again if a device was lost and came back.
-      case Slot::Next::recover: finish_transfer(slot.job, disk_.recover(slot.access, slot.job.memory)); break;
+      case Slot::Next::recover: recover(slot.job, slot.access); break;
     }
     slot.returned.store(true, std::memory_order_release);
     returns_.fetch_add(1, std::memory_order_seq_cst);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 
 #include "remapfs/error.hpp"
@@ -24,6 +25,7 @@ class VirtualDisk {
   virtual Result<std::size_t> read(ByteOffset offset, std::span<std::byte> buffer) = 0;
   virtual Result<void> write(ByteOffset offset, std::span<const std::byte> data) = 0;
   virtual Result<void> flush() = 0;
+  [[nodiscard]] virtual std::uint64_t generation() const { return 0; }
   virtual Result<void> zero(ByteRange range) = 0;
   virtual Result<void> punch(ByteRange range) = 0;
   [[nodiscard]] virtual bool can_punch() const = 0;

@@ -21,6 +21,7 @@ class VolumeDisk final : public VirtualDisk {
     return volume_.write(offset, data);
   }
   Result<void> flush() override { return volume_.flush(); }
+  [[nodiscard]] std::uint64_t generation() const override { return volume_.generation(); }
   Result<void> zero(ByteRange range) override { return volume_.zero(range); }
   Result<void> punch(ByteRange range) override { return volume_.punch(range); }
   [[nodiscard]] bool can_punch() const override { return volume_.can_punch(); }

@@ -95,6 +95,8 @@ struct Volume::Impl {
   Result<void> accept_rows(std::span<const RemapRow> rows);
   // From here on the devices are as they were to the process before, if there was one.
   void go_on_from_memory();
+  // load() has failed: a process that tries again has to know of syncs that failed meanwhile.
+  void leave_in_memory();
   [[nodiscard]] VolumeStatus status() const;
   void note_primary();
   // For those inside the gate, or with a hold: as long as they are, no member goes away.
@@ -233,6 +235,9 @@ struct Volume::Impl {
   // breaker open if the device is broken. `fault`: where on the device, held by the caller.
   Result<void> confirm_media(Member& member, const Error& error, bool write, ByteRange fault,
                              std::span<std::byte> aside);
+  // The same for valid sectors that could not be read and that a move of their block leaves behind for good: that the
+  // device worked a moment ago does not count.
+  Result<void> confirm_lost(const HeldBlock& held, const Error& error, std::span<std::byte> aside);
   // nothing_to_try: the device has no other place that could be asked.
   enum class Probe : std::uint8_t { works, broken, nothing_to_try };
   [[nodiscard]] Probe probe_reads(Member& member, ByteRange fault, std::span<std::byte> buffer);

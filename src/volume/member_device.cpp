@@ -2,6 +2,7 @@
 #include "remapfs/member_device.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace remapfs {
 
@@ -53,10 +54,7 @@ void MemberDevice::share_sync_failure() {
 Result<void> MemberDevice::sync() {
   const MutexLock lock(mutex_);
   const MutexLock all(descriptor_->mutex);
-  const bool known = sync_failed();
-  auto synced = sync_locked();
-  if (!synced && !known) note_loss_locked();
-  return synced;
+  return sync_locked();
 }
 
 Result<void> MemberDevice::flush(bool& lost) {
@@ -67,10 +65,29 @@ Result<void> MemberDevice::flush(bool& lost) {
   // Until a flush comes when nobody tells it any more: should this process end before it answers, its successor tells
   // it again.
   if (lost || telling_ == 0) memory.telling_loss.store(lost, std::memory_order_seq_cst);
-  if (!lost) return sync_locked();
+  if (!lost) {
+    auto synced = sync_locked();
+    if (!synced) descriptor_->failure_told = true;
+    return synced;
+  }
   ++telling_;
   memory.lost_writes.store(false, std::memory_order_seq_cst);
   return fail(Errc::failed);
+}
+
+// A device that was away for a moment comes back with an empty cache, and has nothing to sync. Whether that is what an
+// access has failed for is found out later: whoever does then marks as lost what is unsynced.
+bool MemberDevice::proves_writes_stored_locked() {
+  std::uint64_t failures = 0;
+  bool all_work = true;
+  for (const MemberDevice* const member : descriptor_->members) {
+    const DeviceMemory& memory = member->memory();
+    all_work = all_work && !memory.breaker_open.load(std::memory_order_acquire);
+    for (const auto& row : memory.failures) {
+      for (const auto& count : row) failures += count.load(std::memory_order_relaxed);
+    }
+  }
+  return std::exchange(failures_at_sync_, failures) == failures && all_work;
 }
 
 void MemberDevice::told_loss() {
@@ -86,8 +103,11 @@ Result<void> MemberDevice::sync_locked() {
   const bool had_writes = memory.unsynced_writes.exchange(false, std::memory_order_seq_cst);
   auto synced = counted(DeviceAccess::sync, device_->sync());
   if (!synced) {
-    if (had_writes) memory.unsynced_writes.store(true, std::memory_order_release);
+    descriptor_->failure_told = false;
     share_sync_failure();
+  }
+  if (!proves_writes_stored_locked() || !synced) {
+    if (had_writes) memory.unsynced_writes.store(true, std::memory_order_release);
   }
   memory.syncing.store(false, std::memory_order_seq_cst);
   return synced;
@@ -110,7 +130,16 @@ void MemberDevice::note_loss() {
 bool MemberDevice::trust_again() {
   const MutexLock lock(mutex_);
   const MutexLock all(descriptor_->mutex);
-  return memory().sync_failed.exchange(false, std::memory_order_acq_rel);
+  const bool failed = memory().sync_failed.exchange(false, std::memory_order_acq_rel);
+  // No flush has said so: the next one does.
+  if (failed && !descriptor_->failure_told) note_loss_locked();
+  return failed;
+}
+
+void MemberDevice::leave_in(DeviceMemory& memory) {
+  const MutexLock lock(mutex_);
+  const MutexLock all(descriptor_->mutex);
+  if (sync_failed()) memory.sync_failed.store(true, std::memory_order_seq_cst);
 }
 
 Result<void> MemberDevice::remember_in(DeviceMemory& memory) {

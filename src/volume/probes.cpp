@@ -49,6 +49,11 @@ Result<void> Volume::Impl::confirm_media(Member& member, const Error& error, boo
   return {};
 }
 
+Result<void> Volume::Impl::confirm_lost(const HeldBlock& held, const Error& error, std::span<std::byte> aside) {
+  held.member->forget_probe(false);
+  return confirm_media(*held.member, error, false, held.on_device(), aside);
+}
+
 // Asks places away from the fault until one works: first those that worked before, then others all over the device.
 template <class Try>
 Volume::Impl::Probe Volume::Impl::probe_places(Member& member, ByteRange fault, Try&& try_place) {

@@ -70,6 +70,8 @@ Result<void> Volume::Impl::Replacement::copy_with_care(BlockIndex block) {
           Batch& batch) -> Result<Outcome> {
         if (held.has_slot() || held.valid == 0) return Outcome::already;
         const auto buffer = scratch.main().first(volume_.geometry.block_size());
+        // What cannot be read now is left behind for good.
+        held.member->forget_probe(false);
         const auto reading = volume_.read_valid(held, held.valid, buffer, scratch.aside(), deadline, batch);
         // What is left of it counts once the row says so, which marks it.
         if (!reading && reading.error().code == Errc::lost) return Outcome::still_bad;

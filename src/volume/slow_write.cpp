@@ -138,7 +138,7 @@ Result<void> Volume::Impl::write_to_new_slot(const HeldBlock& held, BlockPart pa
   if (reading.deadline_passed) return fail(Errc::deadline);
   const SectorMask bad = reading.bad & salvage;
   if (bad != 0) {
-    if (auto media = confirm_media(*held.member, *reading.media, false, held.on_device(), aside); !media) return media;
+    if (auto media = confirm_lost(held, *reading.media, aside); !media) return media;
     if ((bad & part.touched()) != 0) {
       // Less than a whole sector was written over a sector whose rest is gone.
       stage_lost(held, bad, held.has_slot() ? Cause::slot_error : Cause::read_error, batch);

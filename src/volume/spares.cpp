@@ -155,6 +155,8 @@ Result<void> Volume::Impl::leave_spare(BlockRange blocks, SpareId id) {
       [&](const HeldBlock& held, BlockPart, std::uint64_t, std::span<std::byte> buffer, std::span<std::byte> aside,
           Batch& batch) -> Result<void> {
         if (!held.has_slot() || held.mapping->where.spare != id) return {};
+        // What cannot be read now is left behind for good.
+        held.member->forget_probe(false);
         const auto reading = read_valid(held, held.valid, buffer, aside, deadline, batch);
         if (!reading) return fail(reading.error());
         return stage_relocation(held, reading->good, buffer, aside, deadline, Cause::spare_retired, batch);

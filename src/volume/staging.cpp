@@ -108,9 +108,7 @@ Result<void> Volume::Impl::stage_relocation(const HeldBlock& held, SectorMask go
   if (rest.deadline_passed) return fail(Errc::deadline);
   const SectorMask bad = rest.bad & held.valid & ~good;
   if (bad != 0) {
-    if (auto media = confirm_media(*held.member, *rest.media, false, held.on_device(), aside); !media) {
-      return media;
-    }
+    if (auto media = confirm_lost(held, *rest.media, aside); !media) return media;
   }
   const SectorMask valid = held.valid & ~bad;
   auto where = write_slot(block_content(held, valid, buffer), aside, batch);

@@ -113,6 +113,12 @@ void Volume::Impl::go_on_from_memory() {
   });
 }
 
+void Volume::Impl::leave_in_memory() {
+  for_each_member([&](Member& one) {
+    if (!one.missing()) one.device().leave_in(remembered.devices[one.id()]);
+  });
+}
+
 Result<void> Volume::Impl::accept_rows(std::span<const RemapRow> rows) {
   std::vector<TableEntry> entries;
   entries.reserve(rows.size());
@@ -227,7 +233,10 @@ Volume::~Volume() {
 
 Result<std::unique_ptr<Volume>> Volume::open(VolumeParts parts, VolumeOptions options) {
   auto impl = std::make_unique<Impl>(std::move(parts), std::move(options));
-  if (auto loaded = impl->load(); !loaded) return fail(std::move(loaded).error());
+  if (auto loaded = impl->load(); !loaded) {
+    impl->leave_in_memory();
+    return fail(std::move(loaded).error());
+  }
   impl->go_on_from_memory();
   return std::unique_ptr<Volume>(new Volume(std::move(impl)));
 }
@@ -277,6 +286,8 @@ Result<void> Volume::flush() {
   if (impl_->options.read_only) return {};
   return impl_->flush();
 }
+
+std::uint64_t Volume::generation() const { return impl_->generation.load(std::memory_order_acquire); }
 
 Result<void> Volume::zero(ByteRange range) { return impl_->zero_checked(range, false); }
 

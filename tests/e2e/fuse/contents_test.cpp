@@ -215,6 +215,37 @@ TEST(Contents, SynchronousWritesAreFlushedBeforeTheyAreAcknowledged) {
   EXPECT_EQ(disk.memory().calls(Access::flush), flushes);
 }
 
+// The flush of somebody else may have been told that they are gone.
+TEST(Contents, SynchronousWritesThatADeviceLostBeforeTheirFlushWasOverAreWrittenAgain) {
+  const MountedDisk disk(kSize);
+  for (const int flags : {O_DSYNC, O_DSYNC | O_DIRECT}) {
+    const UniqueFd file = open_file(disk.path(), O_RDWR | flags);
+    void* memory = std::aligned_alloc(4096, 8192);
+    std::memset(memory, 1, 8192);
+    const std::span<const std::byte> data(static_cast<std::byte*>(memory), 8192);
+    disk.memory().state().lost_in_flush = true;
+    EXPECT_EQ(write_at(file, data, 4096), 8192);
+    EXPECT_TRUE(std::ranges::equal(disk.memory().bytes().subspan(4096, 8192), data)) << flags;
+    disk.memory().state().lost_in_flush = true;
+    EXPECT_EQ(error_of(::fallocate(file.get(), FALLOC_FL_ZERO_RANGE, 0, 4096)), 0);
+    EXPECT_TRUE(std::ranges::equal(disk.memory().bytes().first(4096), bytes_of(4096, 0))) << flags;
+    std::free(memory);
+  }
+  EXPECT_EQ(disk.memory().calls(Access::flush), 8U) << "each of the four was flushed twice";
+}
+
+// The kernel makes a short count of it, and whoever writes the rest again hears nothing of what the flush had told.
+TEST(Contents, AFailedFlushOfALongSynchronousWriteIsToldAgainByTheNextFsync) {
+  const MountedDisk disk(kSize);
+  const UniqueFd file = open_file(disk.path(), O_RDWR | O_DSYNC);
+  disk.memory().state().flush_to_fail = 2;
+  const ssize_t written = write_at(file, bytes_of(2 * kMiB, 1), 0);
+  EXPECT_GT(written, 0);
+  EXPECT_LE(written, static_cast<ssize_t>(kMiB));
+  EXPECT_EQ(error_of(::fsync(file.get())), EIO);
+  EXPECT_EQ(error_of(::fsync(file.get())), 0);
+}
+
 TEST(Contents, FallocateZeroesAndPunchesAndNeverGrows) {
   const MountedDisk disk(kSize);
   const UniqueFd file = open_file(disk.path(), O_RDWR);

@@ -80,6 +80,7 @@ bool MemoryDisk::begin(DirectAccess& access, ByteRange range, const std::byte* /
   if (!fails) memory_.state().calls[static_cast<std::size_t>(kind)].fetch_add(1);
   access.write = write;
   access.range = range;
+  access.generation = generation();
   // In two parts where that can be: both have to arrive.
   const ByteOffset middle = std::min(range.end, range.begin + 4096);
   access.count = 0;
@@ -96,7 +97,9 @@ bool MemoryDisk::end(DirectAccess& access) {
 }
 
 Result<void> MemoryDisk::recover(DirectAccess& access, std::byte* memory) {
-  if (end(access)) return {};
+  const bool is_there = access.generation == generation();
+  access.generation = generation();
+  if (is_there && end(access)) return {};
   const std::size_t size = access.range.size().value();
   if (access.write) return write(access.range.begin, {memory, size});
   auto done = read(access.range.begin, {memory, size});
@@ -123,7 +126,16 @@ Result<void> MemoryDisk::write(ByteOffset offset, std::span<const std::byte> dat
   return result;
 }
 
-Result<void> MemoryDisk::flush() { return check(Access::flush, 0, memory_.bytes().size()); }
+Result<void> MemoryDisk::flush() {
+  auto& state = memory_.state();
+  if (state.lost_in_flush.exchange(false)) {
+    std::memset(memory_.bytes().data(), 0xEE, memory_.bytes().size());
+    ++state.generation;
+  }
+  auto done = check(Access::flush, 0, memory_.bytes().size());
+  if (state.flush_to_fail > 0 && --state.flush_to_fail == 0) return fail(Errc::failed);
+  return done;
+}
 
 Result<void> MemoryDisk::clear(Access access, ByteRange range) {
   auto result = check(access, range.begin.value(), range.end.value());

@@ -43,6 +43,10 @@ class SharedMemory {
     std::array<std::atomic<std::uint64_t>, kAccesses> calls{};
     std::atomic<std::uint64_t> writes_in_flight{0};
     std::atomic<bool> hold_writes{false};  // writes wait while this is set
+    // The next flush finds a disk that was lost and came back, with junk all over it; it succeeds.
+    std::atomic<bool> lost_in_flush{false};
+    std::atomic<std::uint64_t> generation{0};     // how often that has happened
+    std::atomic<std::uint64_t> flush_to_fail{0};  // 1: the next one, 2: the one after that; 0: none
     std::atomic<bool> read_only{false};
     std::atomic<bool> can_punch{true};
     // What seeks call data; the rest is a hole.
@@ -73,6 +77,7 @@ class MemoryDisk final : public VirtualDisk {
   Result<std::size_t> read(ByteOffset offset, std::span<std::byte> buffer) override;
   Result<void> write(ByteOffset offset, std::span<const std::byte> data) override;
   Result<void> flush() override;
+  [[nodiscard]] std::uint64_t generation() const override { return memory_.state().generation; }
   Result<void> zero(ByteRange range) override { return clear(Access::zero, range); }
   Result<void> punch(ByteRange range) override { return clear(Access::punch, range); }
   [[nodiscard]] bool can_punch() const override { return memory_.state().can_punch; }

@@ -95,6 +95,23 @@ TEST_F(Breaker, TimeoutOfOneBlockIsMediaWhileOthersWork) {
   EXPECT_EQ(rig.row(1)->state, EntryState::lost);
 }
 
+// That it worked a moment ago does not count where a block moves without what cannot be read of it.
+TEST_F(Breaker, DeviceThatFailsEverywhereRightAfterAProbeLosesNothingForGood) {
+  const auto whole = pattern(30 * 4096, 4096, 1);
+  ASSERT_TRUE(rig.write(30 * 4096, whole));
+  rig.primary->add_bad_sectors(80, 8);
+  ASSERT_TRUE(rig.write(80 * 512, pattern(80 * 512, 512, 1)));
+  ASSERT_EQ(rig.row(10)->state, EntryState::remapped) << "and reads and writes have just been seen to work elsewhere";
+  rig.primary->set_outage(Outage::failing);
+  EXPECT_EQ(rig.write(30 * 4096, pattern(30 * 4096, 512, 2)).error().code, Errc::suspended);
+  EXPECT_FALSE(rig.row(30));
+  rig.primary->set_outage(Outage::none);
+  ASSERT_TRUE(rig.volume->resume());
+  const auto found = rig.read(30 * 4096, 4096);
+  ASSERT_TRUE(found);
+  EXPECT_TRUE(std::equal(found->begin() + 512, found->end(), whole.begin() + 512));
+}
+
 TEST_F(Breaker, OneProbeServesAHundredMilliseconds) {
   for (std::uint64_t block = 10; block < 40; ++block) rig.primary->add_bad_sectors(block * 8, 1, FaultRule::On::read);
   std::atomic<unsigned> far_reads{0};

@@ -3,8 +3,12 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <functional>
+#include <memory>
+#include <span>
 #include <thread>
 
+#include "support/forwarding_store.hpp"
 #include "support/volume_rig.hpp"
 
 namespace remapfs::testing {
@@ -127,6 +131,52 @@ TEST(VolumeFlush, LossThatOnlyACommitHeardOfIsToldAfterResume) {
   ASSERT_TRUE(rig.volume->resume());
   EXPECT_EQ(rig.volume->flush().error().code, Errc::failed);
   EXPECT_TRUE(rig.volume->flush());
+}
+
+// A store that syncs its spare while it loads, as the real one does after an end that was not in order.
+class SyncingStore final : public ForwardingStore {
+ public:
+  SyncingStore(MemoryMap& map, BlockDevice& spare)
+      : ForwardingStore(std::make_unique<MemoryMapStore>(map, MemoryMapStore::Spares{{SpareId{1}, &spare}})),
+        spare_(spare) {}
+  Result<void> load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) override {
+    if (auto synced = spare_.sync(); !synced) return synced;
+    return ForwardingStore::load(visit);
+  }
+
+ private:
+  BlockDevice& spare_;
+};
+class SyncingBackend final : public MapBackend {
+ public:
+  void create(const RigOptions& /*options*/, MemoryMap& /*map*/, FakeDisk& /*spare*/) override {}
+  Result<std::unique_ptr<MapStore>> open(MemoryMap& map, BlockDevice& spare) override {
+    return std::make_unique<SyncingStore>(map, spare);
+  }
+  void abandon() override {}
+};
+
+// The device does not tell it again to the process that is started next.
+TEST(VolumeFlush, SyncThatFailedWhileAnotherProcessFailedToStartIsSticky) {
+  VolumeRig rig({}, std::make_unique<SyncingBackend>());
+  VolumeMemory memory;
+  VolumeOptions options;
+  options.memory = &memory;
+  rig.mount(options);
+  ASSERT_EQ(*rig.volume->add(BlockIndex(5)), Outcome::done);
+  ASSERT_TRUE(rig.volume->flush());
+  ASSERT_TRUE(rig.write(5 * 4096, pattern(5 * 4096, 4096, 1)));
+  VolumeMemory killed;
+  killed.devices[1].unsynced_writes = memory.devices[1].unsynced_writes.load();
+  ASSERT_TRUE(killed.devices[1].unsynced_writes);
+  options.memory = &killed;
+  rig.volume.reset();
+  rig.spare().fail_syncs(1);
+  ASSERT_FALSE(rig.try_mount(options));
+  ASSERT_TRUE(rig.try_mount(options));
+  const auto flushed = rig.volume->flush();
+  ASSERT_FALSE(flushed);
+  EXPECT_EQ(flushed.error().code, Errc::failed);
 }
 
 // A second flush that comes while a first one tells of a loss has not told it to whoever asked for the first: should

@@ -82,6 +82,85 @@ TEST_F(OneDescriptor, WhatIsLostWithOneIsLostForBoth) {
   EXPECT_EQ(flush(*primary), "lost");
 }
 
+// Of a device that was away and came back with an empty cache, a sync succeeds and says nothing.
+TEST_F(OneDescriptor, ASyncAfterSomethingFailedProvesNothingStored) {
+  alignas(512) std::array<std::byte, 512> sector;
+  spare->note_write();
+  disk.set_outage(Outage::failing);
+  EXPECT_FALSE(primary->read_exact(ByteOffset(0), sector));
+  disk.set_outage(Outage::none);
+  EXPECT_EQ(flush(*spare), "stored");
+  spare->note_loss();
+  EXPECT_EQ(flush(*spare), "lost");
+}
+TEST_F(OneDescriptor, NorDoesOneWhileTheDeviceIsNotTrusted) {
+  spare->note_write();
+  memory[0].breaker_open = true;
+  EXPECT_TRUE(spare->sync());
+  EXPECT_EQ(flush(*spare), "stored");
+  spare->note_loss();
+  EXPECT_EQ(flush(*spare), "lost");
+}
+TEST_F(OneDescriptor, OneWithoutFailuresSinceTheLastDoes) {
+  alignas(512) std::array<std::byte, 512> sector;
+  disk.set_outage(Outage::failing);
+  EXPECT_FALSE(primary->read_exact(ByteOffset(0), sector));
+  disk.set_outage(Outage::none);
+  EXPECT_TRUE(spare->sync());
+  spare->note_write();
+  EXPECT_TRUE(spare->sync());
+  spare->note_loss();
+  EXPECT_EQ(flush(*spare), "stored");
+}
+
+// Whoever trusts it again has to know whether anybody was told.
+TEST_F(OneDescriptor, AFailedSyncThatNoFlushToldOfIsToldAfterwards) {
+  spare->note_write();
+  disk.fail_syncs(1);
+  EXPECT_FALSE(primary->sync());
+  EXPECT_TRUE(primary->trust_again());
+  EXPECT_TRUE(spare->trust_again());
+  EXPECT_EQ(flush(*spare), "lost");
+  EXPECT_EQ(flush(*spare), "stored");
+
+  spare->note_write();
+  disk.fail_syncs(1);
+  EXPECT_EQ(flush(*spare), "failed");
+  EXPECT_TRUE(primary->trust_again());
+  EXPECT_TRUE(spare->trust_again());
+  EXPECT_EQ(flush(*spare), "stored") << "it was told";
+}
+TEST_F(OneDescriptor, AlsoTheOneThatRepeatsThatOfAKilledProcess) {
+  memory[1].syncing = true;
+  spare.reset();
+  primary = std::make_unique<MemberDevice>(std::make_unique<BorrowedDevice>(disk));
+  spare = std::make_unique<MemberDevice>(std::make_unique<BorrowedDevice>(disk), primary.get());
+  ASSERT_TRUE(primary->remember_in(memory[0]));
+  disk.fail_syncs(1);
+  EXPECT_FALSE(spare->remember_in(memory[1]));
+  EXPECT_TRUE(primary->trust_again());
+  EXPECT_TRUE(spare->trust_again());
+  EXPECT_EQ(flush(*spare), "lost");
+}
+
+// The process that goes on knows nothing of the devices before its map is loaded, and may fail to load it.
+TEST_F(OneDescriptor, WhatAProcessThatDoesNotComeToServeHeardIsKnownToTheNext) {
+  memory[0].unsynced_writes = true;
+  spare.reset();
+  primary = std::make_unique<MemberDevice>(std::make_unique<BorrowedDevice>(disk));
+  spare = std::make_unique<MemberDevice>(std::make_unique<BorrowedDevice>(disk), primary.get());
+  disk.fail_syncs(1);
+  EXPECT_FALSE(spare->sync());
+  primary->leave_in(memory[0]);
+  spare->leave_in(memory[1]);
+  open();
+  EXPECT_EQ(flush(*primary), "failed");
+  open();
+  EXPECT_TRUE(primary->trust_again());
+  EXPECT_TRUE(spare->trust_again());
+  EXPECT_EQ(flush(*primary), "lost") << "who was told before has ended";
+}
+
 TEST_F(OneDescriptor, OneMayGo) {
   primary.reset();
   disk.fail_syncs(1);
@@ -131,6 +210,20 @@ TEST_F(OneDisk, BlocksGoBehindTheDiskAndAreThereAfterPowerLoss) {
   const ByteRange slots{ByteOffset(4U << 20U), ByteOffset(rig.primary->geometry().size.value())};
   const auto end = rig.primary->peek(slots);
   EXPECT_NE(std::search(end.begin(), end.end(), in_slot.begin(), in_slot.end()), end.end());
+}
+
+// The primary does not work, the spare behind it was not asked: a flush syncs that one all the same.
+TEST_F(OneDisk, AFlushWhileTheDiskIsNotTrustedDoesNotHideWhatTheSpareLost) {
+  ASSERT_TRUE(rig.write(10 * kOneDiskBlock, pattern(10 * kOneDiskBlock, kOneDiskBlock, 2)));
+  rig.primary->set_outage(Outage::failing);
+  EXPECT_EQ(rig.read(0, kOneDiskBlock).error().code, Errc::suspended);
+  rig.primary->crash_all_lost();
+  rig.primary->set_outage(Outage::none);
+  EXPECT_EQ(rig.volume->flush().error().code, Errc::suspended);
+  ASSERT_TRUE(rig.volume->resume());
+  EXPECT_EQ(rig.volume->flush().error().code, Errc::failed);
+  EXPECT_EQ(*rig.read(10 * kOneDiskBlock, kOneDiskBlock), in_slot);
+  EXPECT_TRUE(rig.volume->flush());
 }
 
 TEST_F(OneDisk, ASyncThatFailsForOneFailsForBoth) {
