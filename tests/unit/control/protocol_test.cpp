@@ -3,10 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include "unit/control/block_ranges.hpp"
+
 namespace remapfs {
 namespace {
-
-BlockRange blocks(std::uint64_t begin, std::uint64_t end) { return {BlockIndex(begin), BlockIndex(end)}; }
 
 TEST(Protocol, EveryVerbSurvivesTheWire) {
   for (const Verb verb : {Verb::status, Verb::add, Verb::remove, Verb::retest, Verb::mark_lost, Verb::clear_lost,

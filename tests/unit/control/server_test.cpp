@@ -15,6 +15,7 @@
 
 #include "control/client.hpp"
 #include "support/temp_dir.hpp"
+#include "unit/control/block_ranges.hpp"
 #include "unit/control/fake_target.hpp"
 
 namespace remapfs {
@@ -22,8 +23,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
-
-BlockRange blocks(std::uint64_t begin, std::uint64_t end) { return {BlockIndex(begin), BlockIndex(end)}; }
 
 class ControlServerTest : public ::testing::Test {
  protected:

@@ -199,6 +199,7 @@ class OneDisk : public ::testing::Test {
   }
 
   std::vector<std::string> heard;  // kinds of events
+  std::atomic<bool> never{false};
   VolumeRig rig;
   std::vector<std::byte> in_slot;
 };
@@ -287,7 +288,6 @@ TEST_F(OneDisk, AfterTheReplacementTheSpareIsWhereItWas) {
   rig.primary->add_bad_sectors(160, 1, FaultRule::On::write);
   ASSERT_TRUE(rig.write(20 * kOneDiskBlock, pattern(20 * kOneDiskBlock, kOneDiskBlock, 3)));
   NewPrimary next = rig.ready_primary();
-  std::atomic<bool> never{false};
   next.device = std::make_unique<MemberDevice>(std::make_unique<BorrowedDescriptor>(*rig.next, never));
   const auto all_at_once = [](const CopyProgress& /*so_far*/) -> std::uint64_t { return 1U << 20U; };
   const auto replaced = rig.volume->replace_primary(std::move(next), all_at_once);
