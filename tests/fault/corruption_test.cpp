@@ -46,26 +46,27 @@ class Corruptions : public ::testing::TestWithParam<Base> {
   // The first sector that answers with something else than the truth; empty when there is none. A lost sector may be
   // readable again where the map is a new one. stale: what the primary has is accepted too, and errors are.
   enum class Expect : std::uint8_t { all, all_but_marks, stale };
-  [[nodiscard]] std::string wrong(Volume& volume, Expect expect) const {
+  [[nodiscard]] std::string wrong(Volume& volume, Expect expect) const { return wrong(volume, expect, truth()); }
+  [[nodiscard]] std::string wrong(Volume& volume, Expect expect, const Truth& truth) const {
     const bool stale = expect == Expect::stale;
     for (std::uint64_t block = 0; block < Specimen::kBlocks; ++block) {
       std::array<std::byte, Specimen::kBlock> bytes;
       const std::uint64_t begin = block * Specimen::kBlock;
       const auto whole = volume.read(ByteOffset(begin), bytes);
-      const bool none_lost = std::find(truth().lost.begin() + static_cast<std::ptrdiff_t>(block * 8),
-                                       truth().lost.begin() + static_cast<std::ptrdiff_t>(block * 8 + 8),
-                                       true) == truth().lost.begin() + static_cast<std::ptrdiff_t>(block * 8 + 8);
+      const bool none_lost = std::find(truth.lost.begin() + static_cast<std::ptrdiff_t>(block * 8),
+                                       truth.lost.begin() + static_cast<std::ptrdiff_t>(block * 8 + 8),
+                                       true) == truth.lost.begin() + static_cast<std::ptrdiff_t>(block * 8 + 8);
       const bool may_be_read = none_lost || expect != Expect::all;
-      if (whole && may_be_read && std::memcmp(bytes.data(), truth().bytes.data() + begin, bytes.size()) == 0) continue;
+      if (whole && may_be_read && std::memcmp(bytes.data(), truth.bytes.data() + begin, bytes.size()) == 0) continue;
       for (std::uint64_t at = begin; at < begin + Specimen::kBlock; at += kSectorSize) {
         const std::span<std::byte> sector = std::span(bytes).first(kSectorSize);
         const auto read = volume.read(ByteOffset(at), sector);
-        if (!read && (stale || truth().lost[at / kSectorSize])) continue;
+        if (!read && (stale || truth.lost[at / kSectorSize])) continue;
         if (!read) return fmt::format("sector {} cannot be read: {}", at / kSectorSize, describe(read.error()));
-        if (expect == Expect::all && truth().lost[at / kSectorSize]) {
+        if (expect == Expect::all && truth.lost[at / kSectorSize]) {
           return fmt::format("sector {} is lost, but was read", at / kSectorSize);
         }
-        if (std::memcmp(sector.data(), truth().bytes.data() + at, kSectorSize) == 0) continue;
+        if (std::memcmp(sector.data(), truth.bytes.data() + at, kSectorSize) == 0) continue;
         if (stale && std::memcmp(sector.data(), primary().data() + at, kSectorSize) == 0) continue;
         return fmt::format("sector {} is wrong", at / kSectorSize);
       }
@@ -130,7 +131,7 @@ class Corruptions : public ::testing::TestWithParam<Base> {
   }
 
   // What a mount of the recovered map does: "refused", "proven", "accepted", else what is wrong.
-  [[nodiscard]] std::string recovered(const Remains& remains, bool accept_stale, bool is_earlier) const {
+  [[nodiscard]] std::string recovered(const Remains& remains, bool accept_stale, const Corruption* corruption) const {
     Site site(specimen(), remains, primary());
     const auto made = store::recover_map(spec(site, accept_stale));
     if (!same(site.now(), remains)) return "recovery wrote something";
@@ -144,7 +145,12 @@ class Corruptions : public ::testing::TestWithParam<Base> {
     }
     const auto volume = site.mount(site.other_path());
     if (!volume) return "recovered, but refused: " + describe(volume.error());
-    if (is_earlier) return "earlier";
+    if (corruption != nullptr && corruption->earlier != nullptr) {
+      // What it held then, or what the primary holds now.
+      std::string what = wrong(**volume, Expect::stale, *corruption->earlier);
+      return what.empty() ? "earlier" : "after recovery from an earlier spare " + what;
+    }
+    if (corruption != nullptr && accept_stale && corruption->is_earlier_if_accepted) return "earlier";
     std::string what = wrong(**volume, made->proven ? Expect::all_but_marks : Expect::stale);
     if (!what.empty()) return "after recovery " + what;
     return made->proven ? "proven" : "accepted";
@@ -154,7 +160,7 @@ class Corruptions : public ::testing::TestWithParam<Base> {
 TEST_P(Corruptions, AreRefusedOrRepairedAndNeverGiveAWrongByte) {
   const Remains& base = specimen().*GetParam().remains;
   ASSERT_EQ(mounted(base), "right") << "the oracle itself is wrong";
-  ASSERT_EQ(recovered(base, false, false), "proven");
+  ASSERT_EQ(recovered(base, false, nullptr), "proven");
   const auto list = all_corruptions(specimen(), base, foreign());
   std::set<std::string> names;
   std::map<std::string, int> counts;
@@ -165,9 +171,8 @@ TEST_P(Corruptions, AreRefusedOrRepairedAndNeverGiveAWrongByte) {
     const std::string mount = mounted(remains);
     const std::string check = checked(remains, mount == "right");
     const std::string repair = repaired(remains);
-    const std::string recover = recovered(remains, false, corruption.is_earlier_spare);
-    const std::string accept =
-        recovered(remains, true, corruption.is_earlier_spare || corruption.is_earlier_if_accepted);
+    const std::string recover = recovered(remains, false, &corruption);
+    const std::string accept = recovered(remains, true, &corruption);
     std::printf("%s: mount %s, check %s, repair %s, recover %s, with --accept-stale %s\n", corruption.name.c_str(),
                 mount.c_str(), check.c_str(), repair.c_str(), recover.c_str(), accept.c_str());
     const auto is_one_of = [](const std::string& text, std::initializer_list<const char*> those) {

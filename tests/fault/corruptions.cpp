@@ -89,7 +89,7 @@ class Generator {
 
  private:
   void add(std::string name, std::function<void(Remains&)> apply) {
-    list_.push_back({std::move(name), std::move(apply), false, false, false});
+    list_.push_back({std::move(name), std::move(apply), nullptr, false, false});
   }
 
   void pages_of_the_map() {
@@ -249,13 +249,14 @@ class Generator {
 
   void whole_files() {
     files_of_the_map();
-    const auto put_spare = [&](const std::string& name, const std::vector<std::byte>& spare, bool earlier) {
+    const auto put_spare = [&](const std::string& name, const std::vector<std::byte>& spare, const Truth* earlier) {
       list_.push_back({name, [&spare](Remains& remains) { remains.spare = spare; }, earlier, false, false});
     };
-    put_spare("spare: of another volume", foreign_.closed.spare, false);
-    put_spare("spare: of the first mount", specimen_.first.spare, true);
-    put_spare("spare: of the second mount", specimen_.second.spare, true);
-    if (&base_ == &specimen_.killed) put_spare("spare: of the last orderly close", specimen_.closed.spare, true);
+    put_spare("spare: of another volume", foreign_.closed.spare, nullptr);
+    put_spare("spare: of the first mount", specimen_.first.spare, &specimen_.first_truth);
+    put_spare("spare: of the second mount", specimen_.second.spare, &specimen_.second_truth);
+    if (&base_ == &specimen_.killed)
+      put_spare("spare: of the last orderly close", specimen_.closed.spare, &specimen_.closed_truth);
     add("spare: zeroed", [](Remains& r) { std::fill(r.spare.begin(), r.spare.end(), std::byte{0}); });
     add("spare: junk", [](Remains& r) { Random(1).fill(r.spare); });
     for (const std::uint64_t part : {2, 3, 100}) {

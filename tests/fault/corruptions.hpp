@@ -13,9 +13,10 @@ namespace remapfs::testing {
 struct Corruption {
   std::string name;
   std::function<void(Remains&)> apply;
-  // An earlier state of the whole spare: the spare alone cannot tell that it is one.
-  bool is_earlier_spare = false;
-  // The same, but something is missing that would tell: only who accepts that is given the earlier state.
+  // Of an earlier state of the whole spare, what the disk held then: the spare alone cannot tell that it is one.
+  const Truth* earlier = nullptr;
+  // An earlier state as well, but something is missing that would tell: only who accepts that is given the earlier
+  // state.
   bool is_earlier_if_accepted = false;
   // Of what is kept twice one copy is damaged or old: mounts, and can be recovered, as if nothing were.
   bool is_one_copy = false;

@@ -66,6 +66,7 @@ class History {
     for (std::uint64_t block = 300; block < 310; ++block) mark_lost(block);
     close();
     specimen.first = remains();
+    specimen.first_truth = truth_;
 
     mount();
     for (std::uint64_t block = 60; block < 140; ++block) add(block);
@@ -75,6 +76,7 @@ class History {
     lose_sectors();
     close();
     specimen.second = remains();
+    specimen.second_truth = truth_;
 
     mount();
     change(150);

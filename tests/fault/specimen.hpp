@@ -40,7 +40,7 @@ struct Specimen {
   // After three earlier mounts, the last orderly close, and a kill -9 after that. The mount before the close has only
   // marked a block lost, which leaves no trace on the spare but the mount itself.
   Remains first, second, unmarked, closed, killed;
-  Truth closed_truth, killed_truth;
+  Truth first_truth, second_truth, closed_truth, killed_truth;
   std::vector<std::byte> primary_when_killed;
   store::SpareLayout layout;
 
