@@ -100,7 +100,12 @@ std::string change_warning(const VolumeInfo& info) {
 }
 
 Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOptions& options) {
-  auto opened = store::SqliteMapStore::open(map_path, {.read_only = options.read_only, .degraded = options.degraded});
+  store::OpenOptions of_map;
+  of_map.read_only = options.read_only;
+  of_map.degraded = options.degraded;
+  // One that was about to serve may hold it, and wait for a device itself, while nobody keeps its mount any more.
+  if (options.goes_on) of_map.lock_wait = options.lock_wait;
+  auto opened = store::SqliteMapStore::open(map_path, of_map);
   if (!opened) return fail(opened.error());
   store::SqliteMapStore& store = **opened;
   // A copy: the store completes its own while it loads.

@@ -21,7 +21,8 @@ struct AssembleOptions {
   // The map is ours, and no device is open yet: what others have to know before they are.
   std::function<void(const VolumeInfo&)> before_devices;
   KernelViews views;
-  // How long to wait for others to let go of the devices: a killed process does so with its last transfer in flight.
+  // How long to wait for others to let go of the devices, and of the map of a mount that exists: a killed process does
+  // so with its last transfer in flight.
   std::chrono::milliseconds lock_wait{5000};
   VolumeMemory* memory = nullptr;  // of VolumeOptions
   // The mount exists and nobody serves it. Who else uses the devices was asked when it was made, and must not be asked

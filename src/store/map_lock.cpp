@@ -9,11 +9,13 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <set>
+#include <thread>
 #include <utility>
 
 #include "remapfs/thread_annotations.hpp"
@@ -59,7 +61,7 @@ Error in_use(const std::string& path) {
 
 }  // namespace
 
-Result<MapLock> MapLock::acquire(const std::string& path, bool read_only) {
+Result<MapLock> MapLock::acquire(const std::string& path, bool read_only, std::chrono::milliseconds wait) {
   const std::unique_ptr<char, void (*)(void*)> resolved(::realpath(path.c_str(), nullptr), &std::free);
   struct stat status {};
   if (!resolved || ::stat(resolved.get(), &status) != 0) return fail(from_errno(path, errno));
@@ -78,13 +80,18 @@ Result<MapLock> MapLock::acquire(const std::string& path, bool read_only) {
     disown(status.st_dev, status.st_ino);
     return fail(from_errno(path, error));
   }
-  if (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) {
-    return fail(errno == EWOULDBLOCK ? in_use(path) : from_errno(path, errno));
+  const auto deadline = std::chrono::steady_clock::now() + wait;
+  while (::flock(lock.fd_, LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return fail(from_errno(path, errno));
+    if (std::chrono::steady_clock::now() >= deadline) return fail(in_use(path));
+    // flock() knows no timeout.
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
-  // Between stat and open another file may have taken the name.
+  // Between stat and open, or while it waited, another file may have taken the name.
   struct stat opened {};
   if (::fstat(lock.fd_, &opened) != 0) return fail(from_errno(path, errno));
-  if (opened.st_dev != status.st_dev || opened.st_ino != status.st_ino) return fail(in_use(path));
+  const bool same = opened.st_dev == status.st_dev && opened.st_ino == status.st_ino;
+  if (!same || !lock.in_place()) return fail(in_use(path));
   return lock;
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <chrono>
 #include <string>
 
 #include "remapfs/error.hpp"
@@ -15,9 +16,10 @@ namespace remapfs::store {
 // Threads: any.
 class MapLock {
  public:
-  // path: of an existing file; symbolic links are followed. read_only: the file is not opened for writing.
+  // path: of an existing file; symbolic links are followed. read_only: the file is not opened for writing. wait: how
+  // long, when another process has it.
   // Errors: not_found, permission, busy, invalid (not a regular file), store.
-  static Result<MapLock> acquire(const std::string& path, bool read_only);
+  static Result<MapLock> acquire(const std::string& path, bool read_only, std::chrono::milliseconds wait = {});
 
   MapLock(MapLock&& other) noexcept;
   MapLock& operator=(MapLock&& other) noexcept;

@@ -17,7 +17,7 @@ Result<std::unique_ptr<SqliteMapStore>> SqliteMapStore::open(const std::string& 
   if (options.degraded && !options.read_only) {
     return fail(Errc::invalid, fmt::format("{}, a volume without all its spares can only be read, add -o ro", path));
   }
-  auto lock = MapLock::acquire(path, options.read_only);
+  auto lock = MapLock::acquire(path, options.read_only, options.lock_wait);
   if (!lock) return fail(std::move(lock.error()));
   if (auto header = lock->check_header(); !header) return fail(std::move(header.error()));
   std::unique_ptr<SqliteMapStore> store(new SqliteMapStore(std::move(*lock), options));

@@ -31,6 +31,7 @@ struct OpenOptions {
   // copies, where the spare's superblock vouches for the rows; superblocks damaged in both copies, where its tags
   // confirm them.
   bool repair = false;
+  std::chrono::milliseconds lock_wait{};  // for a process that still has the map
 };
 
 // The map in a SQLite file, with tags on the spares.

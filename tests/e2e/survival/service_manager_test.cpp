@@ -299,6 +299,38 @@ TEST_F(SurvivalWithAServiceManager, SignsOfLifeGoOnWhileTheNextProcessWaitsForIt
   EXPECT_EQ(restarts(), 1U);
 }
 
+// The process that waits has the map, and nobody keeps it any more: the one that follows waits for it in turn. In the
+// soak for longer than it takes ten processes to fail.
+TEST_F(SurvivalWithAServiceManager, TheOneThatKeepsMayBeKilledWhileTheNextProcessWaitsForItsDisk) {
+  const pid_t first = start();
+  User user(volume_.disk(), pattern(4096));
+  ASSERT_TRUE(user.has_written());
+  const pid_t worker = volume_.worker();
+  const OpenFile primary(directory_ / "primary.img", O_RDWR);
+  std::thread holder([&] { ASSERT_EQ(::flock(primary.fd(), LOCK_EX), 0); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it waits before the next process does
+  ASSERT_EQ(::kill(worker, SIGKILL), 0);
+  holder.join();
+  ASSERT_TRUE(eventually([&] {
+    const pid_t next = worker_of(first);
+    return next > 0 && next != worker;
+  }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  ASSERT_EQ(::kill(first, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(first, nullptr, 0), first);
+  manager_.listen();
+  const std::size_t before = manager_.said("READY=1");
+  const pid_t second = manager_.start({REMAPFS, "mount", "-f", volume_.map(), directory_ / "volume"});
+  std::this_thread::sleep_for(std::chrono::seconds(soaking() ? 30 : 1));
+  ASSERT_EQ(::flock(primary.fd(), LOCK_UN), 0);
+  EXPECT_TRUE(user.reads_it_back_and_flushes());
+  EXPECT_TRUE(eventually([&] {
+    manager_.listen();
+    return manager_.said("READY=1") > before;
+  }));
+  EXPECT_EQ(volume_.keeper(), second);
+}
+
 TEST_F(SurvivalWithAServiceManager, NothingIsKeptOfAMountThatEnded) {
   const pid_t service = start();
   ASSERT_EQ(::kill(service, SIGTERM), 0);

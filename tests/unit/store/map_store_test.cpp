@@ -4,6 +4,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <filesystem>
@@ -408,6 +409,32 @@ TEST_F(MapStore, SecondOpenIsBusyInThisAndInAnotherProcess) {
   ASSERT_OK(store().close());
   auto next = SqliteMapStore::open(map_path(), {});  // close() itself ends ownership
   ASSERT_OK(next);
+}
+
+TEST_F(MapStore, AMapThatAnotherProcessStillHasIsWaitedForWhenAsked) {
+  create();
+  std::array<int, 2> pipe{};
+  ASSERT_EQ(::pipe(pipe.data()), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const int fd = ::open(map_path().c_str(), O_RDWR);
+    const bool has_it = ::flock(fd, LOCK_EX | LOCK_NB) == 0 && ::write(pipe[1], "x", 1) == 1;
+    ::usleep(300'000);
+    ::_exit(has_it ? 0 : 1);
+  }
+  char told = 0;
+  ASSERT_EQ(::read(pipe[0], &told, 1), 1);
+  EXPECT_EQ(SqliteMapStore::open(map_path(), {}).error().code, Errc::busy);
+  EXPECT_EQ(SqliteMapStore::open(map_path(), {.lock_wait = std::chrono::milliseconds(20)}).error().code, Errc::busy);
+  const auto begun = std::chrono::steady_clock::now();
+  const auto opened = SqliteMapStore::open(map_path(), {.lock_wait = std::chrono::seconds(20)});
+  EXPECT_GE(std::chrono::steady_clock::now() - begun, std::chrono::milliseconds(100));
+  int status = 0;
+  EXPECT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+  ASSERT_OK(opened);
+  ::close(pipe[0]);
+  ::close(pipe[1]);
 }
 
 TEST_F(MapStore, ReadersInALoopNeverFailOrDelayACommit) {
