@@ -96,6 +96,11 @@ class VolumeRig {
     mount();
   }
 
+  // The store of a volume that is closed only now may need the backend.
+  ~VolumeRig() { volume.reset(); }
+  VolumeRig(const VolumeRig&) = delete;
+  VolumeRig& operator=(const VolumeRig&) = delete;
+
   void mount(VolumeOptions volume_options = {}) {
     Result<void> mounted = try_mount(std::move(volume_options));
     ASSERT_TRUE(mounted) << describe(mounted.error());
