@@ -169,6 +169,14 @@ class SurvivalWithAServiceManager : public SurvivalRig {
     }
   }
 
+  // Kills the process that serves, and has its disk before the next one can.
+  static void kill_and_hold(pid_t worker, const OpenFile& primary) {
+    std::thread holder([&] { EXPECT_EQ(::flock(primary.fd(), LOCK_EX), 0); });
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it waits before the next process does
+    EXPECT_EQ(::kill(worker, SIGKILL), 0);
+    holder.join();
+  }
+
   FakeManager manager_{directory_ / "notify"};
 };
 
@@ -285,10 +293,7 @@ TEST_F(SurvivalWithAServiceManager, SignsOfLifeGoOnWhileTheNextProcessWaitsForIt
   std::ignore = start();
   const pid_t worker = volume_.worker();
   const OpenFile primary(directory_ / "primary.img", O_RDWR);
-  std::thread holder([&] { ASSERT_EQ(::flock(primary.fd(), LOCK_EX), 0); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it waits before the next process does
-  ASSERT_EQ(::kill(worker, SIGKILL), 0);
-  holder.join();
+  kill_and_hold(worker, primary);
   manager_.listen();
   const std::size_t before = manager_.said("WATCHDOG=1");
   std::this_thread::sleep_for(std::chrono::seconds(2));
@@ -307,10 +312,7 @@ TEST_F(SurvivalWithAServiceManager, TheOneThatKeepsMayBeKilledWhileTheNextProces
   ASSERT_TRUE(user.has_written());
   const pid_t worker = volume_.worker();
   const OpenFile primary(directory_ / "primary.img", O_RDWR);
-  std::thread holder([&] { ASSERT_EQ(::flock(primary.fd(), LOCK_EX), 0); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it waits before the next process does
-  ASSERT_EQ(::kill(worker, SIGKILL), 0);
-  holder.join();
+  kill_and_hold(worker, primary);
   ASSERT_TRUE(eventually([&] {
     const pid_t next = worker_of(first);
     return next > 0 && next != worker;
