@@ -106,9 +106,8 @@ Result<void> MemberDevice::sync_locked() {
     descriptor_->failure_told = false;
     share_sync_failure();
   }
-  if (!proves_writes_stored_locked() || !synced) {
-    if (had_writes) memory.unsynced_writes.store(true, std::memory_order_release);
-  }
+  const bool stored = proves_writes_stored_locked() && synced;
+  if (had_writes && !stored) memory.unsynced_writes.store(true, std::memory_order_release);
   memory.syncing.store(false, std::memory_order_seq_cst);
   return synced;
 }

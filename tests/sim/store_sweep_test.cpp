@@ -272,17 +272,10 @@ class Sweep : public StoreLife {
     recover();
     return failed;
   }
-  bool fail_allocation(std::uint64_t n) {
-    sqlite_memory.until_failure = n;
+  bool fail_once(FailsOnce& what, std::uint64_t n) {
+    what.until_failure = n;
     static_cast<void>(live());
-    const bool failed = sqlite_memory.until_failure == 0;
-    recover();
-    return failed;
-  }
-  bool fail_call(std::uint64_t n) {
-    failing_calls.until_failure = n;
-    static_cast<void>(live());
-    const bool failed = failing_calls.until_failure == 0;
+    const bool failed = what.until_failure == 0;
     recover();
     return failed;
   }
@@ -327,14 +320,14 @@ TEST(Store, EveryFileOperationMayFailOnce) {
 }
 
 TEST(Store, EveryCallAboutFilesMayFailOnce) {
-  const std::uint64_t n = sweep([](std::uint64_t i) { return Sweep().fail_call(i); });
+  const std::uint64_t n = sweep([](std::uint64_t i) { return Sweep().fail_once(failing_calls, i); });
   std::printf("%llu calls of the library failed, one in each life\n", static_cast<unsigned long long>(n - 1));
   EXPECT_GT(n, 20U);
 }
 
 TEST(Store, EveryAllocationOfSqliteMayFailOnce) {
   ASSERT_TRUE(sqlite_memory_is_counted());
-  const std::uint64_t n = sweep([](std::uint64_t i) { return Sweep().fail_allocation(i); });
+  const std::uint64_t n = sweep([](std::uint64_t i) { return Sweep().fail_once(sqlite_memory, i); });
   std::printf("%llu allocations failed, one in each life\n", static_cast<unsigned long long>(n - 1));
   EXPECT_GT(n, 100U);
 }
