@@ -119,7 +119,8 @@ Result<void> SqliteMapStore::close() {
   Result<void> closed;
   // Refused, failed, or read-only: everything stays as it is.
   if (state_ == State::loaded && writer_) {
-    closed = close_writer(settle_spares());
+    const bool finished = finish_commits().has_value();
+    closed = close_writer(settle_spares() && finished);
     if (closed && !lock_.in_place()) closed = in_place();
   }
   state_ = State::closed;

@@ -14,6 +14,9 @@
 //   2. rows and sequence numbers, in one transaction of the map;
 //   3. on every touched spare its watermark, and the clearing of tags that lost their row.
 //
+// A spare that does not take step 3 gets it later (finish_commits), and until then no part in another commit. Its own
+// sequence is what keeps it: the others go on.
+//
 // The statements of step 2 run before step 1, uncommitted, so that whatever can fail in SQLite fails before a tag is
 // written. A tag of a commit that failed after all is remembered as doubtful and written over by the next commit that
 // touches its spare, or else put right at the next load.
@@ -51,8 +54,9 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::run_commit(const MapTr
     staged = stage(transaction, also_touched, plan);
   }
   if (!staged) {
-    if (staged.error().code != Errc::invalid) staged.error().code = Errc::store;
-    return tl::unexpected(undo({std::move(staged.error()), {}, {}}, plan));
+    const bool wanted_wrong = plan.behind || staged.error().code == Errc::invalid;
+    if (!wanted_wrong) staged.error().code = Errc::store;
+    return tl::unexpected(undo({std::move(staged.error()), {}, {}, plan.behind}, plan));
   }
   if (transaction.primary_stamp) wrote_unasked_ = false;  // what was written until now is in it
   // Before the rows say so: a recovery without the map would take what can be read in their place for data.
@@ -241,6 +245,10 @@ Result<void> SqliteMapStore::stage_rest(const MapTransaction& transaction, Plan&
 Result<SqliteMapStore::SparePlan*> SqliteMapStore::touch(SpareId id, Plan& plan) {
   const auto spare = spares_.find(id);
   if (spare == spares_.end()) return fail(about(lock_.path(), Errc::invalid, fmt::format("there is no spare {}", id)));
+  if (unfinished_.contains(id)) {
+    plan.behind = id;
+    return fail(about(lock_.path(), Errc::suspended, fmt::format("spare {} lacks a part of an earlier commit", id)));
+  }
   const auto [place, added] = plan.spares.try_emplace(id);
   if (added) {
     place->second.sequence = record_.spares[spare->second.position].sequence + 1;
@@ -382,29 +390,63 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::finish(const Plan& pla
     record_.info.primary_identity = plan.primary->identity;
   }
   CommitReport report;
+  std::optional<CommitFailure> failure;
   for (const auto& [id, spare_plan] : plan.spares) {
     Spare& spare = spares_.at(id);
     record_.spares[spare.position].sequence = spare_plan.sequence;
-    spare.superblock.rows = spare_plan.rows;
-    bring_up_to_date(spare.superblock);
     if (spare_plan.tags_written) spare.doubtful.clear();
-    auto done = finish_spare(id, spare, spare_plan, report);
-    auto synced = done ? spare.tags.device().sync() : Result<void>{};
-    if (done && synced) continue;
-    state_ = State::failed;
-    CommitFailure failure;
-    failure.error = std::move(done ? synced.error() : done.error());
-    failure.error.message =
-        fmt::format("{}, the watermark of spare {} cannot be made durable ({}), unmount and mount again", lock_.path(),
-                    id, describe(failure.error));
-    failure.error.code = Errc::commit_unknown;
-    if (done) failure.sync_failed = id;
-    return tl::unexpected(std::move(failure));
+    auto failed = finish_spare(id, spare_plan, report);
+    if (!failed) continue;
+    unfinished_.emplace(id, spare_plan);
+    failure = std::move(failed);
   }
-  return report;
+  if (!failure) return report;
+  if (plan.primary) {
+    // Whoever asked for it has to know at once which of the two it is now.
+    state_ = State::failed;
+    failure->error.message = fmt::format("{}, spare {} cannot be told ({}), unmount and mount again", lock_.path(),
+                                         *failure->spare, describe(failure->error));
+    failure->error.code = Errc::commit_unknown;
+    return tl::unexpected(std::move(*failure));
+  }
+  auto& uncleared = unfinished_report_.uncleared;
+  uncleared.insert(uncleared.end(), report.uncleared.begin(), report.uncleared.end());
+  failure->unfinished = true;
+  return tl::unexpected(std::move(*failure));
 }
 
-Result<void> SqliteMapStore::finish_spare(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report) {
+tl::expected<CommitReport, CommitFailure> SqliteMapStore::finish_commits() {
+  REMAPFS_INVARIANT(state_ == State::loaded);
+  while (!unfinished_.empty()) {
+    const auto next = unfinished_.begin();
+    wrote_unasked_ = true;
+    if (auto failed = finish_spare(next->first, next->second, unfinished_report_)) {
+      failed->unfinished = true;
+      return tl::unexpected(std::move(*failed));
+    }
+    unfinished_.erase(next);
+  }
+  return std::exchange(unfinished_report_, {});
+}
+
+// May be done again when it has failed: what it writes is always the same.
+std::optional<CommitFailure> SqliteMapStore::finish_spare(SpareId id, const SparePlan& plan, CommitReport& report) {
+  Spare& spare = spares_.at(id);
+  const Superblock before = spare.superblock;
+  const std::size_t uncleared_before = report.uncleared.size();
+  auto done = write_last_part(id, spare, plan, report);
+  auto synced = done ? spare.tags.device().sync() : Result<void>{};
+  if (done && synced) return std::nullopt;
+  spare.superblock = before;
+  report.uncleared.resize(uncleared_before);
+  CommitFailure failure;
+  failure.spare = id;
+  if (done) failure.sync_failed = id;
+  failure.error = std::move(done ? synced.error() : done.error());
+  return failure;
+}
+
+Result<void> SqliteMapStore::write_last_part(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report) {
   std::vector<TagTable::Update> updates;
   for (const auto& [slot, owner] : plan.slots) {
     if (!owner) updates.push_back({slot, Tag::cleared_at(plan.sequence)});
@@ -416,6 +458,8 @@ Result<void> SqliteMapStore::finish_spare(SpareId id, Spare& spare, const SpareP
     report.uncleared.push_back({id, slot});
     tags_suspect_ = true;
   }
+  spare.superblock.rows = plan.rows;
+  bring_up_to_date(spare.superblock);
   return write_watermark(spare, plan.sequence);
 }
 

@@ -88,6 +88,10 @@ void SqliteMapStore::wipe_spare(BlockDevice& device) const {
 Result<void> SqliteMapStore::retire_spare(SpareId id) {
   if (auto ready = ready_to_change(); !ready) return ready;
   const auto found = spares_.find(id);
+  if (unfinished_.contains(id)) {
+    return fail(Errc::suspended,
+                fmt::format("{}, spare {} lacks a part of a commit, run remapfs resume first", lock_.path(), id));
+  }
   const auto used = writer_->is_used(id);
   if (!used) return fail(used.error());
   if (found == spares_.end() || *used || spares_.size() == 1) {

@@ -82,6 +82,10 @@ Result<Outcome> Volume::Impl::resume() {
       DirtyMap* const copied = copied_from.load(std::memory_order_acquire);
       if (member.is_primary() && copied != nullptr) copied->mark({ByteOffset(0), ByteOffset(size.value())});
     });
+    if (answer && has_unfinished()) {
+      was_bad = true;
+      answer = finish_commits();
+    }
     generation.fetch_add(1, std::memory_order_release);
   }
   {

@@ -79,8 +79,11 @@ void GroupCommit::lead(const std::vector<Waiting*>& group, const Waiting* mine) 
   };
   const auto result = commit_and_count(all);
   bool unknown = is_unknown(result);
-  // One of them asks for what cannot be: the others are not to suffer for it.
-  const bool each_alone = group.size() > 1 && !result && result.error().error.code == Errc::invalid;
+  // One of them asks for what cannot be, or not now: the others are not to suffer for it.
+  const auto asks_too_much = [](const CommitFailure& failure) {
+    return !failure.unfinished && (failure.error.code == Errc::invalid || failure.error.code == Errc::suspended);
+  };
+  const bool each_alone = group.size() > 1 && !result && asks_too_much(result.error());
   for (Waiting* one : group) {
     if (!each_alone) {
       one->result = result;
@@ -132,6 +135,15 @@ Result<void> GroupCommit::change_spares(const std::function<Result<void>(MapStor
     broken_ = true;
   });
   return changed;
+}
+
+tl::expected<CommitReport, CommitFailure> GroupCommit::finish() {
+  tl::expected<CommitReport, CommitFailure> finished =
+      tl::unexpected<CommitFailure>({Error{Errc::failed, 0, {}}, {}, {}});
+  between_commits([&] {
+    if (!broken()) finished = store_.finish_commits();
+  });
+  return finished;
 }
 
 Result<std::optional<RemapRow>> GroupCommit::find_row(BlockIndex block) {

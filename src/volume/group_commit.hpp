@@ -23,8 +23,12 @@ class GroupCommit {
   explicit GroupCommit(MapStore& store) : store_(store) {}
 
   // Durable on success. When a transaction of the group cannot be written for reasons of its own (bad slots), all of
-  // the group get that failure, with nothing changed: those without a bad slot simply commit again.
+  // the group get that failure, with nothing changed: those without a bad slot simply commit again. They are committed
+  // one by one when one of them is invalid, or wants a spare that an earlier commit has to be finished on.
   tl::expected<CommitReport, CommitFailure> commit(MapTransaction transaction);
+
+  // MapStore::finish_commits(). Errors: failed (the map is written no more), and its own.
+  tl::expected<CommitReport, CommitFailure> finish();
 
   // The row of a block as committed last. Errors: store, failed.
   Result<std::optional<RemapRow>> find_row(BlockIndex block);

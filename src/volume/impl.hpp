@@ -227,6 +227,7 @@ struct Volume::Impl {
   void publish(const Batch& batch, const CommitReport& report);
   void give_back_slots(Batch& batch);
   void poison(const Batch& batch);
+  void tell_map_failed();
   void tell(const Event& event) const;
   Result<void> record(Event event);
 
@@ -257,6 +258,17 @@ struct Volume::Impl {
   [[nodiscard]] std::uint64_t resumes_so_far();
   // Until there has been another resume than the first `seen`.
   Result<void> wait_for_resume(std::uint64_t seen);
+
+  // --- commits that wait for a spare (unfinished.cpp) ---
+  // The answer for whoever asked for the batch: suspended or failed.
+  Result<void> leave_unfinished(const Batch& batch, const CommitFailure& failure, std::span<std::byte> aside);
+  // Whether the spare that a commit failed for does not work at all; then its breaker is open.
+  bool is_broken(const CommitFailure& failure, std::span<std::byte> aside);
+  // With everything held. Errors: failed, no_memory, device errors.
+  Result<void> finish_commits();
+  [[nodiscard]] bool is_unfinished(BlockIndex block) const;
+  [[nodiscard]] bool has_unfinished() const;
+  [[nodiscard]] Errc why_poisoned(BlockIndex block) const;
 
   // --- flush and resume (flush.cpp) ---
   Result<void> flush();
@@ -353,6 +365,8 @@ struct Volume::Impl {
   // The map is written no more: a commit's outcome is unknown.
   [[nodiscard]] bool map_failed() const { return commits.broken(); }
   std::atomic<bool> map_failure_told{false};
+  mutable Mutex unfinished_mutex;
+  std::vector<Batch> unfinished GUARDED_BY(unfinished_mutex);  // to be published when their commit is finished
   Mutex resume_mutex;
   std::condition_variable_any resumed;
   bool closing GUARDED_BY(resume_mutex) = false;

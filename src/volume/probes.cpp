@@ -147,6 +147,7 @@ void Volume::Impl::rescue(BlockIndex block, SectorMask known, std::span<std::byt
 }
 
 void Volume::Impl::poison_ruined(BlockIndex block) {
+  if (is_unfinished(block)) return;  // the map took note
   tell({"ruined", block, "a failed write ruined it, and neither a slot nor the map took note: it answers nothing now"});
   if (!table->find(block) && !table->reserve(1)) return;
   publish(block, Mapping{EntryState::poisoned, {}, 0});

@@ -134,6 +134,9 @@ Result<BlockIndex> Volume::Impl::Replacement::mark_some_rows(BlockIndex from) {
   for (BlockIndex block = some.begin; block < some.end; ++block) {
     const auto mapping = volume_.table->find(block);
     if (!mapping || mapping->state == EntryState::remapped) continue;
+    if (mapping->state == EntryState::poisoned && volume_.is_unfinished(block)) {
+      return fail(Errc::suspended, fmt::format("block {} waits for `remapfs resume`", block.value()));
+    }
     if (mapping->state == EntryState::poisoned) {
       return fail(Errc::failed, fmt::format("block {} answers nothing until remount, unmount and mount again, then "
                                             "replace the primary",
@@ -165,7 +168,7 @@ Result<void> Volume::Impl::Replacement::commit() {
   if (failure.error.code == Errc::commit_unknown) {
     // The next mount goes by the map, whichever device that has: what is written from here on could be on the other.
     old_->device().freeze();
-    volume_.poison({});
+    volume_.tell_map_failed();
     return fail(Errc::failed, fmt::format("it is not known whether the map has the new device, {} ({}), unmount and "
                                           "mount again",
                                           next_.record.path, describe(failure.error)));

@@ -39,7 +39,7 @@ Result<HeldBlock> Volume::Impl::look_up(BlockIndex block, bool suspended_too) {
   held.block = block;
   held.mapping = table->find(block);
   held.valid = held.mapping ? held.mapping->valid_mask : geometry.full_mask();
-  if (held.mapping && held.mapping->state == EntryState::poisoned) return fail(Errc::failed);
+  if (held.mapping && held.mapping->state == EntryState::poisoned) return fail(why_poisoned(block));
   held.member = member(held.has_slot() ? held.mapping->where.spare : SpareId{0});
   if (held.member->missing()) return fail(Errc::device_gone);
   if (held.member->breaker_open() && !suspended_too) return fail(Errc::suspended);
@@ -222,8 +222,10 @@ Result<void> Volume::Impl::settle(Batch& batch, std::span<std::byte> aside) {
     if (failure.error.code == Errc::commit_unknown) {
       // Some of it may be durable: the slots are not used again and the blocks answer nothing until remount.
       poison(batch);
+      tell_map_failed();
       return fail(Errc::failed);
     }
+    if (failure.unfinished) return leave_unfinished(batch, failure, aside);
     if (!failure.bad_slots.empty()) {
       // Another batch of the same group may be the one with the bad slot: then this one just goes again.
       auto replaced = replace_bad_slots(batch, failure.bad_slots, aside);
@@ -236,11 +238,9 @@ Result<void> Volume::Impl::settle(Batch& batch, std::span<std::byte> aside) {
     const bool for_others = failure.spare && !failure.sync_failed && !batch.needs(*failure.spare);
     if (for_others && ++failed_for_others < kMostFailuresForOthers) continue;
     table->unreserve(batch.entries.size());
-    if (failure.spare && !failure.sync_failed && failure.error.code == Errc::device_gone) {
-      static_cast<void>(confirm_media(*member(*failure.spare), failure.error, true, {}, aside));
-    }
     give_back_slots(batch);
-    if (failure.sync_failed) return fail(Errc::failed);
+    if (is_broken(failure, aside)) return fail(Errc::suspended);
+    if (failure.sync_failed || failure.error.code == Errc::suspended) return fail(Errc::failed);
     tell({"commit-failed", std::nullopt, describe(failure.error)});
     return fail(failure.error);
   }
@@ -278,10 +278,12 @@ void Volume::Impl::poison(const Batch& batch) {
   for (const Batch::Entry& entry : batch.entries) {
     publish(entry.change.block, Mapping{EntryState::poisoned, {}, 0});
   }
-  if (!map_failure_told.exchange(true)) {
-    tell({"commit-unknown", std::nullopt,
-          "a commit of the map failed with its outcome unknown: the map is written no more until remount"});
-  }
+}
+
+void Volume::Impl::tell_map_failed() {
+  if (map_failure_told.exchange(true)) return;
+  tell({"commit-unknown", std::nullopt,
+        "a commit of the map failed with its outcome unknown: the map is written no more until remount"});
 }
 
 void Volume::Impl::publish(const Batch& batch, const CommitReport& report) {

@@ -208,6 +208,10 @@ VolumeStatus Volume::Impl::status() const {
       because(VolumeState::suspended, fmt::format("{} does not work: see `remapfs resume`", one.device().name()));
     }
   });
+  if (has_unfinished()) {
+    because(now.suspended ? VolumeState::suspended : VolumeState::failed,
+            "a spare did not take the end of a commit: see `remapfs resume`");
+  }
   for_each_spare([&](const Member& spare) {
     now.spares.push_back(
         {spare.id(), spare.slots->usable(), spare.missing() ? 0 : spare.slots->free(), spare.retiring()});

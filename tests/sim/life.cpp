@@ -201,9 +201,13 @@ class Life {
     testing::FakeDisk& disk = plant_.any_member(random);
     now_.disturbed = true;
     // Now, or in the middle of something.
-    world_.happens_after(random.one_in(3) ? random.between(2, 60) : 1,
+    const bool in_the_middle = random.one_in(3);
+    world_.happens_after(in_the_middle ? random.between(2, 60) : 1,
                          [&disk] { disk.set_outage(testing::Outage::gone); });
-    if (random.one_in(4)) {
+    if (in_the_middle && random.one_in(2)) {
+      // Of a commit, if of anything.
+      for (int i = 0; i < 6 && !world_.ended(); ++i) clients_.add(BlockIndex(clients_.random_block(random)));
+    } else if (random.one_in(4)) {
       clients_.run(random, [this, mine = random.fork()]() mutable { members_.change(mine); });
     } else {
       clients_.run(random);

@@ -31,6 +31,9 @@ struct Observed {
   Rows rows;
   // The commit that is under way, or whose outcome is unknown: it may be there or not when the volume ends now.
   std::optional<MapTransaction> open;
+  // The rows without those of the commits that something is missing of on a spare, and how many these are.
+  Rows finished;
+  unsigned unfinished = 0;
   // What a mount found that was never committed.
   std::optional<std::string> wrong;
 
@@ -56,6 +59,10 @@ struct Observed {
     return all;
   }
 
+  void all_finished() {
+    finished = rows;
+    unfinished = 0;
+  }
   static void apply(const MapTransaction& transaction, Rows& rows) {
     for (const MapChange& change : transaction.changes) {
       if (change.kind == MapChange::Kind::erase) {
@@ -85,16 +92,29 @@ class ObservedStore final : public testing::ForwardingStore {
     }
     observed_.rows = std::move(loaded);
     observed_.open.reset();
+    observed_.all_finished();
     return done;
   }
   tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override {
     // What comes after one of unknown outcome, or after the end, is not carried out.
     if (!observed_.open && !world_.ended()) observed_.open = transaction;
     auto report = inner().commit(transaction);
-    if (!report && !world_.ended() && report.error().error.code != Errc::commit_unknown) observed_.open.reset();
-    if (!report) return report;
+    const bool unfinished = !report && report.error().unfinished;
+    const bool durable = report || unfinished;
+    if (!durable && !world_.ended() && report.error().error.code != Errc::commit_unknown) observed_.open.reset();
+    if (!durable) return report;
     Observed::apply(transaction, observed_.rows);
+    if (unfinished) {
+      ++observed_.unfinished;
+    } else {
+      Observed::apply(transaction, observed_.finished);
+    }
     observed_.open.reset();
+    return report;
+  }
+  tl::expected<CommitReport, CommitFailure> finish_commits() override {
+    auto report = inner().finish_commits();
+    if (report && !world_.ended()) observed_.all_finished();
     return report;
   }
 

@@ -331,11 +331,15 @@ std::optional<std::string> Plant::check_one_alone(const store::SurvivingTags& ta
     return std::nullopt;
   }
   const Rows with_open = observed.with_open();
-  if (same_places(tags.rows, observed.rows, id) || same_places(tags.rows, with_open, id)) return std::nullopt;
+  for (const Rows* rows : {&observed.rows, &with_open, &observed.finished}) {
+    if (same_places(tags.rows, *rows, id)) return std::nullopt;
+  }
+  // Of two such commits it may have one.
+  if (observed.unfinished > 1) return std::nullopt;
   return "a spare alone proves what was never committed";
 }
 
-// Each block is where it was, or where the commit that is open would put it.
+// Each block is where it was, or where the commit that is open would put it, or was before one that is not finished.
 std::optional<std::string> Plant::check_joint(const std::vector<RemapRow>& rows) const {
   const Rows with_open = observed.with_open();
   std::map<std::uint64_t, const RemapRow*> found;
@@ -344,7 +348,10 @@ std::optional<std::string> Plant::check_joint(const std::vector<RemapRow>& rows)
   for (std::uint64_t block = 0; block < geometry.blocks_in(ByteCount(shape.disk_bytes)); ++block) {
     const auto one = found.find(block);
     const RemapRow* const row = one == found.end() ? nullptr : one->second;
-    if (same_place(row, observed.rows, block) || same_place(row, with_open, block)) continue;
+    if (same_place(row, observed.rows, block) || same_place(row, with_open, block) ||
+        same_place(row, observed.finished, block)) {
+      continue;
+    }
     return fmt::format("the spares alone prove that block {} is {}, which was never committed", block,
                        row == nullptr ? "on the primary" : "in another slot");
   }

@@ -188,7 +188,9 @@ class StoreLife {
       spare.first_slot = superblock->layout.first_slot;
       return store.add_spare(spare, "", device);
     }
-    const auto report = store.commit(operation.transaction);
+    auto report = store.commit(operation.transaction);
+    // What failed once does not fail again.
+    if (!report && report.error().unfinished) report = store.finish_commits();
     return report ? Result<void>() : fail(report.error().error);
   }
 

@@ -108,7 +108,8 @@ class MemoryMapStore final : public MapStore {
     if (!failures.empty()) {
       CommitFailure failure = failures.front();
       failures.pop_front();
-      if (failure.error.code == Errc::commit_unknown && apply_unknown) map_.apply(transaction);
+      if (failure.unfinished || (failure.error.code == Errc::commit_unknown && apply_unknown)) map_.apply(transaction);
+      unfinished_ = unfinished_ || failure.unfinished;
       // Let the spare fail it.
       if (failure.sync_failed) REMAPFS_INVARIANT(!spares_.at(*failure.sync_failed)->sync());
       return tl::unexpected<CommitFailure>(failure);
@@ -124,6 +125,15 @@ class MemoryMapStore final : public MapStore {
     }
     if (map_.rows.size() <= 4096 || commits_ % 64 == 0) map_.check_owners();
     return CommitReport{};
+  }
+
+  tl::expected<CommitReport, CommitFailure> finish_commits() override {
+    REMAPFS_INVARIANT(!closed_);
+    if (!std::exchange(unfinished_, !finish_failures.empty())) return CommitReport{};
+    if (finish_failures.empty()) return finish_report;
+    CommitFailure failure = finish_failures.front();
+    finish_failures.pop_front();
+    return tl::unexpected<CommitFailure>(failure);
   }
 
   // info() stays as it is, as that of the real one does for those who have read it: the next store knows.
@@ -154,8 +164,10 @@ class MemoryMapStore final : public MapStore {
 
   [[nodiscard]] std::uint64_t commits() const { return commits_; }
 
-  std::deque<CommitFailure> failures;  // answers of the next commits
-  bool apply_unknown = false;          // a commit of unknown outcome did happen
+  std::deque<CommitFailure> failures;         // answers of the next commits
+  bool apply_unknown = false;                 // a commit of unknown outcome did happen
+  std::deque<CommitFailure> finish_failures;  // answers of finish_commits() while a commit is unfinished
+  CommitReport finish_report;
   std::function<void(const MapTransaction&)> before_commit;
 
  private:
@@ -184,6 +196,7 @@ class MemoryMapStore final : public MapStore {
   MemoryMap& map_;
   Spares spares_;
   std::uint64_t commits_ = 0;
+  bool unfinished_ = false;
   bool closed_ = false;
 };
 

@@ -9,10 +9,11 @@ total=$((soak == 1 ? 10000 : 1500))
 spare_size=160M # for blocks that die, and as many that are weak
 waves=20
 weather=
-extra_clean_up() {
+end_storm() {
   [ -z "$weather" ] || kill "$weather" 2> /dev/null
   wait
 }
+extra_clean_up() { end_storm; }
 
 # verified_fio MEGABYTES DEPTH: in $job, writes to the whole loop device that read back what they wrote.
 verified_fio() {
