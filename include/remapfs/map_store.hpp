@@ -121,20 +121,33 @@ struct CommitReport {
   std::vector<SlotAddress> uncleared;
 };
 
+// A spare that did not take what a commit has for it.
+struct SpareFailure {
+  SpareId spare = 0;
+  Error error;
+  bool in_sync = false;
+};
+
 // Why a commit failed. error.code is
 //   store           nothing changed, the map can be written again;
 //   commit_unknown  the outcome is unknown; the store takes no further commit until it is opened again;
 //   suspended       nothing changed: `spare` has not got its part of an earlier commit, see finish_commits();
 //   a device error  nothing changed: the tags of `bad_slots` could not be written, or `spare` does not work; if
 //                   `sync_failed` names one, that is its sync.
-// Unless it is `unfinished`, whatever the error: then the rows are durable and `spare` has not got its part. Nobody may
-// be told of the rows before finish_commits() has brought it.
+// Unless it is unfinished, whatever the error: then the rows are durable and the spares of `unfinished` have not got
+// their part. Nobody may be told of the rows before finish_commits() has brought it.
 struct CommitFailure {
   Error error;
   std::vector<SlotAddress> bad_slots;
   std::optional<SpareId> sync_failed;
   std::optional<SpareId> spare{};
-  bool unfinished = false;
+  std::vector<SpareFailure> unfinished{};
+};
+
+// What finish_commits() has to report.
+struct FinishedCommits {
+  std::vector<SlotAddress> uncleared;  // as in CommitReport, of all commits that were unfinished
+  std::vector<SpareFailure> left;      // spares that lack their part still
 };
 
 // A spare as its volume sees it.
@@ -194,9 +207,9 @@ class MapStore {
   virtual Result<std::optional<RemapRow>> find_row(BlockIndex block) = 0;
 
   virtual tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) = 0;
-  // Brings to the spares, durably, what they lack of commits that were left unfinished. On success, which is also that
-  // there are none, all of those are as if they had succeeded; the report is of all of them together.
-  virtual tl::expected<CommitReport, CommitFailure> finish_commits() = 0;
+  // Brings to the spares, durably, what they lack of commits that were left unfinished, as far as it can be done. A
+  // commit none of whose spares is left is as if it had succeeded.
+  virtual FinishedCommits finish_commits() = 0;
 
   // One more spare, prepared (its superblock says that it is this one of this volume, and never used) and durable. From
   // then on its slots may be used; device outlives this object, or the spare's retirement. info() may have it.

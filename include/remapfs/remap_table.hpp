@@ -32,7 +32,7 @@ enum class EntryState : std::uint8_t {
   weak,      // no slot; the primary can be read, after retries
   lost,      // no slot; sectors with a clear bit in valid_mask cannot be read
   remapped,  // the block's data is in its slot; sectors with a clear bit cannot be read
-  poisoned,  // in memory only: a commit's outcome is unknown, every access fails until remount
+  poisoned,  // in memory only: every access fails, since a commit is unfinished, or its outcome unknown
 };
 
 // One entry of the table.

@@ -119,7 +119,7 @@ Result<void> SqliteMapStore::close() {
   Result<void> closed;
   // Refused, failed, or read-only: everything stays as it is.
   if (state_ == State::loaded && writer_) {
-    const bool finished = finish_commits().has_value();
+    const bool finished = finish_commits().left.empty();
     closed = close_writer(settle_spares() && finished);
     if (closed && !lock_.in_place()) closed = in_place();
   }

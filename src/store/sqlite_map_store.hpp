@@ -61,7 +61,7 @@ class SqliteMapStore final : public MapStore {
   Result<void> load(const std::function<Result<void>(std::span<const RemapRow>)>& visit) override;
   Result<std::optional<RemapRow>> find_row(BlockIndex block) override;
   tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override;
-  tl::expected<CommitReport, CommitFailure> finish_commits() override;
+  FinishedCommits finish_commits() override;
   Result<void> add_spare(const SpareInfo& spare, const std::string& identity, BlockDevice& device) override;
   Result<void> retire_spare(SpareId id) override;
   void wipe_spare(BlockDevice& device) const override;
@@ -137,8 +137,8 @@ class SqliteMapStore final : public MapStore {
                                              std::vector<SlotIndex>& unwritable);
   CommitFailure undo(CommitFailure failure, const Plan& plan);
   tl::expected<CommitReport, CommitFailure> finish(const Plan& plan);
-  std::optional<CommitFailure> finish_spare(SpareId id, const SparePlan& plan, CommitReport& report);
-  Result<void> write_last_part(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report);
+  std::optional<SpareFailure> finish_spare(SpareId id, const SparePlan& plan, std::vector<SlotAddress>& uncleared);
+  Result<std::vector<SlotIndex>> write_last_part(Spare& spare, const SparePlan& plan);
 
   // superblocks.cpp
   void bring_up_to_date(Superblock& superblock) const;
@@ -170,7 +170,7 @@ class SqliteMapStore final : public MapStore {
   std::optional<RowRules> rules_;
   std::set<SlotAddress> retired_;
   std::map<SpareId, SparePlan> unfinished_;  // what a spare has not got of a commit whose rows are durable
-  CommitReport unfinished_report_;           // of these commits, so far
+  std::vector<SlotAddress> uncleared_;       // of these commits, so far
   std::vector<Event> own_events_;            // of the store itself, for the next commit
   bool tags_suspect_ = false;                // some tag is not as it should be, though no table knows
   bool untold_ = false;                      // a superblock does not say what tell_spares() had to say

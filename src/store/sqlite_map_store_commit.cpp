@@ -390,63 +390,69 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::finish(const Plan& pla
     record_.info.primary_identity = plan.primary->identity;
   }
   CommitReport report;
-  std::optional<CommitFailure> failure;
+  std::vector<SpareFailure> unfinished;
   for (const auto& [id, spare_plan] : plan.spares) {
     Spare& spare = spares_.at(id);
     record_.spares[spare.position].sequence = spare_plan.sequence;
     if (spare_plan.tags_written) spare.doubtful.clear();
-    auto failed = finish_spare(id, spare_plan, report);
+    auto failed = finish_spare(id, spare_plan, report.uncleared);
     if (!failed) continue;
     unfinished_.emplace(id, spare_plan);
-    failure = std::move(failed);
+    unfinished.push_back(std::move(*failed));
   }
-  if (!failure) return report;
+  if (unfinished.empty()) return report;
+  CommitFailure failure;
+  failure.error = unfinished.front().error;
+  failure.spare = unfinished.front().spare;
+  if (unfinished.front().in_sync) failure.sync_failed = failure.spare;
   if (plan.primary) {
     // Whoever asked for it has to know at once which of the two it is now.
     state_ = State::failed;
-    failure->error.message = fmt::format("{}, spare {} cannot be told ({}), unmount and mount again", lock_.path(),
-                                         *failure->spare, describe(failure->error));
-    failure->error.code = Errc::commit_unknown;
-    return tl::unexpected(std::move(*failure));
+    failure.error.message = fmt::format("{}, spare {} cannot be told ({}), unmount and mount again", lock_.path(),
+                                        *failure.spare, describe(failure.error));
+    failure.error.code = Errc::commit_unknown;
+    return tl::unexpected(std::move(failure));
   }
-  auto& uncleared = unfinished_report_.uncleared;
-  uncleared.insert(uncleared.end(), report.uncleared.begin(), report.uncleared.end());
-  failure->unfinished = true;
-  return tl::unexpected(std::move(*failure));
+  uncleared_.insert(uncleared_.end(), report.uncleared.begin(), report.uncleared.end());
+  failure.unfinished = std::move(unfinished);
+  return tl::unexpected(std::move(failure));
 }
 
-tl::expected<CommitReport, CommitFailure> SqliteMapStore::finish_commits() {
+FinishedCommits SqliteMapStore::finish_commits() {
   REMAPFS_INVARIANT(state_ == State::loaded);
-  while (!unfinished_.empty()) {
-    const auto next = unfinished_.begin();
+  FinishedCommits now;
+  for (auto next = unfinished_.begin(); next != unfinished_.end();) {
     wrote_unasked_ = true;
-    if (auto failed = finish_spare(next->first, next->second, unfinished_report_)) {
-      failed->unfinished = true;
-      return tl::unexpected(std::move(*failed));
+    if (auto failed = finish_spare(next->first, next->second, uncleared_)) {
+      now.left.push_back(std::move(*failed));
+      ++next;
+    } else {
+      next = unfinished_.erase(next);
     }
-    unfinished_.erase(next);
   }
-  return std::exchange(unfinished_report_, {});
+  now.uncleared = uncleared_;
+  if (now.left.empty()) uncleared_.clear();
+  return now;
 }
 
-// May be done again when it has failed: what it writes is always the same.
-std::optional<CommitFailure> SqliteMapStore::finish_spare(SpareId id, const SparePlan& plan, CommitReport& report) {
+// May be done again when it has failed.
+std::optional<SpareFailure> SqliteMapStore::finish_spare(SpareId id, const SparePlan& plan,
+                                                         std::vector<SlotAddress>& uncleared) {
   Spare& spare = spares_.at(id);
   const Superblock before = spare.superblock;
-  const std::size_t uncleared_before = report.uncleared.size();
-  auto done = write_last_part(id, spare, plan, report);
-  auto synced = done ? spare.tags.device().sync() : Result<void>{};
-  if (done && synced) return std::nullopt;
-  spare.superblock = before;
-  report.uncleared.resize(uncleared_before);
-  CommitFailure failure;
-  failure.spare = id;
-  if (done) failure.sync_failed = id;
-  failure.error = std::move(done ? synced.error() : done.error());
-  return failure;
+  auto written = write_last_part(spare, plan);
+  auto synced = written ? spare.tags.device().sync() : Result<void>{};
+  if (!written || !synced) {
+    spare.superblock = before;
+    return SpareFailure{id, std::move(written ? synced.error() : written.error()), written.has_value()};
+  }
+  tags_suspect_ = tags_suspect_ || !written->empty();
+  for (const SlotIndex slot : *written) uncleared.push_back({id, slot});
+  return std::nullopt;
 }
 
-Result<void> SqliteMapStore::write_last_part(SpareId id, Spare& spare, const SparePlan& plan, CommitReport& report) {
+// The slots whose tags could not be cleared.
+Result<std::vector<SlotIndex>> SqliteMapStore::write_last_part(Spare& spare, const SparePlan& plan) {
   std::vector<TagTable::Update> updates;
   for (const auto& [slot, owner] : plan.slots) {
     if (!owner) updates.push_back({slot, Tag::cleared_at(plan.sequence)});
@@ -454,13 +460,10 @@ Result<void> SqliteMapStore::write_last_part(SpareId id, Spare& spare, const Spa
   auto outcome = spare.tags.update(std::move(updates));
   if (!outcome) return fail(std::move(outcome.error()));
   note(outcome->notes);
-  for (const SlotIndex slot : outcome->bad) {
-    report.uncleared.push_back({id, slot});
-    tags_suspect_ = true;
-  }
   spare.superblock.rows = plan.rows;
   bring_up_to_date(spare.superblock);
-  return write_watermark(spare, plan.sequence);
+  if (auto written = write_watermark(spare, plan.sequence); !written) return fail(std::move(written.error()));
+  return std::move(outcome->bad);
 }
 
 }  // namespace remapfs::store

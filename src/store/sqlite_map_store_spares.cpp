@@ -88,9 +88,10 @@ void SqliteMapStore::wipe_spare(BlockDevice& device) const {
 Result<void> SqliteMapStore::retire_spare(SpareId id) {
   if (auto ready = ready_to_change(); !ready) return ready;
   const auto found = spares_.find(id);
-  if (unfinished_.contains(id)) {
+  // It may be the only one that has its part.
+  if (!unfinished_.empty()) {
     return fail(Errc::suspended,
-                fmt::format("{}, spare {} lacks a part of a commit, run remapfs resume first", lock_.path(), id));
+                fmt::format("{}, a spare lacks a part of a commit, run remapfs resume first", lock_.path()));
   }
   const auto used = writer_->is_used(id);
   if (!used) return fail(used.error());

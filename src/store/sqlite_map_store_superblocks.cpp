@@ -58,8 +58,7 @@ void SqliteMapStore::tell_spares(bool hides_losses) {
     said.hides_losses = said.hides_losses || hides_losses || record_.ruined_rows != 0;
     said.spares = spares;
     if (said == spare.superblock) continue;
-    // With the rest of its commit it will be told.
-    untold_ = unfinished_.contains(id) || !tell_spare(spare, said) || untold_;
+    untold_ = !tell_spare(spare, said) || untold_;
   }
 }
 

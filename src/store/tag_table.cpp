@@ -69,6 +69,15 @@ Result<void> TagTable::process(Extent& extent, std::uint64_t blocks, Outcome& ou
   for (const Copy copy : kCopies) {
     if (auto written = write_copy(extent, blocks, copy, failed[index(copy)], outcome); !written) return written;
   }
+  for (std::uint64_t block = extent.first_block; block < extent.first_block + blocks; ++block) {
+    if (extent.lost.contains(block)) continue;
+    if (failed[0].contains(block) && failed[1].contains(block)) {
+      const auto bytes = extent.image.subspan((block - extent.first_block) * block_bytes_, block_bytes_);
+      untaken_[block].assign(bytes.begin(), bytes.end());
+    } else {
+      untaken_.erase(block);
+    }
+  }
   for (const Update& update : extent.updates) {
     const std::uint64_t block = update.slot.value() / slots_per_block();
     const bool nowhere = extent.lost.contains(block) || (failed[0].contains(block) && failed[1].contains(block));
@@ -83,6 +92,10 @@ Result<void> TagTable::fill_block(Extent& extent, std::uint64_t block, bool a_wa
   // Nothing of the old content is needed: a block that can no longer be read may still be cured by writing it.
   if (covers_block(extent, block)) {
     std::fill(bytes.begin(), bytes.end(), std::byte{0});
+    return {};
+  }
+  if (const auto untaken = untaken_.find(block); untaken != untaken_.end()) {
+    std::copy(untaken->second.begin(), untaken->second.end(), bytes.begin());
     return {};
   }
   bool have_a = !distrusted_[index(Copy::a)].contains(block);

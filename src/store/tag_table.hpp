@@ -2,7 +2,9 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <map>
 #include <set>
 #include <string>
 #include <vector>
@@ -16,7 +18,8 @@ namespace remapfs::store {
 // The two tag tables of one spare.
 //
 // Reads and writes whole logical blocks. A copy that fails with a media error is tolerated as long as the other one
-// works; such a block of that copy is not believed again before a write to it has succeeded.
+// works; such a block of that copy is not believed again before a write to it has succeeded. What neither took is
+// remembered: a device that was away is written again as it should be.
 // Threads: one at a time.
 class TagTable {
  public:
@@ -71,7 +74,8 @@ class TagTable {
   const SpareLayout layout_;
   const Uuid spare_;
   const std::uint64_t block_bytes_;
-  std::array<std::set<std::uint64_t>, 2> distrusted_;  // block numbers within the table
+  std::array<std::set<std::uint64_t>, 2> distrusted_;        // block numbers within the table
+  std::map<std::uint64_t, std::vector<std::byte>> untaken_;  // what a block is to hold that is in both of these
 };
 
 // Reads the tags of one copy in ascending order, a mebibyte at a time.

@@ -6,10 +6,11 @@
 namespace remapfs {
 
 // What a sync said, remembered by the device already, for those who look at the volume.
-Result<void> Volume::Impl::after_sync(Member& member, const Result<void>& synced) {
+Result<void> Volume::Impl::after_sync(Member& member, const Result<void>& synced, std::span<std::byte> aside) {
   if (synced) return {};
+  // First the breaker: whoever hears of the failure asks for it.
+  static_cast<void>(is_broken(member, synced.error(), aside));
   if (synced.error().code != Errc::failed) sync_failed_on(member, synced.error());
-  if (synced.error().code == Errc::device_gone) open_breaker(member, synced.error());
   return fail(Errc::failed);
 }
 
@@ -20,7 +21,8 @@ Result<void> Volume::Impl::flush_member(const std::shared_ptr<Member>& member,
   if (member->breaker_open()) return fail(Errc::suspended);
   bool lost = false;
   auto flushed = member->device().flush(lost);
-  if (!lost) return after_sync(*member, flushed);
+  if (!lost && flushed) return {};
+  if (!lost) return after_sync(*member, flushed, scratches->take(0).aside());
   telling.push_back(member);
   tell({"writes-lost", std::nullopt,
         fmt::format("{} may have lost acknowledged writes that no flush covered", member->device().name())});
@@ -82,9 +84,10 @@ Result<Outcome> Volume::Impl::resume() {
       DirtyMap* const copied = copied_from.load(std::memory_order_acquire);
       if (member.is_primary() && copied != nullptr) copied->mark({ByteOffset(0), ByteOffset(size.value())});
     });
-    if (answer && has_unfinished()) {
+    if (has_unfinished()) {
       was_bad = true;
-      answer = finish_commits();
+      auto finished = finish_commits(scratch.aside());
+      if (answer) answer = std::move(finished);
     }
     generation.fetch_add(1, std::memory_order_release);
   }

@@ -81,7 +81,7 @@ void GroupCommit::lead(const std::vector<Waiting*>& group, const Waiting* mine) 
   bool unknown = is_unknown(result);
   // One of them asks for what cannot be, or not now: the others are not to suffer for it.
   const auto asks_too_much = [](const CommitFailure& failure) {
-    return !failure.unfinished && (failure.error.code == Errc::invalid || failure.error.code == Errc::suspended);
+    return failure.unfinished.empty() && (failure.error.code == Errc::invalid || failure.error.code == Errc::suspended);
   };
   const bool each_alone = group.size() > 1 && !result && asks_too_much(result.error());
   for (Waiting* one : group) {
@@ -137,9 +137,8 @@ Result<void> GroupCommit::change_spares(const std::function<Result<void>(MapStor
   return changed;
 }
 
-tl::expected<CommitReport, CommitFailure> GroupCommit::finish() {
-  tl::expected<CommitReport, CommitFailure> finished =
-      tl::unexpected<CommitFailure>({Error{Errc::failed, 0, {}}, {}, {}});
+Result<FinishedCommits> GroupCommit::finish() {
+  Result<FinishedCommits> finished = fail(Errc::failed);
   between_commits([&] {
     if (!broken()) finished = store_.finish_commits();
   });

@@ -27,8 +27,8 @@ class GroupCommit {
   // one by one when one of them is invalid, or wants a spare that an earlier commit has to be finished on.
   tl::expected<CommitReport, CommitFailure> commit(MapTransaction transaction);
 
-  // MapStore::finish_commits(). Errors: failed (the map is written no more), and its own.
-  tl::expected<CommitReport, CommitFailure> finish();
+  // MapStore::finish_commits(). Errors: failed (the map is written no more).
+  Result<FinishedCommits> finish();
 
   // The row of a block as committed last. Errors: store, failed.
   Result<std::optional<RemapRow>> find_row(BlockIndex block);

@@ -17,6 +17,7 @@
 #include "remapfs/thread_annotations.hpp"
 #include "remapfs/volume.hpp"
 #include "remapfs/volume_memory.hpp"
+#include "volume/batch.hpp"
 #include "volume/block_gate.hpp"
 #include "volume/block_reader.hpp"
 #include "volume/deadline.hpp"
@@ -25,65 +26,6 @@
 #include "volume/scratch_pool.hpp"
 
 namespace remapfs {
-
-// A block under its hold: its entry, where its data is, and what of it can be read.
-struct HeldBlock {
-  BlockIndex block;
-  std::optional<Mapping> mapping;
-  Member* member = nullptr;
-  BlockPlace place;
-  SectorMask valid = 0;
-
-  [[nodiscard]] bool has_slot() const { return mapping && mapping->state == EntryState::remapped; }
-  // All of it on its device, for probes to keep away from.
-  [[nodiscard]] ByteRange on_device() const { return {place.begin, place.begin + place.size}; }
-};
-
-// Where on a device an access failed that was not about a block's entry.
-struct FailedAccess {
-  const Member* member = nullptr;
-  ByteOffset at;
-
-  // True when that was where the block has its data now: it may have moved since.
-  [[nodiscard]] bool hit(const HeldBlock& held) const {
-    const ByteRange place = held.on_device();
-    return member == held.member && place.begin <= at && at < place.end;
-  }
-};
-
-// The part of a block that a request wants.
-struct BlockPart {
-  std::uint64_t begin = 0;  // bytes inside the block, half open
-  std::uint64_t end = 0;
-
-  [[nodiscard]] std::uint64_t size() const { return end - begin; }
-  [[nodiscard]] SectorMask touched() const { return BlockGeometry::sectors_touching(begin, end); }
-  [[nodiscard]] SectorMask covered() const { return BlockGeometry::sectors_covered(begin, end); }
-};
-
-// A write in place that failed: what it was to replace may be ruined, also around the request's own bytes.
-struct AtRisk {
-  HeldBlock held;
-  BlockPart part;
-  SectorMask good = 0;                // sectors around the part that are in the buffer
-  std::span<const std::byte> buffer;  // the block, as long as the batch
-};
-
-// Changes to the entries of blocks under one hold, gathered to become durable in one commit.
-struct Batch {
-  struct Entry {
-    MapChange change;
-    std::span<const std::byte> slot_content;  // of a new slot; written again elsewhere if the slot proves bad
-  };
-  std::vector<Entry> entries;
-  std::vector<SlotAddress> retired;  // slots found bad on the way
-  std::vector<Event> events;
-  std::vector<AtRisk> at_risk;  // whatever becomes of the entries
-
-  [[nodiscard]] bool empty() const { return entries.empty() && retired.empty() && events.empty(); }
-  // Whether a slot of the spare is taken or given up.
-  [[nodiscard]] bool needs(SpareId spare) const;
-};
 
 // Lock order: scratch, then the gate (one hold that waits), then the commit, then the table's and the slot
 // allocators' own mutexes. Nobody waits for a breaker with any of them in hand.
@@ -186,6 +128,8 @@ struct Volume::Impl {
   // After a write in place failed: of the sectors around its part those that hold other bytes now.
   [[nodiscard]] static SectorMask ruined_edges(const AtRisk& risk, std::span<std::byte> aside);
   void stage_ruined_edges(Batch& batch, std::span<std::byte> aside);
+  // After a batch could not be settled. What failed writes have ruined is lost, or answers nothing until remount.
+  void lose_ruined(const std::vector<AtRisk>& at_risk, std::span<std::byte> aside);
   // The block answers nothing until remount.
   void poison_ruined(BlockIndex block);
   // good: sectors that are in the buffer. They are not read again: a failed write may have ruined them.
@@ -262,18 +206,20 @@ struct Volume::Impl {
   // --- commits that wait for a spare (unfinished.cpp) ---
   // The answer for whoever asked for the batch: suspended or failed.
   Result<void> leave_unfinished(const Batch& batch, const CommitFailure& failure, std::span<std::byte> aside);
-  // Whether the spare that a commit failed for does not work at all; then its breaker is open.
-  bool is_broken(const CommitFailure& failure, std::span<std::byte> aside);
+  // Whether a device that something failed on does not work at all; then its breaker is open.
+  bool is_broken(Member& member, const Error& error, std::span<std::byte> aside);
   // With everything held. Errors: failed, no_memory, device errors.
-  Result<void> finish_commits();
+  Result<void> finish_commits(std::span<std::byte> aside);
   [[nodiscard]] bool is_unfinished(BlockIndex block) const;
+  [[nodiscard]] std::vector<SpareId> lacking(BlockIndex block) const;
   [[nodiscard]] bool has_unfinished() const;
   [[nodiscard]] Errc why_poisoned(BlockIndex block) const;
 
   // --- flush and resume (flush.cpp) ---
   Result<void> flush();
   Result<void> flush_member(const std::shared_ptr<Member>& member, std::vector<std::shared_ptr<Member>>& telling);
-  Result<void> after_sync(Member& member, const Result<void>& synced);
+  // aside: empty: whether the device works at all is not asked.
+  Result<void> after_sync(Member& member, const Result<void>& synced, std::span<std::byte> aside = {});
   Result<Outcome> resume();
 
   // --- zeroing and seeking (zero.cpp) ---
@@ -366,7 +312,7 @@ struct Volume::Impl {
   [[nodiscard]] bool map_failed() const { return commits.broken(); }
   std::atomic<bool> map_failure_told{false};
   mutable Mutex unfinished_mutex;
-  std::vector<Batch> unfinished GUARDED_BY(unfinished_mutex);  // to be published when their commit is finished
+  std::vector<Unfinished> unfinished GUARDED_BY(unfinished_mutex);
   Mutex resume_mutex;
   std::condition_variable_any resumed;
   bool closing GUARDED_BY(resume_mutex) = false;
@@ -436,9 +382,7 @@ Result<void> Volume::Impl::for_each_held_block(ByteRange range, const Deadline& 
       }
     }
     if (auto settled = settle(batch, scratch.aside()); !settled) {
-      for (const AtRisk& risk : batch.at_risk) {
-        if (ruined_edges(risk, scratch.aside()) != 0) poison_ruined(risk.held.block);
-      }
+      lose_ruined(batch.at_risk, scratch.aside());
       if (settle_matters) {
         keep(std::move(settled).error());
         go_on = false;

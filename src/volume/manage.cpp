@@ -67,7 +67,8 @@ Result<void> Volume::Impl::copy_back(const HeldBlock& held, const ScratchPool::S
   };
   if (auto written = primary.device().write_all(at, data); !written) return primary_failed(written.error());
   primary.device().note_write();
-  if (auto synced = after_sync(primary, primary.device().sync()); !synced) return primary_failed(synced.error());
+  if (auto synced = after_sync(primary, primary.device().sync(), scratch.aside()); !synced)
+    return primary_failed(synced.error());
   primary.device().drop_cache({at, at + held.place.used});
   if (auto read = primary.device().read_exact(at, check); !read) return primary_failed(read.error());
   if (std::memcmp(data.data(), check.data(), data.size()) != 0) {

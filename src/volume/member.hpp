@@ -37,6 +37,10 @@ class Member {
   bool begin_retiring() { return !retiring_.exchange(true, std::memory_order_acq_rel); }
   void end_retiring() { retiring_.store(false, std::memory_order_release); }
 
+  // It lacks its part of an unfinished commit: nothing new is put there.
+  [[nodiscard]] bool behind() const { return behind_.load(std::memory_order_acquire); }
+  void set_behind(bool behind) { behind_.store(behind, std::memory_order_release); }
+
   // --- The breaker: open means that the device is gone or fails everywhere. ---
   [[nodiscard]] bool breaker_open() const { return device_->memory().breaker_open.load(std::memory_order_acquire); }
   // True if this call opened it.
@@ -69,6 +73,7 @@ class Member {
   SpareId id_;
   std::unique_ptr<MemberDevice> device_;
   std::atomic<bool> retiring_{false};
+  std::atomic<bool> behind_{false};
   std::atomic<bool> sync_failure_announced_{false};
   std::atomic<std::uint32_t> next_latest_{0};
   std::array<std::atomic<std::uint64_t>, kKnownPlaces> known_places_{};  // offset + 1; 0 is none

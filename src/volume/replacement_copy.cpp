@@ -84,6 +84,7 @@ Result<void> Volume::Impl::Replacement::copy_with_care(BlockIndex block) {
       },
       kCareTime);
   if (copied) return {};
+  if (volume_.is_unfinished(block)) return fail(Errc::suspended);
   if (copied.error().code != Errc::deadline && copied.error().code != Errc::failed) {
     return fail(std::move(copied).error());
   }

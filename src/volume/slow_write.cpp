@@ -102,6 +102,16 @@ void Volume::Impl::stage_ruined_edges(Batch& batch, std::span<std::byte> aside) 
   if (const SectorMask ruined = ruined_edges(risk, aside); ruined != 0) stage_ruined(risk.held, ruined, batch);
 }
 
+void Volume::Impl::lose_ruined(const std::vector<AtRisk>& at_risk, std::span<std::byte> aside) {
+  Batch lost;
+  for (const AtRisk& risk : at_risk) {
+    const SectorMask ruined = ruined_edges(risk, aside);
+    if (ruined != 0 && !is_unfinished(risk.held.block)) stage_ruined(risk.held, ruined, lost);
+  }
+  if (settle(lost, aside)) return;
+  for (const Batch::Entry& entry : lost.entries) poison_ruined(entry.change.block);
+}
+
 SectorMask Volume::Impl::ruined_edges(const AtRisk& risk, std::span<std::byte> aside) {
   const BlockPlace& place = risk.held.place;
   const SectorMask there = BlockGeometry::mask_of(0, place.size / kSectorSize);

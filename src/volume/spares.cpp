@@ -69,7 +69,8 @@ Result<void> Volume::Impl::add_spare(NewSpare spare) {
 std::uint64_t Volume::Impl::free_slots_beside(SpareId id) const {
   std::uint64_t free = 0;
   for_each_spare([&](const Member& other) {
-    if (other.id() != id && !other.missing() && !other.retiring()) free += other.slots->free();
+    const bool takes_blocks = !other.missing() && !other.retiring() && !other.behind();
+    if (other.id() != id && takes_blocks) free += other.slots->free();
   });
   return free;
 }
@@ -170,6 +171,10 @@ Result<void> Volume::Impl::drop_spare(const Member& spare) {
   auto hold = gate.exclude(whole_disk(), Deadline(options.request_budget));
   if (!hold) return fail(Errc::busy, "requests are still waiting for a device, try again");
   if (auto trusted = check_trusted(spare); !trusted) return trusted;
+  // Blocks that are on their way from it may have nothing else yet.
+  if (has_unfinished()) {
+    return fail(Errc::suspended, fmt::format("blocks wait for `remapfs resume`, spare {}, run it first", id));
+  }
   auto dropped = commits.change_spares([&](MapStore& map) { return map.retire_spare(id); });
   if (!dropped) return dropped;
   {

@@ -62,8 +62,8 @@ Result<SlotAddress> Volume::Impl::write_slot(std::span<const std::byte> content,
     Member* const one = member(static_cast<SpareId>(id));
     if (one == nullptr || one->missing() || one->retiring()) continue;
     Member& spare = *one;
-    if (spare.sync_failed()) {
-      reason = Errc::failed;
+    if (spare.sync_failed() || spare.behind()) {
+      reason = spare.breaker_open() ? Errc::suspended : Errc::failed;
       continue;
     }
     for (bool first = true; !spare.breaker_open(); first = false) {
@@ -218,14 +218,19 @@ Result<void> Volume::Impl::settle(Batch& batch, std::span<std::byte> aside) {
     }
 
     const CommitFailure& failure = committed.error();
-    if (failure.sync_failed) sync_failed_on(*member(*failure.sync_failed), failure.error);
+    if (!failure.unfinished.empty()) return leave_unfinished(batch, failure, aside);
+    const auto broken = [&] { return failure.spare && is_broken(*member(*failure.spare), failure.error, aside); };
+    if (failure.sync_failed) {
+      // First the breaker: whoever hears of the failure asks for it.
+      static_cast<void>(broken());
+      sync_failed_on(*member(*failure.sync_failed), failure.error);
+    }
     if (failure.error.code == Errc::commit_unknown) {
       // Some of it may be durable: the slots are not used again and the blocks answer nothing until remount.
       poison(batch);
       tell_map_failed();
       return fail(Errc::failed);
     }
-    if (failure.unfinished) return leave_unfinished(batch, failure, aside);
     if (!failure.bad_slots.empty()) {
       // Another batch of the same group may be the one with the bad slot: then this one just goes again.
       auto replaced = replace_bad_slots(batch, failure.bad_slots, aside);
@@ -239,7 +244,7 @@ Result<void> Volume::Impl::settle(Batch& batch, std::span<std::byte> aside) {
     if (for_others && ++failed_for_others < kMostFailuresForOthers) continue;
     table->unreserve(batch.entries.size());
     give_back_slots(batch);
-    if (is_broken(failure, aside)) return fail(Errc::suspended);
+    if (broken()) return fail(Errc::suspended);
     if (failure.sync_failed || failure.error.code == Errc::suspended) return fail(Errc::failed);
     tell({"commit-failed", std::nullopt, describe(failure.error)});
     return fail(failure.error);

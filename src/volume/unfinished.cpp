@@ -11,13 +11,6 @@
 
 namespace remapfs {
 
-namespace {
-bool has(const Batch& batch, BlockIndex block) {
-  return std::any_of(batch.entries.begin(), batch.entries.end(),
-                     [&](const Batch::Entry& entry) { return entry.change.block == block; });
-}
-}  // namespace
-
 Result<void> Volume::Impl::leave_unfinished(const Batch& batch, const CommitFailure& failure,
                                             std::span<std::byte> aside) {
   Batch waiting;
@@ -32,33 +25,51 @@ Result<void> Volume::Impl::leave_unfinished(const Batch& batch, const CommitFail
     // Nothing more is lost than the row says.
     publish(change.block, Mapping{EntryState::poisoned, {}, goes ? geometry.full_mask() : change.row.valid_mask});
   }
+  std::vector<SpareId> spares;
+  bool broken = false;
+  for (const SpareFailure& failed : failure.unfinished) {
+    Member& spare = *member(failed.spare);
+    spares.push_back(failed.spare);
+    spare.set_behind(true);
+    broken = is_broken(spare, failed.error, aside) || broken;
+  }
   bool first = false;
   {
     const MutexLock lock(unfinished_mutex);
     first = unfinished.empty();
-    unfinished.push_back(std::move(waiting));
+    unfinished.push_back({std::move(waiting), std::move(spares)});
   }
-  if (first) {
+  for (const SpareFailure& failed : failure.unfinished) {
+    Member& spare = *member(failed.spare);
+    if (failed.in_sync) sync_failed_on(spare, failed.error);
+    if (!first) continue;
     static_cast<void>(record({"commit-unfinished", std::nullopt,
                               fmt::format("{} did not take the end of a commit ({}): its blocks answer nothing until "
                                           "`remapfs resume`",
-                                          member(*failure.spare)->device().name(), describe(failure.error))}));
+                                          spare.device().name(), describe(failed.error))}));
   }
-  return fail(is_broken(failure, aside) ? Errc::suspended : Errc::failed);
+  return fail(broken ? Errc::suspended : Errc::failed);
 }
 
-// Entries do not depend on the answer: a probe of its reads is enough.
-bool Volume::Impl::is_broken(const CommitFailure& failure, std::span<std::byte> aside) {
-  if (!failure.spare) return false;
-  Member& spare = *member(*failure.spare);
-  spare.forget_probe(false);
-  static_cast<void>(confirm_media(spare, failure.error, false, {}, aside));
-  return spare.breaker_open();
+// No entry depends on the answer: a probe of its reads is enough. A sync that failed once says nothing of why.
+bool Volume::Impl::is_broken(Member& member, const Error& error, std::span<std::byte> aside) {
+  if (member.breaker_open()) return true;
+  const bool asked = !aside.empty() && (is_media_error(error) || error.code == Errc::failed);
+  const bool gone = error.code == Errc::device_gone || (asked && probe_reads(member, {}, aside) == Probe::broken);
+  if (gone) open_breaker(member, error);
+  return gone;
 }
 
-bool Volume::Impl::is_unfinished(BlockIndex block) const {
+bool Volume::Impl::is_unfinished(BlockIndex block) const { return !lacking(block).empty(); }
+
+// The spares that have not got their part of the block's commit.
+std::vector<SpareId> Volume::Impl::lacking(BlockIndex block) const {
   const MutexLock lock(unfinished_mutex);
-  return std::any_of(unfinished.begin(), unfinished.end(), [&](const Batch& batch) { return has(batch, block); });
+  for (const Unfinished& one : unfinished) {
+    const auto is_of_it = [&](const Batch::Entry& entry) { return entry.change.block == block; };
+    if (std::any_of(one.batch.entries.begin(), one.batch.entries.end(), is_of_it)) return one.spares;
+  }
+  return {};
 }
 
 bool Volume::Impl::has_unfinished() const {
@@ -67,35 +78,52 @@ bool Volume::Impl::has_unfinished() const {
 }
 
 Errc Volume::Impl::why_poisoned(BlockIndex block) const {
-  if (!is_unfinished(block)) return Errc::failed;
-  bool broken = false;
-  for_each_member([&](const Member& one) { broken = broken || (!one.missing() && one.breaker_open()); });
-  return broken ? Errc::suspended : Errc::failed;
+  const std::vector<SpareId> spares = lacking(block);
+  const auto is_open = [&](SpareId id) { return member(id)->breaker_open(); };
+  return std::any_of(spares.begin(), spares.end(), is_open) ? Errc::suspended : Errc::failed;
 }
 
-Result<void> Volume::Impl::finish_commits() {
-  std::vector<Batch> batches;
+Result<void> Volume::Impl::finish_commits(std::span<std::byte> aside) {
+  std::vector<Unfinished> all;
   {
     const MutexLock lock(unfinished_mutex);
-    batches = unfinished;
+    all = unfinished;
   }
   std::uint64_t entries = 0;
-  for (const Batch& batch : batches) entries += batch.entries.size();
+  for (const Unfinished& one : all) entries += one.batch.entries.size();
   if (auto room = table->reserve(entries); !room) return room;
   const auto finished = commits.finish();
   if (!finished) {
     table->unreserve(entries);
-    const CommitFailure& failure = finished.error();
-    if (failure.sync_failed) sync_failed_on(*member(*failure.sync_failed), failure.error);
-    if (failure.spare && failure.error.code == Errc::device_gone) open_breaker(*member(*failure.spare), failure.error);
-    return fail(failure.error.code, fmt::format("resume: a commit cannot be finished ({}), run it again, or unmount "
-                                                "and mount again",
-                                                describe(failure.error)));
+    return fail(finished.error());
   }
-  for (const Batch& batch : batches) publish(batch, *finished);
-  const MutexLock lock(unfinished_mutex);
-  unfinished.clear();
-  return {};
+  for (const SpareFailure& failed : finished->left) {
+    Member& spare = *member(failed.spare);
+    static_cast<void>(is_broken(spare, failed.error, aside));
+    if (failed.in_sync) sync_failed_on(spare, failed.error);
+  }
+  const auto lacks = [&](SpareId id) {
+    return std::any_of(finished->left.begin(), finished->left.end(), [&](const auto& one) { return one.spare == id; });
+  };
+  for_each_spare([&](Member& spare) { spare.set_behind(lacks(spare.id())); });
+  std::vector<Unfinished> left;
+  for (Unfinished& one : all) {
+    if (std::none_of(one.spares.begin(), one.spares.end(), lacks)) {
+      publish(one.batch, {finished->uncleared});
+    } else {
+      table->unreserve(one.batch.entries.size());
+      left.push_back(std::move(one));
+    }
+  }
+  {
+    const MutexLock lock(unfinished_mutex);
+    unfinished = std::move(left);
+  }
+  if (finished->left.empty()) return {};
+  const Error& error = finished->left.front().error;
+  return fail(error.code, fmt::format("resume: a commit cannot be finished ({}), run it again, or unmount and mount "
+                                      "again",
+                                      describe(error)));
 }
 
 }  // namespace remapfs

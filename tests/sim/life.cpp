@@ -19,7 +19,13 @@ namespace {
 
 class Life {
  public:
-  Life(const Script& script, bool with_trace) : script_(script), now_(script.seed, with_trace) {}
+  Life(const Script& script, bool with_trace) : script_(script), now_(script.seed, with_trace) {
+    if (!with_trace) return;
+    plant_.on_event = [this](const Event& event) {
+      const std::string block = event.block ? fmt::format(" of block {}", event.block->value()) : "";
+      now_.trace(fmt::format("      {}{}: {}", event.kind, block, event.detail));
+    };
+  }
 
   Outcome live() {
     mount();
@@ -49,6 +55,7 @@ class Life {
     if (plant_.observed.wrong) return now_.broken(*plant_.observed.wrong);
     if (!mounted) return now_.broken("the volume cannot be mounted: " + describe(mounted.error()));
     now_.troubles.follow_members();
+    to_be_told_ = false;
     take_over();
   }
 
@@ -75,7 +82,10 @@ class Life {
     // A sync may have failed that nobody was told of; who goes on tells it, if it was over.
     const Plant::Inherited& inherited = plant_.inherited();
     const bool will_be_told = inherited.is_there && !inherited.syncing && !now_.map_failed;
-    if (now_.disturbed && !will_be_told) oracle_.doubt();
+    // Also what a process was to tell that ended before it had begun to serve.
+    const bool something = now_.disturbed || to_be_told_;
+    if (something && !will_be_told) oracle_.doubt();
+    to_be_told_ = something && will_be_told;
     now_.sync_failed = now_.map_failed = false;
     if (auto wrong = plant_.check_spares_alone(/*after_close=*/false)) now_.broken(*wrong);
     if (how == Cut::power) {
@@ -271,7 +281,8 @@ class Life {
   Oracle& oracle_ = now_.oracle;
   Clients clients_{now_};
   Members members_{now_};
-  bool settle_ = false;  // power was lost, and not every sector looked at since
+  bool settle_ = false;      // power was lost, and not every sector looked at since
+  bool to_be_told_ = false;  // the process that goes on is to tell of a failed sync
 };
 
 constexpr std::array kCounts{&Outcome::cuts,   &Outcome::requests, &Outcome::relocations, &Outcome::proven,

@@ -99,7 +99,7 @@ class ObservedStore final : public testing::ForwardingStore {
     // What comes after one of unknown outcome, or after the end, is not carried out.
     if (!observed_.open && !world_.ended()) observed_.open = transaction;
     auto report = inner().commit(transaction);
-    const bool unfinished = !report && report.error().unfinished;
+    const bool unfinished = !report && !report.error().unfinished.empty();
     const bool durable = report || unfinished;
     if (!durable && !world_.ended() && report.error().error.code != Errc::commit_unknown) observed_.open.reset();
     if (!durable) return report;
@@ -112,10 +112,10 @@ class ObservedStore final : public testing::ForwardingStore {
     observed_.open.reset();
     return report;
   }
-  tl::expected<CommitReport, CommitFailure> finish_commits() override {
-    auto report = inner().finish_commits();
-    if (report && !world_.ended()) observed_.all_finished();
-    return report;
+  FinishedCommits finish_commits() override {
+    auto now = inner().finish_commits();
+    if (now.left.empty() && !world_.ended()) observed_.all_finished();
+    return now;
   }
 
  private:

@@ -170,6 +170,9 @@ Result<void> Plant::try_mount() {
   if (inherited_.is_there) copy_devices(*left_, *memory_);
   VolumeOptions options;
   options.memory = memory_.get();
+  options.on_event = [this](const Event& event) {
+    if (on_event && !world.ended()) on_event(event);
+  };
   auto opened = Volume::open(std::move(parts), options);
   if (!opened) return fail(std::move(opened.error()));
   volume = std::move(*opened);

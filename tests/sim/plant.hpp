@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <iterator>
 #include <map>
 #include <memory>
@@ -136,7 +137,8 @@ class Plant {
   std::map<SpareId, SpareOnDisk> spares;
   std::unique_ptr<SimFiles> files;
   Observed observed;
-  std::unique_ptr<Volume> volume;  // while it is mounted
+  std::unique_ptr<Volume> volume;              // while it is mounted
+  std::function<void(const Event&)> on_event;  // of the volume, while it has not ended
 
  private:
   testing::FakeDisk& make_disk(ByteCount size, const std::string& path);

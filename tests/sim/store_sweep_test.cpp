@@ -188,10 +188,10 @@ class StoreLife {
       spare.first_slot = superblock->layout.first_slot;
       return store.add_spare(spare, "", device);
     }
-    auto report = store.commit(operation.transaction);
+    const auto report = store.commit(operation.transaction);
     // What failed once does not fail again.
-    if (!report && report.error().unfinished) report = store.finish_commits();
-    return report ? Result<void>() : fail(report.error().error);
+    const bool finished = !report && !report.error().unfinished.empty() && store.finish_commits().left.empty();
+    return report || finished ? Result<void>() : fail(report.error().error);
   }
 
   // A life without failures, after one that may have had some.

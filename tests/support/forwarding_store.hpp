@@ -20,7 +20,7 @@ class ForwardingStore : public MapStore {
   tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override {
     return inner_->commit(transaction);
   }
-  tl::expected<CommitReport, CommitFailure> finish_commits() override { return inner_->finish_commits(); }
+  FinishedCommits finish_commits() override { return inner_->finish_commits(); }
   Result<void> add_spare(const SpareInfo& spare, const std::string& identity, BlockDevice& device) override {
     return inner_->add_spare(spare, identity, device);
   }

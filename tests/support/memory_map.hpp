@@ -108,8 +108,9 @@ class MemoryMapStore final : public MapStore {
     if (!failures.empty()) {
       CommitFailure failure = failures.front();
       failures.pop_front();
-      if (failure.unfinished || (failure.error.code == Errc::commit_unknown && apply_unknown)) map_.apply(transaction);
-      unfinished_ = unfinished_ || failure.unfinished;
+      if (!failure.unfinished.empty() || (failure.error.code == Errc::commit_unknown && apply_unknown))
+        map_.apply(transaction);
+      for (const SpareFailure& one : failure.unfinished) unfinished_.insert(one.spare);
       // Let the spare fail it.
       if (failure.sync_failed) REMAPFS_INVARIANT(!spares_.at(*failure.sync_failed)->sync());
       return tl::unexpected<CommitFailure>(failure);
@@ -127,13 +128,19 @@ class MemoryMapStore final : public MapStore {
     return CommitReport{};
   }
 
-  tl::expected<CommitReport, CommitFailure> finish_commits() override {
+  FinishedCommits finish_commits() override {
     REMAPFS_INVARIANT(!closed_);
-    if (!std::exchange(unfinished_, !finish_failures.empty())) return CommitReport{};
-    if (finish_failures.empty()) return finish_report;
-    CommitFailure failure = finish_failures.front();
-    finish_failures.pop_front();
-    return tl::unexpected<CommitFailure>(failure);
+    FinishedCommits now{finish_report, {}};
+    for (const SpareId id : std::set<SpareId>(unfinished_)) {
+      const auto failed = finish_failures.find(id);
+      if (failed == finish_failures.end()) {
+        unfinished_.erase(id);
+      } else {
+        now.left.push_back({id, failed->second.error, failed->second.in_sync});
+      }
+    }
+    finish_failures.clear();
+    return now;
   }
 
   // info() stays as it is, as that of the real one does for those who have read it: the next store knows.
@@ -164,10 +171,10 @@ class MemoryMapStore final : public MapStore {
 
   [[nodiscard]] std::uint64_t commits() const { return commits_; }
 
-  std::deque<CommitFailure> failures;         // answers of the next commits
-  bool apply_unknown = false;                 // a commit of unknown outcome did happen
-  std::deque<CommitFailure> finish_failures;  // answers of finish_commits() while a commit is unfinished
-  CommitReport finish_report;
+  std::deque<CommitFailure> failures;               // answers of the next commits
+  bool apply_unknown = false;                       // a commit of unknown outcome did happen
+  std::map<SpareId, SpareFailure> finish_failures;  // of the next finish_commits()
+  std::vector<SlotAddress> finish_report;           // what it could not clear
   std::function<void(const MapTransaction&)> before_commit;
 
  private:
@@ -196,7 +203,7 @@ class MemoryMapStore final : public MapStore {
   MemoryMap& map_;
   Spares spares_;
   std::uint64_t commits_ = 0;
-  bool unfinished_ = false;
+  std::set<SpareId> unfinished_;
   bool closed_ = false;
 };
 

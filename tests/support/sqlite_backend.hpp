@@ -54,7 +54,7 @@ class MirroredStore final : public ForwardingStore {
 
   tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override {
     auto report = inner().commit(transaction);
-    if (report || report.error().unfinished) mirror_.apply(transaction);
+    if (report || !report.error().unfinished.empty()) mirror_.apply(transaction);
     return report;
   }
 

@@ -240,14 +240,12 @@ TEST_F(BadMedia, LoadNeverRefusesWhateverSectorsFailAndWheneverPowerGoes) {
       for (const SlotAddress at : report->uncleared) avoid.insert(at.slot);
     } else {
       unknown = report.error().error.code == Errc::commit_unknown;
-      if (report.error().unfinished) {
+      if (!report.error().unfinished.empty()) {
         expected = next;
+        const FinishedCommits finished = store().finish_commits();
         // Where that fails too the process ends.
-        const auto finished = store().finish_commits();
-        unknown = !finished.has_value();
-        if (finished) {
-          for (const SlotAddress at : finished->uncleared) avoid.insert(at.slot);
-        }
+        unknown = !finished.left.empty();
+        for (const SlotAddress at : finished.uncleared) avoid.insert(at.slot);
       }
       for (const SlotAddress at : report.error().bad_slots) avoid.insert(at.slot);
     }

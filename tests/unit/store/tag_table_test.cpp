@@ -110,6 +110,22 @@ TEST_P(TagTableTest, OneCopyThatCannotBeWrittenIsToleratedAndNotedOnce) {
   }
 }
 
+// A device that was away, and works again.
+TEST_P(TagTableTest, WhatNeitherCopyTookIsWrittenWithTheNextUpdateNearby) {
+  update({{SlotIndex(10), used(1, 1)}, {SlotIndex(11), used(2, 1)}});
+  disk_->set_before([&](const testing::FakeOperation& operation) {
+    if (operation.kind == testing::FakeOperation::Kind::write) disk_->set_outage(testing::Outage::failing);
+  });
+  EXPECT_EQ(update({{SlotIndex(10), used(1, 2)}}).bad, (std::vector<SlotIndex>{SlotIndex(10)}));
+  EXPECT_EQ(update({{SlotIndex(10), used(1, 3)}}).bad, (std::vector<SlotIndex>{SlotIndex(10)}));
+  disk_->set_before({});
+  disk_->set_outage(testing::Outage::none);
+  EXPECT_TRUE(update({{SlotIndex(11), used(2, 4)}}).bad.empty());
+  expect_both(10, used(1, 3));
+  expect_both(11, used(2, 4));
+  EXPECT_TRUE(table_.both_copies_good());
+}
+
 TEST_P(TagTableTest, CopyWhoseWriteFailedIsNotBelievedForNeighbours) {
   update({{SlotIndex(10), used(1, 1)}, {SlotIndex(11), used(2, 1)}});
   const auto fault = bad(Copy::a, 10, On::write);

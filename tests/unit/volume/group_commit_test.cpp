@@ -46,15 +46,17 @@ TEST(GroupCommit, ThreadsThatComeDuringACommitShareTheNext) {
   EXPECT_LE(store.commits(), 4U);
 }
 
-// A store that refuses any transaction with block 3.
-TEST(GroupCommit, ImpossibleTransactionFailsAlone) {
+// A store that refuses any transaction with block 3, since it cannot be, or not now.
+class ImpossibleTransaction : public ::testing::TestWithParam<Errc> {};
+
+TEST_P(ImpossibleTransaction, FailsAlone) {
   class Picky final : public ForwardingStore {
    public:
     explicit Picky(MemoryMap& map) : ForwardingStore(std::make_unique<MemoryMapStore>(map, MemoryMapStore::Spares{})) {}
     tl::expected<CommitReport, CommitFailure> commit(const MapTransaction& transaction) override {
       while (waiting > 0) std::this_thread::yield();
       for (const MapChange& change : transaction.changes) {
-        if (change.block == BlockIndex(3)) return tl::unexpected<CommitFailure>({Error{Errc::invalid, 0, {}}, {}, {}});
+        if (change.block == BlockIndex(3)) return tl::unexpected<CommitFailure>({Error{GetParam(), 0, {}}, {}, {}});
       }
       return inner().commit(transaction);
     }
@@ -73,6 +75,8 @@ TEST(GroupCommit, ImpossibleTransactionFailsAlone) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(map.rows.size(), 7U);
 }
+
+INSTANTIATE_TEST_SUITE_P(GroupCommit, ImpossibleTransaction, ::testing::Values(Errc::invalid, Errc::suspended));
 
 TEST(GroupCommit, NothingIsCommittedAfterAnUnknownOutcome) {
   MemoryMap map;

@@ -156,6 +156,23 @@ TEST_P(RuinedEdges, NeighboursAreRightOrAnErrorWhateverBecomesOfTheWrite) {
   }
 }
 
+// The slot of the block cannot be had, but the map can say what is lost.
+TEST(RuinedWithoutSpare, NeighboursAreLostInTheMap) {
+  VolumeRig rig{{.slots = 8, .logical_block = 4096}};
+  rig.primary->poke(ByteOffset(0), pattern(0, kSize, 0));
+  rig.remount();
+  rig.primary->add_fault(ruined_by_a_write(kBad + 1024));
+  rig.store->failures.push_back({Error{Errc::device_gone, ENODEV, {}}, {}, {}, SpareId{1}});
+  EXPECT_FALSE(rig.write(kBad + 700, pattern(kBad + 700, 500, 1)));
+  for (int life = 0; life < 2; ++life) {
+    EXPECT_EQ(rig.read(kBad + 1024, 512).error().code, Errc::lost) << life;
+    EXPECT_EQ(*rig.read(kBad, 512), pattern(kBad, 512, 0));
+    static_cast<void>(rig.volume->resume());
+    static_cast<void>(rig.volume->flush());
+    rig.remount();
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Cases, RuinedEdges,
                          ::testing::Values(EdgeCase{false, false}, EdgeCase{false, true}, EdgeCase{true, false},
                                            EdgeCase{true, true}));

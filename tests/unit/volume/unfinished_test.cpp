@@ -13,11 +13,11 @@ namespace {
 
 constexpr std::uint64_t kBlock = 4096;
 
-CommitFailure unfinished(Errc code, int os_errno, SpareId spare = 1) {
+CommitFailure unfinished(Errc code, int os_errno, std::vector<SpareId> spares = {1}) {
   CommitFailure failure;
   failure.error = {code, os_errno, {}};
-  failure.spare = spare;
-  failure.unfinished = true;
+  failure.spare = spares.front();
+  for (const SpareId id : spares) failure.unfinished.push_back({id, failure.error, false});
   return failure;
 }
 
@@ -84,7 +84,7 @@ TEST_F(Unfinished, RequestWaitsAlsoWhenNothingWasCommitted) {
   rig.primary->add_bad_sectors(6 * 8, 1, FaultRule::On::write);
   for (const bool in_sync : {false, true}) {
     CommitFailure failure = unfinished(Errc::device_gone, ENODEV);
-    failure.unfinished = false;
+    failure.unfinished.clear();
     if (in_sync) failure.sync_failed = failure.spare;
     rig.store->failures.push_back(failure);
     rig.store->before_commit = [this](const MapTransaction& transaction) {
@@ -116,7 +116,7 @@ TEST_F(Unfinished, LeftSlotIsFreeOnlyWhenItIsFinished) {
   const SlotAddress left = rig.row(7)->where;
   lose_spare_in_commit();
   EXPECT_EQ(rig.volume->remove(BlockIndex(7)).error().code, Errc::suspended);
-  rig.store->finish_report.uncleared = {left};
+  rig.store->finish_report = {left};
   ASSERT_TRUE(bring_it_back());
   EXPECT_EQ(rig.volume->status().slots_free, 255U);
   EXPECT_EQ(rig.volume->status().slots_total, 255U);
@@ -125,23 +125,96 @@ TEST_F(Unfinished, LeftSlotIsFreeOnlyWhenItIsFinished) {
 TEST_F(Unfinished, ResumeThatCannotFinishItIsRunAgain) {
   lose_spare_in_commit();
   EXPECT_FALSE(rig.volume->add(BlockIndex(6)));
-  CommitFailure again = unfinished(Errc::device_gone, ENODEV);
-  rig.store->finish_failures.push_back(again);
+  rig.store->finish_failures[1] = {1, {Errc::device_gone, ENODEV, {}}, false};
   EXPECT_EQ(bring_it_back().error().code, Errc::device_gone);
   EXPECT_EQ(rig.volume->status().state, VolumeState::suspended) << "it has gone again";
   EXPECT_EQ(rig.read(6 * kBlock, kBlock).error().code, Errc::suspended);
   // The next one fails in its sync.
-  again.error = {Errc::media, EIO, {}};
-  again.sync_failed = 1;
-  rig.store->finish_failures.push_back(again);
-  rig.spare().fail_syncs(1);
+  rig.store->finish_failures[1] = {1, {Errc::media, EIO, {}}, true};
   EXPECT_FALSE(rig.volume->resume());
   EXPECT_EQ(rig.read(6 * kBlock, kBlock).error().code, Errc::failed);
   EXPECT_EQ(rig.volume->status().state, VolumeState::failed);
-  rig.spare().fail_syncs(0);
   EXPECT_EQ(*rig.volume->resume(), Outcome::done);
   EXPECT_TRUE(rig.read(6 * kBlock, kBlock));
   EXPECT_EQ(*rig.volume->resume(), Outcome::already);
+}
+
+// Gone again while `resume` is at it, with EIO: who waits goes on waiting.
+TEST_F(Unfinished, ResumeInWhichTheSpareFailsEverywhereAgainWakesNobodyForAnError) {
+  lose_spare_in_commit();
+  EXPECT_FALSE(rig.volume->add(BlockIndex(6)));
+  rig.store->before_commit = {};
+  rig.spare().set_outage(Outage::none);
+  unsigned reads = 0;
+  rig.spare().set_before([&](const FakeOperation&) {
+    // The probe of `resume`, and then no more.
+    if (++reads == 2) rig.spare().set_outage(Outage::failing);
+  });
+  rig.store->finish_failures[1] = {1, {Errc::media, EIO, {}}, true};
+  EXPECT_FALSE(rig.volume->resume());
+  EXPECT_TRUE(rig.volume->status().suspended);
+  EXPECT_EQ(rig.read(6 * kBlock, kBlock).error().code, Errc::suspended);
+  rig.spare().set_before({});
+  ASSERT_TRUE(bring_it_back());
+  EXPECT_TRUE(rig.read(6 * kBlock, kBlock));
+}
+
+// What a spare that works needs does not wait for another one.
+TEST(UnfinishedOnTwo, EachIsFinishedWhenItsSparesAreBack) {
+  VolumeRig rig({.spares = 2});
+  ASSERT_TRUE(rig.write(5 * kBlock, pattern(5 * kBlock, kBlock, 1)));
+  rig.store->failures.push_back(unfinished(Errc::device_gone, ENODEV, {1}));
+  EXPECT_EQ(rig.volume->add(BlockIndex(5)).error().code, Errc::suspended);
+  rig.store->failures.push_back(unfinished(Errc::device_gone, ENODEV, {1, 2}));
+  EXPECT_EQ(rig.volume->add(BlockIndex(6)).error().code, Errc::suspended);
+  rig.spares[1]->set_outage(Outage::gone);
+  rig.store->finish_failures[2] = {2, {Errc::device_gone, ENODEV, {}}, false};
+  EXPECT_FALSE(rig.volume->resume());
+  EXPECT_EQ(*rig.read(5 * kBlock, kBlock), pattern(5 * kBlock, kBlock, 1));
+  EXPECT_EQ(rig.read(6 * kBlock, kBlock).error().code, Errc::suspended);
+  EXPECT_EQ(*rig.volume->add(BlockIndex(7)), Outcome::done) << "on the one that is back";
+  EXPECT_EQ(rig.row(7)->where.spare, 1);
+  rig.spares[1]->set_outage(Outage::none);
+  ASSERT_TRUE(rig.volume->resume());
+  EXPECT_TRUE(rig.read(6 * kBlock, kBlock));
+  EXPECT_EQ(rig.volume->status().state, VolumeState::healthy);
+}
+
+// It works, and still nothing new is put there: another one takes it.
+TEST(UnfinishedOnTwo, SpareThatIsBehindGetsNoBlocks) {
+  VolumeRig rig({.spares = 2});
+  rig.store->failures.push_back(unfinished(Errc::media, EIO, {1}));
+  EXPECT_EQ(rig.volume->add(BlockIndex(5)).error().code, Errc::failed);
+  rig.primary->add_bad_sectors(6 * 8, 1, FaultRule::On::write);
+  EXPECT_TRUE(rig.write(6 * kBlock, pattern(6 * kBlock, kBlock, 1)));
+  EXPECT_EQ(rig.row(6)->where.spare, 2);
+  ASSERT_TRUE(rig.volume->resume());
+  EXPECT_EQ(*rig.volume->add(BlockIndex(7)), Outcome::done);
+  EXPECT_EQ(rig.row(7)->where.spare, 1);
+}
+
+// The spare that blocks have left may be the only one that knows of them.
+TEST(UnfinishedOnThree, NoSpareLeavesMeanwhile) {
+  VolumeRig rig({.spares = 3});
+  const auto whatever = [](BlockIndex) { return true; };
+  const auto data = pattern(5 * kBlock, kBlock, 1);
+  ASSERT_TRUE(rig.write(5 * kBlock, data));
+  ASSERT_EQ(*rig.volume->add(BlockIndex(5)), Outcome::done);
+  rig.store->failures.push_back(unfinished(Errc::device_gone, ENODEV, {2}));
+  rig.store->before_commit = [&](const MapTransaction& transaction) {
+    if (!transaction.changes.empty()) rig.spares[1]->set_outage(Outage::gone);
+  };
+  EXPECT_EQ(rig.volume->retire_spare(1, whatever).error().code, Errc::suspended);
+  rig.store->before_commit = {};
+  EXPECT_EQ(rig.volume->retire_spare(1, whatever).error().code, Errc::suspended)
+      << "though nothing seems to live there";
+  rig.spares[1]->set_outage(Outage::none);
+  ASSERT_TRUE(rig.volume->resume());
+  EXPECT_EQ(*rig.read(5 * kBlock, kBlock), data);
+  EXPECT_EQ(rig.row(5)->where.spare, 2);
+  static_cast<void>(rig.volume->flush());
+  EXPECT_TRUE(rig.volume->retire_spare(1, whatever));
+  EXPECT_EQ(*rig.read(5 * kBlock, kBlock), data);
 }
 
 // A disk that is pulled answers with EIO, as one with a bad sector does.
