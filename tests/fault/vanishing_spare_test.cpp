@@ -12,15 +12,15 @@ namespace {
 
 constexpr std::uint64_t kBlock = 4096;
 
-struct Case {
+struct Vanishing {
   Outage outage;
   bool killed;
 };
 
 // One life: commits of all kinds, in which the spare goes away at its n-th access and forgets what it had not stored.
-class Life {
+class VanishingLife {
  public:
-  explicit Life(const Case& how) : how_(how) {
+  explicit VanishingLife(const Vanishing& how) : how_(how) {
     for (std::uint64_t block = 0; block < 8; ++block) {
       written_.push_back(pattern(block * kBlock, kBlock, 1));
       EXPECT_TRUE(rig_.write(block * kBlock, written_.back()));
@@ -75,13 +75,13 @@ class Life {
     }
   }
 
-  const Case how_;
+  const Vanishing how_;
   VolumeRig rig_{{}, std::make_unique<SqliteBackend>()};
   std::vector<std::vector<std::byte>> written_;
   bool marked_ = false;
 };
 
-class VanishingSpare : public ::testing::TestWithParam<Case> {};
+class VanishingSpare : public ::testing::TestWithParam<Vanishing> {};
 
 // On the real map, which is held against a mirror at each mount.
 TEST_P(VanishingSpare, AtEachAccess) {
@@ -89,7 +89,7 @@ TEST_P(VanishingSpare, AtEachAccess) {
   bool happened = true;
   for (std::uint64_t n = 1; happened; ++n) {
     SCOPED_TRACE(n);
-    Life life(GetParam());
+    VanishingLife life(GetParam());
     happened = life.live(n);
     if (life.waited) ++waited;
   }
@@ -97,8 +97,8 @@ TEST_P(VanishingSpare, AtEachAccess) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Outages, VanishingSpare,
-                         ::testing::Values(Case{Outage::gone, false}, Case{Outage::gone, true},
-                                           Case{Outage::failing, false}, Case{Outage::failing, true}));
+                         ::testing::Values(Vanishing{Outage::gone, false}, Vanishing{Outage::gone, true},
+                                           Vanishing{Outage::failing, false}, Vanishing{Outage::failing, true}));
 
 }  // namespace
 }  // namespace remapfs::testing

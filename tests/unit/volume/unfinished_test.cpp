@@ -11,7 +11,7 @@
 namespace remapfs::testing {
 namespace {
 
-constexpr std::uint64_t kBlock = 4096;
+constexpr std::uint64_t kBlockBytes = 4096;
 
 CommitFailure unfinished(Errc code, int os_errno, std::vector<SpareId> spares = {1}) {
   CommitFailure failure;
@@ -38,21 +38,21 @@ class Unfinished : public ::testing::Test {
   }
 
   VolumeRig rig{RigOptions{}};
-  const std::vector<std::byte> data = pattern(6 * kBlock, kBlock, 1);
+  const std::vector<std::byte> data = pattern(6 * kBlockBytes, kBlockBytes, 1);
 };
 
 TEST_F(Unfinished, ItsBlockAnswersNothingUntilResumeAndThenWhatWasWritten) {
-  ASSERT_TRUE(rig.write(6 * kBlock, data));
+  ASSERT_TRUE(rig.write(6 * kBlockBytes, data));
   lose_spare_in_commit();
   EXPECT_EQ(rig.volume->add(BlockIndex(6)).error().code, Errc::suspended);
-  EXPECT_EQ(rig.read(6 * kBlock, kBlock).error().code, Errc::suspended);
-  EXPECT_EQ(rig.write(6 * kBlock, data).error().code, Errc::suspended);
-  EXPECT_TRUE(rig.read(7 * kBlock, kBlock)) << "others are served";
+  EXPECT_EQ(rig.read(6 * kBlockBytes, kBlockBytes).error().code, Errc::suspended);
+  EXPECT_EQ(rig.write(6 * kBlockBytes, data).error().code, Errc::suspended);
+  EXPECT_TRUE(rig.read(7 * kBlockBytes, kBlockBytes)) << "others are served";
   EXPECT_EQ(rig.volume->status().state, VolumeState::suspended);
   EXPECT_EQ(rig.volume->status().reasons.size(), 2U);
   ASSERT_TRUE(bring_it_back());
   EXPECT_EQ(rig.volume->status().state, VolumeState::healthy);
-  EXPECT_EQ(*rig.read(6 * kBlock, kBlock), data);
+  EXPECT_EQ(*rig.read(6 * kBlockBytes, kBlockBytes), data);
   EXPECT_EQ(rig.volume->status().remapped_blocks, 1U);
   EXPECT_EQ(rig.volume->status().lost_sectors, 0U);
   EXPECT_EQ(rig.volume->status().relocations, 1U);
@@ -67,11 +67,11 @@ TEST_F(Unfinished, RequestThatMayWaitIsDoneAfterResume) {
   rig.mount(options);
   rig.primary->add_bad_sectors(6 * 8, 1, FaultRule::On::write);
   lose_spare_in_commit();
-  std::thread writer([&] { EXPECT_TRUE(rig.write(6 * kBlock, data)); });
+  std::thread writer([&] { EXPECT_TRUE(rig.write(6 * kBlockBytes, data)); });
   while (rig.volume->status().state != VolumeState::suspended) std::this_thread::yield();
   EXPECT_TRUE(bring_it_back());
   writer.join();
-  EXPECT_EQ(*rig.read(6 * kBlock, kBlock), data);
+  EXPECT_EQ(*rig.read(6 * kBlockBytes, kBlockBytes), data);
   EXPECT_EQ(rig.row(6)->state, EntryState::remapped);
 }
 
@@ -90,11 +90,11 @@ TEST_F(Unfinished, RequestWaitsAlsoWhenNothingWasCommitted) {
     rig.store->before_commit = [this](const MapTransaction& transaction) {
       if (!transaction.changes.empty()) rig.spare().set_outage(Outage::gone);
     };
-    std::thread writer([&] { EXPECT_TRUE(rig.write(6 * kBlock, data)); });
+    std::thread writer([&] { EXPECT_TRUE(rig.write(6 * kBlockBytes, data)); });
     while (!rig.volume->status().suspended) std::this_thread::yield();
     EXPECT_TRUE(bring_it_back());
     writer.join();
-    EXPECT_EQ(*rig.read(6 * kBlock, kBlock), data);
+    EXPECT_EQ(*rig.read(6 * kBlockBytes, kBlockBytes), data);
     static_cast<void>(rig.volume->flush());
     rig.primary->clear_faults();
     ASSERT_TRUE(rig.volume->remove(BlockIndex(6)));
@@ -111,7 +111,7 @@ TEST_F(Unfinished, LeftSlotIsFreeOnlyWhenItIsFinished) {
   ASSERT_TRUE(bring_it_back());
   EXPECT_EQ(rig.volume->status().slots_free, 255U);
   EXPECT_EQ(rig.volume->status().remapped_blocks, 1U);
-  EXPECT_TRUE(rig.read(6 * kBlock, kBlock));
+  EXPECT_TRUE(rig.read(6 * kBlockBytes, kBlockBytes));
   // A tag that cannot be cleared: its slot is not used again.
   const SlotAddress left = rig.row(7)->where;
   lose_spare_in_commit();
@@ -128,14 +128,14 @@ TEST_F(Unfinished, ResumeThatCannotFinishItIsRunAgain) {
   rig.store->finish_failures[1] = {1, {Errc::device_gone, ENODEV, {}}, false};
   EXPECT_EQ(bring_it_back().error().code, Errc::device_gone);
   EXPECT_EQ(rig.volume->status().state, VolumeState::suspended) << "it has gone again";
-  EXPECT_EQ(rig.read(6 * kBlock, kBlock).error().code, Errc::suspended);
+  EXPECT_EQ(rig.read(6 * kBlockBytes, kBlockBytes).error().code, Errc::suspended);
   // The next one fails in its sync.
   rig.store->finish_failures[1] = {1, {Errc::media, EIO, {}}, true};
   EXPECT_FALSE(rig.volume->resume());
-  EXPECT_EQ(rig.read(6 * kBlock, kBlock).error().code, Errc::failed);
+  EXPECT_EQ(rig.read(6 * kBlockBytes, kBlockBytes).error().code, Errc::failed);
   EXPECT_EQ(rig.volume->status().state, VolumeState::failed);
   EXPECT_EQ(*rig.volume->resume(), Outcome::done);
-  EXPECT_TRUE(rig.read(6 * kBlock, kBlock));
+  EXPECT_TRUE(rig.read(6 * kBlockBytes, kBlockBytes));
   EXPECT_EQ(*rig.volume->resume(), Outcome::already);
 }
 
@@ -153,16 +153,16 @@ TEST_F(Unfinished, ResumeInWhichTheSpareFailsEverywhereAgainWakesNobodyForAnErro
   rig.store->finish_failures[1] = {1, {Errc::media, EIO, {}}, true};
   EXPECT_FALSE(rig.volume->resume());
   EXPECT_TRUE(rig.volume->status().suspended);
-  EXPECT_EQ(rig.read(6 * kBlock, kBlock).error().code, Errc::suspended);
+  EXPECT_EQ(rig.read(6 * kBlockBytes, kBlockBytes).error().code, Errc::suspended);
   rig.spare().set_before({});
   ASSERT_TRUE(bring_it_back());
-  EXPECT_TRUE(rig.read(6 * kBlock, kBlock));
+  EXPECT_TRUE(rig.read(6 * kBlockBytes, kBlockBytes));
 }
 
 // What a spare that works needs does not wait for another one.
 TEST(UnfinishedOnTwo, EachIsFinishedWhenItsSparesAreBack) {
   VolumeRig rig({.spares = 2});
-  ASSERT_TRUE(rig.write(5 * kBlock, pattern(5 * kBlock, kBlock, 1)));
+  ASSERT_TRUE(rig.write(5 * kBlockBytes, pattern(5 * kBlockBytes, kBlockBytes, 1)));
   rig.store->failures.push_back(unfinished(Errc::device_gone, ENODEV, {1}));
   EXPECT_EQ(rig.volume->add(BlockIndex(5)).error().code, Errc::suspended);
   rig.store->failures.push_back(unfinished(Errc::device_gone, ENODEV, {1, 2}));
@@ -170,13 +170,13 @@ TEST(UnfinishedOnTwo, EachIsFinishedWhenItsSparesAreBack) {
   rig.spares[1]->set_outage(Outage::gone);
   rig.store->finish_failures[2] = {2, {Errc::device_gone, ENODEV, {}}, false};
   EXPECT_FALSE(rig.volume->resume());
-  EXPECT_EQ(*rig.read(5 * kBlock, kBlock), pattern(5 * kBlock, kBlock, 1));
-  EXPECT_EQ(rig.read(6 * kBlock, kBlock).error().code, Errc::suspended);
+  EXPECT_EQ(*rig.read(5 * kBlockBytes, kBlockBytes), pattern(5 * kBlockBytes, kBlockBytes, 1));
+  EXPECT_EQ(rig.read(6 * kBlockBytes, kBlockBytes).error().code, Errc::suspended);
   EXPECT_EQ(*rig.volume->add(BlockIndex(7)), Outcome::done) << "on the one that is back";
   EXPECT_EQ(rig.row(7)->where.spare, 1);
   rig.spares[1]->set_outage(Outage::none);
   ASSERT_TRUE(rig.volume->resume());
-  EXPECT_TRUE(rig.read(6 * kBlock, kBlock));
+  EXPECT_TRUE(rig.read(6 * kBlockBytes, kBlockBytes));
   EXPECT_EQ(rig.volume->status().state, VolumeState::healthy);
 }
 
@@ -186,7 +186,7 @@ TEST(UnfinishedOnTwo, SpareThatIsBehindGetsNoBlocks) {
   rig.store->failures.push_back(unfinished(Errc::media, EIO, {1}));
   EXPECT_EQ(rig.volume->add(BlockIndex(5)).error().code, Errc::failed);
   rig.primary->add_bad_sectors(6 * 8, 1, FaultRule::On::write);
-  EXPECT_TRUE(rig.write(6 * kBlock, pattern(6 * kBlock, kBlock, 1)));
+  EXPECT_TRUE(rig.write(6 * kBlockBytes, pattern(6 * kBlockBytes, kBlockBytes, 1)));
   EXPECT_EQ(rig.row(6)->where.spare, 2);
   ASSERT_TRUE(rig.volume->resume());
   EXPECT_EQ(*rig.volume->add(BlockIndex(7)), Outcome::done);
@@ -197,8 +197,8 @@ TEST(UnfinishedOnTwo, SpareThatIsBehindGetsNoBlocks) {
 TEST(UnfinishedOnThree, NoSpareLeavesMeanwhile) {
   VolumeRig rig({.spares = 3});
   const auto whatever = [](BlockIndex) { return true; };
-  const auto data = pattern(5 * kBlock, kBlock, 1);
-  ASSERT_TRUE(rig.write(5 * kBlock, data));
+  const auto data = pattern(5 * kBlockBytes, kBlockBytes, 1);
+  ASSERT_TRUE(rig.write(5 * kBlockBytes, data));
   ASSERT_EQ(*rig.volume->add(BlockIndex(5)), Outcome::done);
   rig.store->failures.push_back(unfinished(Errc::device_gone, ENODEV, {2}));
   rig.store->before_commit = [&](const MapTransaction& transaction) {
@@ -210,11 +210,11 @@ TEST(UnfinishedOnThree, NoSpareLeavesMeanwhile) {
       << "though nothing seems to live there";
   rig.spares[1]->set_outage(Outage::none);
   ASSERT_TRUE(rig.volume->resume());
-  EXPECT_EQ(*rig.read(5 * kBlock, kBlock), data);
+  EXPECT_EQ(*rig.read(5 * kBlockBytes, kBlockBytes), data);
   EXPECT_EQ(rig.row(5)->where.spare, 2);
   static_cast<void>(rig.volume->flush());
   EXPECT_TRUE(rig.volume->retire_spare(1, whatever));
-  EXPECT_EQ(*rig.read(5 * kBlock, kBlock), data);
+  EXPECT_EQ(*rig.read(5 * kBlockBytes, kBlockBytes), data);
 }
 
 // A disk that is pulled answers with EIO, as one with a bad sector does.
@@ -236,7 +236,7 @@ TEST_F(Unfinished, SpareThatFailsEverywhereIsGone) {
 TEST_F(Unfinished, WhatItWroteBeforeIsToldByTheNextFlush) {
   ASSERT_EQ(*rig.volume->add(BlockIndex(5)), Outcome::done);
   ASSERT_TRUE(rig.volume->flush());
-  ASSERT_TRUE(rig.write(5 * kBlock, pattern(5 * kBlock, kBlock, 2)));
+  ASSERT_TRUE(rig.write(5 * kBlockBytes, pattern(5 * kBlockBytes, kBlockBytes, 2)));
   lose_spare_in_commit();
   EXPECT_FALSE(rig.volume->add(BlockIndex(6)));
   ASSERT_TRUE(bring_it_back());
