@@ -23,6 +23,14 @@ CommitFailure unfinished(Errc code, int os_errno, std::vector<SpareId> spares = 
 
 class Unfinished : public ::testing::Test {
  protected:
+  // Requests wait, and a write to block 6 needs a slot.
+  void wait_for_devices() {
+    rig.unmount();
+    VolumeOptions options;
+    options.on_loss = OnLoss::wait;
+    rig.mount(options);
+    rig.primary->add_bad_sectors(6 * 8, 1, FaultRule::On::write);
+  }
   // The spare goes away in the next commit.
   void lose_spare_in_commit() {
     rig.store->failures.push_back(unfinished(Errc::device_gone, ENODEV));
@@ -61,11 +69,7 @@ TEST_F(Unfinished, ItsBlockAnswersNothingUntilResumeAndThenWhatWasWritten) {
 }
 
 TEST_F(Unfinished, RequestThatMayWaitIsDoneAfterResume) {
-  rig.unmount();
-  VolumeOptions options;
-  options.on_loss = OnLoss::wait;
-  rig.mount(options);
-  rig.primary->add_bad_sectors(6 * 8, 1, FaultRule::On::write);
+  wait_for_devices();
   lose_spare_in_commit();
   std::thread writer([&] { EXPECT_TRUE(rig.write(6 * kBlockBytes, data)); });
   while (rig.volume->status().state != VolumeState::suspended) std::this_thread::yield();
@@ -77,11 +81,7 @@ TEST_F(Unfinished, RequestThatMayWaitIsDoneAfterResume) {
 
 // So does one that finds the spare gone before anything is durable.
 TEST_F(Unfinished, RequestWaitsAlsoWhenNothingWasCommitted) {
-  rig.unmount();
-  VolumeOptions options;
-  options.on_loss = OnLoss::wait;
-  rig.mount(options);
-  rig.primary->add_bad_sectors(6 * 8, 1, FaultRule::On::write);
+  wait_for_devices();
   for (const bool in_sync : {false, true}) {
     CommitFailure failure = unfinished(Errc::device_gone, ENODEV);
     failure.unfinished.clear();
