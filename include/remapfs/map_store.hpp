@@ -215,7 +215,8 @@ class MapStore {
   // then on its slots may be used; device outlives this object, or the spare's retirement. info() may have it.
   // Errors: invalid (not such a spare, or there is one of its number), store, device errors; commit_unknown.
   virtual Result<void> add_spare(const SpareInfo& spare, const std::string& identity, BlockDevice& device) = 0;
-  // A spare on which no block lives leaves the volume for good. Errors: invalid, store; commit_unknown.
+  // A spare on which no block lives leaves the volume for good. Errors: invalid, store, suspended (a commit is not
+  // finished); commit_unknown.
   virtual Result<void> retire_spare(SpareId id) = 0;
   // Takes from a device that has left what says that it is a spare, as far as the device lets it.
   // Threads: any, beside everything else.
