@@ -19,7 +19,7 @@ chmod 600 "$work/victim" "$work/empty"
 sum_of_victims() { stat -c '%i %a %u %s %Y' "$work/victim" "$work/empty" && sha256sum < "$work/victim"; }
 before=$(sum_of_victims)
 rounds=${REMAPFS_TEST_SOAK:-0}
-rounds=$((rounds ? 150 : 60))
+rounds=$((rounds ? 150 : 40))
 
 # The names that root uses are free for a moment, or lead to a victim, or to what is not there; so does every second
 # temporary file as soon as it is there, and every second spare.
@@ -65,6 +65,8 @@ while True:
     except OSError:
         pass
     time.sleep(random.random() / 500)
+    if random.random() < 0.02:
+        time.sleep(random.random() / 2)  # or nothing that takes its time would ever be done
 END
   attacker=$!
 }
@@ -124,8 +126,8 @@ served_spares() { remapfs spare "$work/served.map" list -J | jq -r '.spares[1:][
 # Each verb has a name of its own there.
 attack backup export report metrics recover create create-spare spare-add spare-add-mounted \
   repair repair-wal repair-shm repair.damaged
-# Chance may need some more rounds.
-for ((round = 0; round < rounds || SECONDS < 70; ++round)); do
+# Chance may need some more rounds, and much more time on a busy machine.
+for ((round = 0; round < rounds || SECONDS < 300; ++round)); do
   if [ "$round" -ge "$rounds" ] && every_verb_both_ways; then break; fi
   try backup backup "$map" "$theirs/backup"
   try export export "$map" --format csv "$theirs/export"
