@@ -7,15 +7,14 @@
 
 #include <algorithm>
 #include <array>
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <stdexcept>
-#include <string_view>
 #include <utility>
 
 #include "support/random.hpp"
+#include "support/soak.hpp"
 
 namespace remapfs::testing {
 namespace {
@@ -199,8 +198,7 @@ class Generator {
   void tag_tables() {
     const auto& places = specimen_.layout.tags;
     const std::uint64_t used_sectors = 20;  // of 12 slots; beyond them no slot was ever used
-    const char* const soak = std::getenv("REMAPFS_TEST_SOAK");
-    const std::uint64_t step = soak != nullptr && std::string_view(soak) == "1" ? 1 : 3;
+    const std::uint64_t step = soaking() ? 1 : 3;
     for (std::uint64_t sector = 0; sector < used_sectors; sector += step) {
       const std::string where = fmt::format("sector {} of tag table", sector);
       for (auto& [what, change] : damages(sector)) {

@@ -3,12 +3,12 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <cstdlib>
 #include <cstring>
 #include <set>
 #include <vector>
 
 #include "support/random.hpp"
+#include "support/soak.hpp"
 #include "support/sqlite_backend.hpp"
 #include "support/volume_rig.hpp"
 
@@ -262,11 +262,6 @@ class Model {
 
 class VolumeModel : public ::testing::TestWithParam<RigOptions> {
  protected:
-  static std::uint64_t in_soak(std::uint64_t factor) {
-    const char* soak = std::getenv("REMAPFS_TEST_SOAK");
-    return soak != nullptr && *soak == '1' ? factor : 1;
-  }
-
   static void run(std::uint64_t operations, std::unique_ptr<MapBackend> backend) {
     const std::uint64_t seed = test_seed();
     SCOPED_TRACE(seed_message(seed));
@@ -291,12 +286,14 @@ class VolumeModel : public ::testing::TestWithParam<RigOptions> {
 };
 
 // A million operations over the four volumes; REMAPFS_TEST_SOAK=1 makes it ten times as many.
-TEST_P(VolumeModel, AgreesWithPlainBytes) { run(250000 * in_soak(10), nullptr); }
+TEST_P(VolumeModel, AgreesWithPlainBytes) { run(soaking() ? 2'500'000 : 250'000, nullptr); }
 
 class VolumeModelOnSqlite : public VolumeModel {};
 
 // A million over three volumes; ten times as many in the soak run.
-TEST_P(VolumeModelOnSqlite, AgreesWithPlainBytes) { run(350000 * in_soak(10), std::make_unique<SqliteBackend>()); }
+TEST_P(VolumeModelOnSqlite, AgreesWithPlainBytes) {
+  run(soaking() ? 3'500'000 : 350'000, std::make_unique<SqliteBackend>());
+}
 
 constexpr RigOptions kOddEnd{.disk_bytes = (2U << 20U) + 512, .block_size = 4096, .slots = 400};
 constexpr RigOptions kSmallBlocks{.disk_bytes = 1U << 20U, .block_size = 512, .slots = 2000, .punches_cheaply = true};

@@ -8,6 +8,7 @@
 
 #include "sim/life.hpp"
 #include "support/random.hpp"
+#include "support/soak.hpp"
 
 // Lives of volumes on simulated devices, files, threads and clocks. What a life does comes from one seed.
 
@@ -17,11 +18,6 @@ namespace {
 using testing::Random;
 
 constexpr std::size_t kStepsOfALife = 150;
-
-std::uint64_t in_soak(std::uint64_t ordinary, std::uint64_t soak) {
-  const char* const text = std::getenv("REMAPFS_TEST_SOAK");
-  return text != nullptr && *text == '1' ? soak : ordinary;
-}
 
 // The only life to be lived, of those of a seed; none: all.
 std::optional<std::uint64_t> chosen_life() {
@@ -48,7 +44,7 @@ TEST_P(Simulator, NoLifeBreaksAPromise) {
   std::uint64_t lives = 0;
   Outcome all;
   const auto chosen = chosen_life();
-  for (const std::uint64_t wanted = in_soak(2'000, 52'000); all.cuts < wanted; ++lives) {
+  for (const std::uint64_t wanted = testing::soaking() ? 52'000 : 2'000; all.cuts < wanted; ++lives) {
     const Script script = make_script(random(), kStepsOfALife);
     if (chosen && lives != *chosen) continue;
     const Outcome outcome = live(script);

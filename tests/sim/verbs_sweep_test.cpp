@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdio>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -31,6 +30,7 @@
 #include "support/create_spec.hpp"
 #include "support/fake_disk.hpp"
 #include "support/random.hpp"
+#include "support/soak.hpp"
 #include "support/temp_dir.hpp"
 
 // What makes and mends maps: whatever it asks of files, of the folder, of memory and of the spare fails once, in turn,
@@ -226,8 +226,7 @@ class Verbs : public ::testing::TestWithParam<Failing> {
   template <class Body>
   static void sweep(const char* verb, std::uint64_t at_least, Body&& body) {
     // Allocations are many, and much alike.
-    const char* const soak = std::getenv("REMAPFS_TEST_SOAK");
-    const bool all = GetParam() != Failing::memory || (soak != nullptr && *soak == '1');
+    const bool all = GetParam() != Failing::memory || testing::soaking();
     const std::uint64_t stride = all ? 1 : 31;
     const std::uint64_t seed = testing::test_seed();
     SCOPED_TRACE(testing::seed_message(seed));

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
-#include <cstdlib>
 #include <iostream>
 #include <memory>
 #include <sstream>
@@ -17,6 +16,7 @@
 #include "e2e/kill/mounted_volume.hpp"
 #include "e2e/kill/scratch.hpp"
 #include "support/random.hpp"
+#include "support/soak.hpp"
 
 // Promises I2 and I4 against SIGKILL: a disk whose sectors die is written, flushed, and its blocks moved back and
 // forth, when the daemon is killed. What was acknowledged is there after the next mount, and no slot has two owners.
@@ -32,11 +32,6 @@ constexpr std::uint64_t kRegionSectors = 4 * kMiB / kSectorSize;
 // The rest of the disk never fails: the breaker has somewhere to see that the disk works.
 constexpr std::uint64_t kLoadedSectors = kThreads * kRegionSectors;
 constexpr std::uint64_t kSlotsInUse = 800;  // more or less
-
-bool soaking() {
-  const char* const text = std::getenv("REMAPFS_TEST_SOAK");
-  return text != nullptr && std::string_view(text) == "1";
-}
 
 // One volume and the rounds it goes through.
 class KilledVolume {

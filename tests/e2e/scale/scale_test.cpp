@@ -8,7 +8,6 @@
 #include <array>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <fstream>
 #include <iostream>
 #include <sstream>
@@ -19,6 +18,7 @@
 #include "e2e/kill/scratch.hpp"
 #include "remapfs/aligned_buffer.hpp"
 #include "support/large_map.hpp"
+#include "support/soak.hpp"
 
 // Ten million entries are mounted with 15 s of processor time and take less than 1 GiB of memory; every row, every
 // entry of the index and every tag is checked meanwhile, after a crash the second copy of every tag too. How long that
@@ -41,8 +41,7 @@ struct Scale {
 };
 
 Scale scale() {
-  const char* const text = std::getenv("REMAPFS_TEST_SOAK");
-  if (text != nullptr && std::string_view(text) == "1") return {10'000'000, Seconds(15), 1024};
+  if (soaking()) return {10'000'000, Seconds(15), 1024};
   return {1'000'000, Seconds(2), 256};
 }
 

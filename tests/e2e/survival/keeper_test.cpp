@@ -15,6 +15,7 @@
 
 #include "e2e/survival/shared_counts.hpp"
 #include "e2e/survival/survival_rig.hpp"
+#include "support/soak.hpp"
 
 // The process that keeps a mount's descriptors may be the only one that can make the machine's memory or disks answer
 // again: it waits for neither.

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "e2e/survival/survival_rig.hpp"
+#include "support/soak.hpp"
 
 // Whoever uses a mounted volume notices nothing when the process that serves it is killed: no error, no wrong byte.
 

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "e2e/survival/survival_rig.hpp"
+#include "support/soak.hpp"
 
 namespace remapfs::testing {
 namespace {

@@ -9,7 +9,6 @@
 #include <atomic>
 #include <chrono>
 #include <csignal>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -40,11 +39,6 @@ void come_and_go(const std::string& folder, std::chrono::seconds how_long) {
 }
 
 }  // namespace
-
-bool soaking() {
-  const char* const text = std::getenv("REMAPFS_TEST_SOAK");
-  return text != nullptr && std::string_view(text) == "1";
-}
 
 bool eventually(const std::function<bool()>& condition, std::chrono::seconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;

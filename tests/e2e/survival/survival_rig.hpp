@@ -17,7 +17,6 @@
 
 namespace remapfs::testing {
 
-[[nodiscard]] bool soaking();
 // Waits until the condition holds; false when it does not in time.
 bool eventually(const std::function<bool()>& condition, std::chrono::seconds timeout = std::chrono::seconds(30));
 // The process that serves now, as a child of the one that keeps; -1 between two.

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "e2e/survival/survival_rig.hpp"
+#include "support/soak.hpp"
 
 namespace remapfs::testing {
 namespace {
