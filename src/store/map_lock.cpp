@@ -74,7 +74,7 @@ Result<MapLock> MapLock::acquire(const std::string& path, bool read_only, std::c
     const MutexLock alone(maps.mutex);
     if (!maps.files.insert({status.st_dev, status.st_ino}).second) return fail(in_use(path));
   }
-  lock.fd_ = ::open(resolved.get(), (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC | O_NOCTTY);
+  lock.fd_ = ::open(resolved.get(), (read_only ? O_RDONLY : O_RDWR) | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY);
   if (lock.fd_ < 0) {
     const int error = errno;
     disown(status.st_dev, status.st_ino);

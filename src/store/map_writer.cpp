@@ -96,7 +96,7 @@ Result<std::unique_ptr<MapWriter>> MapWriter::open(const std::string& path) {
         },
         writer.get());
     // SQLite takes no locks on the log itself, so a descriptor of ours does no harm there.
-    writer->log_ = UniqueFd(::open((path + "-wal").c_str(), O_RDWR | O_CLOEXEC));
+    writer->log_ = UniqueFd(::open((path + "-wal").c_str(), O_RDWR | O_NOFOLLOW | O_CLOEXEC));
     return writer;
   });
 }

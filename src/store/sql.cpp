@@ -16,6 +16,9 @@ namespace {
 constexpr int kReaderBusyMs = 1000;
 constexpr int kWriterBusyMs = 5000;
 
+// A link that took the map's name since it was resolved is not followed, or somebody else's file would be written.
+constexpr int kHow = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
+
 std::string immutable_uri(const std::string& path) {
   std::string uri = "file:";
   for (const char c : path) {
@@ -74,8 +77,7 @@ void touch(SQLite::Database& database) {
 }
 
 DatabasePtr open_reader(const std::string& name, int flags) {
-  auto database =
-      std::make_unique<SQLite::Database>(name, SQLite::OPEN_READONLY | SQLite::OPEN_NOMUTEX | flags, kReaderBusyMs);
+  auto database = std::make_unique<SQLite::Database>(name, SQLite::OPEN_READONLY | kHow | flags, kReaderBusyMs);
   harden(*database);
   database->exec("PRAGMA query_only = ON");
   touch(*database);
@@ -85,7 +87,7 @@ DatabasePtr open_reader(const std::string& name, int flags) {
 // Sees what is in the log without writing anything: in exclusive mode SQLite keeps the log's index on the heap, and
 // without a checkpoint on close it leaves map and log alone (SQLite 3.40, walIndexRecover and sqlite3WalClose).
 DatabasePtr open_private(const std::string& path) {
-  auto database = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, 0);
+  auto database = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | kHow, 0);
   harden(*database);
   if (sqlite3_db_readonly(database->getHandle(), "main") != 0) {
     throw SQLite::Exception("it was not closed in order and cannot be written: copy it and its -wal elsewhere",
@@ -108,8 +110,7 @@ DatabasePtr open_look(const std::string& path) {
 }
 
 DatabasePtr open_writer(const std::string& path) {
-  auto database =
-      std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX, kWriterBusyMs);
+  auto database = std::make_unique<SQLite::Database>(path, SQLite::OPEN_READWRITE | kHow, kWriterBusyMs);
   harden(*database);
   if (sqlite3_db_readonly(database->getHandle(), "main") != 0) {
     throw SQLite::Exception("the file cannot be written", SQLITE_READONLY);

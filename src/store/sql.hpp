@@ -24,7 +24,8 @@ enum class SqlAccess {
 };
 
 // Opens a map file that exists; nothing about its contents is checked yet.
-// path: canonical. Errors: not_found, permission, foreign, corrupt, busy, store.
+// path: canonical. Errors: not_found (also where a symbolic link is in it now), permission, foreign, corrupt, busy,
+// store.
 Result<std::unique_ptr<SQLite::Database>> open_database(const std::string& path, SqlAccess access);
 
 // True when a write-ahead log with something in it lies next to the map.

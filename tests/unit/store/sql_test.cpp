@@ -4,6 +4,10 @@
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <sqlite3.h>
 
+#include <filesystem>
+#include <fstream>
+#include <string>
+
 #include "unit/store/store_fixture.hpp"
 
 // However a map is opened: what is in it cannot make SQLite do more than read rows.
@@ -40,6 +44,22 @@ TEST_P(OpenDatabase, IsDefensive) {
   } else {
     EXPECT_THROW(write(), SQLite::Exception);
   }
+}
+
+TEST_P(OpenDatabase, FollowsNoLinkThatTookTheNameOfTheMap) {
+  create();
+  const std::string moved = map_path() + ".moved";
+  const std::string victim = map_path() + ".victim";
+  std::filesystem::rename(map_path(), moved);
+  std::ofstream(victim).close();
+  for (const std::string& target : {victim, moved}) {
+    std::filesystem::remove(map_path());
+    std::filesystem::create_symlink(target, map_path());
+    const auto database = open_database(map_path(), GetParam());
+    ASSERT_FALSE(database) << target;
+    EXPECT_EQ(database.error().code, Errc::not_found) << describe(database.error());
+  }
+  EXPECT_EQ(std::filesystem::file_size(victim), 0U);
 }
 
 INSTANTIATE_TEST_SUITE_P(Accesses, OpenDatabase, ::testing::Values(SqlAccess::look, SqlAccess::read, SqlAccess::write));
