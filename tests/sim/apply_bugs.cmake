@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-# remapfs_apply_bugs(OUT_SOURCES OUT_NAMES): copies of the sources that bugs/ names, with all of its bugs in them, each
-# behind a switch. A bug whose text is not found exactly once ends the configuration.
-function(remapfs_apply_bugs out_sources out_names)
+# remapfs_apply_bugs(OUT_SOURCES OUT_BUGS): copies of the sources that bugs/ names, with all of its bugs in them, each
+# behind a switch; and {"name", life} of each bug, where `life` is what its file sets bug_life to, else 1. A bug whose
+# text is not found exactly once ends the configuration.
+function(remapfs_apply_bugs out_sources out_bugs)
   file(GLOB bugs CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/bugs/*.cmake)
   set(files "")
-  set(names "")
+  set(initialisers "")
   foreach(bug ${bugs})
     set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${bug})
+    set(bug_life 1)
     include(${bug})
     string(MAKE_C_IDENTIFIER ${bug_file} key)
     if(NOT bug_file IN_LIST files)
@@ -15,7 +17,7 @@ function(remapfs_apply_bugs out_sources out_names)
       file(READ ${PROJECT_SOURCE_DIR}/${bug_file} text_${key})
     endif()
     get_filename_component(name ${bug} NAME_WE)
-    list(APPEND names ${name})
+    list(APPEND initialisers "{\"${name}\", ${bug_life}}")
     string(REPLACE "${bug_find}" "" without "${text_${key}}")
     string(LENGTH "${text_${key}}" length)
     string(LENGTH "${without}" length_without)
@@ -34,5 +36,5 @@ function(remapfs_apply_bugs out_sources out_names)
     list(APPEND sources ${copy})
   endforeach()
   set(${out_sources} ${sources} PARENT_SCOPE)
-  set(${out_names} ${names} PARENT_SCOPE)
+  set(${out_bugs} ${initialisers} PARENT_SCOPE)
 endfunction()

@@ -4,14 +4,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <functional>
-#include <iterator>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "sim/bug.hpp"
-#include "sim/bug_names.hpp"
+#include "sim/bugs.hpp"
 #include "sim/life.hpp"
 #include "support/random.hpp"
 #include "support/soak.hpp"
@@ -33,34 +31,18 @@ namespace {
 constexpr std::size_t kStepsOfALife = 150;
 constexpr std::uint64_t kMostLives = 600;
 
-class Bug : public ::testing::TestWithParam<const char*> {
+class Bug : public ::testing::TestWithParam<KnownBug> {
  protected:
   void TearDown() override { switch_on_bug({}); }
 };
 
-// Rare circumstances, and the life that met them last: where the ordinary form begins, to be done in seconds. When the
-// simulator changes another life meets them, and this is only slower until the number is mended.
-constexpr std::pair<std::string_view, std::uint64_t> kLastCaught[] = {
-    {"missing_device_taken_for_bad_sector", 44},
-    {"move_between_spares_not_told", 288},
-    {"new_spare_not_told", 26},
-    {"slot_reused_early", 190},
-    {"sync_failure_forgotten", 79},
-    {"sync_failure_forgotten_by_the_next", 157},
-    {"writes_of_the_killed_not_told", 255},
-};
-
-std::uint64_t first_life(std::string_view bug) {
-  const auto* const known = std::ranges::find(kLastCaught, bug, &std::pair<std::string_view, std::uint64_t>::first);
-  return testing::soaking() || known == std::end(kLastCaught) ? 1 : known->second;
-}
-
 TEST_P(Bug, IsCaught) {
-  switch_on_bug(GetParam());
+  const auto [name, last_caught] = GetParam();
+  switch_on_bug(name);
   testing::Random random(1);  // the same lives every time: a bug that is caught stays caught
   std::vector<std::uint64_t> lives(kMostLives);
   std::ranges::generate(lives, std::ref(random));
-  const std::uint64_t first = first_life(GetParam());
+  const std::uint64_t first = testing::soaking() ? 1 : last_caught;
   std::uint64_t cuts = 0;
   for (std::uint64_t tried = 0; tried < kMostLives; ++tried) {
     const std::uint64_t life = (first - 1 + tried) % kMostLives + 1;
@@ -68,8 +50,8 @@ TEST_P(Bug, IsCaught) {
     const Outcome outcome = live(script);
     cuts += outcome.cuts;
     if (!outcome.failure) continue;
-    std::printf("%s: caught in life %llu after %llu crash points: %s\n", GetParam(),
-                static_cast<unsigned long long>(life), static_cast<unsigned long long>(cuts), outcome.failure->c_str());
+    std::printf("%s: caught in life %llu after %llu crash points: %s\n", name, static_cast<unsigned long long>(life),
+                static_cast<unsigned long long>(cuts), outcome.failure->c_str());
     switch_on_bug({});
     const Outcome without = live(script);
     EXPECT_FALSE(without.failure) << "it is not the bug that fails: " << *without.failure;
@@ -78,8 +60,8 @@ TEST_P(Bug, IsCaught) {
   FAIL() << "not caught in " << kMostLives << " lives with " << cuts << " crash points";
 }
 
-INSTANTIATE_TEST_SUITE_P(Simulator, Bug, ::testing::ValuesIn(kBugNames),
-                         [](const auto& named) { return std::string(named.param); });
+INSTANTIATE_TEST_SUITE_P(Simulator, Bug, ::testing::ValuesIn(kBugs),
+                         [](const auto& named) { return std::string(named.param.name); });
 
 // What a person is shown of a life that went wrong: a few steps that still go wrong.
 TEST(SimulatorWithBugs, AFailureIsShortened) {

@@ -11,7 +11,7 @@ extra_clean_up() {
 }
 
 truncate -s 300M "$work/nbd.img"
-# The evil of this disk: writes to 15 stretches fail for as long as a file is there.
+# The evil of this disk: writes to 16 stretches fail for as long as a file is there.
 cat > "$work/plugin.py" << END
 import errno, os
 import nbdkit

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 set(bug_file src/volume/probes.cpp)
+set(bug_life 44)
 set(bug_find [==[
   if (error.code == Errc::device_gone) {
     open_breaker(member, error);

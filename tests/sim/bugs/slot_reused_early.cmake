@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 set(bug_file src/volume/staging.cpp)
+set(bug_life 190)
 set(bug_find [==[
     transaction.events = batch.events;
 ]==])

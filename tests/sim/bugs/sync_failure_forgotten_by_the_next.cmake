@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 set(bug_file src/volume/member_device.cpp)
+set(bug_life 157)
 set(bug_find [==[
 take_over(memory.sync_failed, own_.sync_failed);]==])
 set(bug_replace [==[

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 set(bug_file src/volume/volume.cpp)
+set(bug_life 255)
 set(bug_find [==[
     if (!store->info().clean) one.device().note_write();]==])
 set(bug_replace [==[
