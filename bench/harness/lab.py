@@ -101,6 +101,10 @@ class Lab:
         command(self.program("volume", "bench_fill_map"), map_path, block_size,
                 stdin="".join(f"{block} {slot}\n" for block, slot in pairs))
 
+    def first_slot(self, map_path):
+        """Where slot 0 of a volume's only spare begins, in bytes."""
+        return int(command("sqlite3", "-readonly", map_path, "SELECT first_slot FROM devices WHERE role = 'spare'"))
+
     def status(self, target):
         return json.loads(command(self.remapfs, "status", target, "-J"))
 

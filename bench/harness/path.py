@@ -17,7 +17,6 @@ WORKLOADS = {
     "read 1M depth 4": ("read", "1M", 4),
     "write 1M depth 4": ("write", "1M", 4),
 }
-DEPTH_32 = ("randread 4k depth 32", "randwrite 4k depth 32")
 
 
 def busy_seconds():
@@ -71,40 +70,3 @@ def run_place(lab, place, parent, names):
                     for question in WORKLOADS:
                         lab.record(part="path", place=place, contender=name, question=question, round=turn,
                                    **fio(target, question, lab.seconds, 0, contenders.size))
-
-
-def remapped_layout(entries):
-    """(block, slot) for `entries` entries, and the areas in which no, half and every block has one, as (first, count).
-
-    Half of the entries in one piece, then the others in runs of 16 blocks with 16 blocks between them.
-    """
-    half = entries // 2
-    runs = (half + block for block in range(entries) if block // 16 % 2 == 0)
-    blocks = [*range(half), *runs][:entries]
-    areas = {0: (half + entries, half), 50: (half, entries), 100: (0, half)}
-    return list(zip(blocks, range(entries))), areas
-
-
-def run_remapped(lab, parent, entry_counts, block_size=4096):
-    """The virtual disk with many entries, against itself without any, on the same parts of the same disk."""
-    with lab.folder(parent) as folder:
-        primary = folder / "primary"
-        lab.fill(primary, 2 * max(entry_counts) * block_size)
-        lab.create(folder / "map0", primary, folder / "spare0", "--spare-size", "64M")
-        areas = {}
-        for entries in entry_counts:
-            pairs, areas[entries] = remapped_layout(entries)
-            spare, map_path = folder / f"spare{entries}", folder / f"map{entries}"
-            lab.fill(spare, entries * (block_size + 128) + (64 << 20))
-            lab.create(map_path, primary, spare)
-            lab.fill_map(map_path, block_size, pairs)
-        for turn in range(lab.rounds):
-            for entries in entry_counts:
-                for share, (first, count) in areas[entries].items():
-                    for contender in (0, entries):
-                        with lab.mounted(folder / f"map{contender}", folder / "mnt") as disk:
-                            for question in DEPTH_32:
-                                values = fio(disk, question, lab.seconds, first * block_size, count * block_size)
-                                lab.record(part="remapped", place=f"area of {entries} entries",
-                                           contender=f"{contender} entries", question=f"{question}, {share} % remapped",
-                                           round=turn, **values)

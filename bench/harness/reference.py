@@ -105,7 +105,7 @@ def _make_volumes(lab, folder, setup):
     lab.fill(spare, setup.spare_mib * MIB)
     lab.create(map_path, primary, spare, "--block-size", SECTOR)
     lab.fill_map(map_path, SECTOR, setup.pairs())
-    first_slot = int(command("sqlite3", "-readonly", map_path, "SELECT first_slot FROM devices WHERE role = 'spare'"))
+    first_slot = lab.first_slot(map_path)
     _put(primary, ((s * SECTOR, _text("primary", s)) for s in (*_sectors(setup.pairs()), UNTOUCHED)))
     _put(spare, ((first_slot + slot * SECTOR, _text("slot", slot)) for _, slot in setup.pairs()))
     lab.create(folder / "empty-map", primary, folder / "empty-spare", "--spare-size", "4M", "--block-size", SECTOR)

@@ -6,6 +6,7 @@ import statistics
 from collections import defaultdict
 
 from . import goals
+from .remapped import SAME_PLACES
 
 KEYS = ("part", "place", "contender", "question")
 
@@ -105,7 +106,7 @@ def page(machine, rows):
         parts += [f"## Path, {place}\n", figures(group, path_figure, "raw"), "CPU time of the whole machine for a request, us:\n",
                   figures(group, lambda q, values: (values["cpu_us"], ""))]
     for place, group in by_place(rows, "remapped"):
-        parts += [f"## Remapped, {place}\n", figures(group, path_figure, "0 entries")]
+        parts += [f"## Remapped, {place}\n", figures(group, path_figure, SAME_PLACES)]
     for _, group in by_place(rows, "mount"):
         parts += ["## Mounting\n", table(["volume", "seconds", "resident MiB", "peak MiB"], [
             [row["question"], number(row["values"]["seconds"]),
