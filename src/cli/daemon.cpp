@@ -155,7 +155,7 @@ Result<void> Service::start() {
     undo_start();
     return started;
   }
-  keeper_.begin();
+  if (!keeper_.look_after(*mount_)) survivable_ = false;
   tell_the_start();
   return {};
 }
@@ -284,7 +284,7 @@ Result<void> Service::leave_descriptors() {
   }
   survivable_ = fuse::can_resend(mount_->record().init.request);
   handover().stage = Handover::Stage::serving;
-  return lifeline_.wire >= 0 ? send_message(lifeline_.wire, kServing) : Result<void>();
+  return lifeline_.wire >= 0 ? keeper_.tell_serving(lifeline_.wire, inherited_) : Result<void>();
 }
 
 // The mount was visible for a moment: nobody was told of it, but somebody may have looked in. Its connection is closed

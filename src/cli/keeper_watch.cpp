@@ -5,13 +5,28 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
+
+#include "cli/descriptor_passing.hpp"
 #include "cli/log.hpp"
 #include "cli/process.hpp"
 #include "cli/succession.hpp"
 
 namespace remapfs::cli {
 
-void KeeperWatch::begin() { keeper_ = open_process(handover_->keeper); }
+void KeeperWatch::begin() {
+  watched_ = handover_->keeper;
+  keeper_ = open_process(watched_);
+  // One that cannot be watched is taken to be there.
+  if (!keeper_ && errno != ESRCH) gone_ = watched_;
+}
+
+Result<void> KeeperWatch::tell_serving(int wire, bool inherited) const {
+  auto told = send_message(wire, kServing);
+  const bool another_comes = inherited && !managed_;
+  if (!told && told.error().code == Errc::device_gone && another_comes) return {};
+  return told;
+}
 
 bool KeeperWatch::lives() {
   // The manager's next one says who it is when it comes.
@@ -20,9 +35,10 @@ bool KeeperWatch::lives() {
 }
 
 bool KeeperWatch::look_after(const ServedMount& mount) {
-  if (!keeper_ || !has_ended(keeper_)) return true;
+  if (!keeper_ && handover_->keeper != gone_) begin();
+  if (keeper_ ? !has_ended(keeper_) : handover_->keeper == gone_) return true;
   keeper_.reset();
-  gone_ = handover_->keeper;
+  gone_ = watched_;                    // the manager's next one may have said already who it is
   ::waitpid(gone_, nullptr, WNOHANG);  // a child, if it was started here
   if (managed_) return true;
   const auto next = start_keeper(handover_, mount.record(), mount.descriptors(), views_);

@@ -20,21 +20,26 @@ class KeeperWatch {
   KeeperWatch(const SharedHandover& handover, bool managed, const KernelViews& views)
       : handover_(handover), managed_(managed), views_(views) {}
 
-  // Watches the one that the handover names.
-  void begin();
+  // Over the wire to the one that started this process. When that was killed meanwhile, and the mount is one to go on
+  // with, look_after() has another one started: no error. Errors: device_gone, device_other.
+  [[nodiscard]] Result<void> tell_serving(int wire, bool inherited) const;
   // Can be read when it has ended; -1: nobody is watched.
   [[nodiscard]] int descriptor() const { return keeper_ ? keeper_.get() : -1; }
   // Whether somebody has the descriptors, who goes on with the mount when this process has ended.
   [[nodiscard]] bool lives();
-  // Has another one started when it has ended. False when that cannot be: the mount ends with this process from now on.
+  // Watches the one that the handover names, and has another one started when it has ended. False when that cannot be:
+  // the mount ends with this process from now on.
   [[nodiscard]] bool look_after(const ServedMount& mount);
 
  private:
+  void begin();
+
   const SharedHandover& handover_;
   const bool managed_;
   const KernelViews& views_;
-  UniqueFd keeper_;  // a pidfd
-  pid_t gone_ = -1;  // the last one that has ended
+  UniqueFd keeper_;     // a pidfd, of
+  pid_t watched_ = -1;  // this process
+  pid_t gone_ = -1;     // the last one that has ended, or cannot be watched
 };
 
 }  // namespace remapfs::cli

@@ -40,7 +40,8 @@ Result<std::string> mount_in_background(const std::string& map_path, const std::
   const bool changed = info && was_changed(*info, file_stamp(info->primary_path));
   if (const auto warning = warning_before_mount(map_path, world)) report_note(world, *warning);
   ServiceSpec spec{map_path, mount_point, settings, /*foreground=*/false, remove_mount_point};
-  auto started = start_in_background([&](Readiness& readiness) { return keep(spec, world, readiness); });
+  auto started =
+      start_in_background([&](Readiness& readiness) { return keep(spec, world.leave_service(), readiness); });
   if (!started) return fail(started.error());
   if (changed) report_note(world, change_warning(*info));
   return open_served_disk(mount_point);

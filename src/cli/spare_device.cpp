@@ -82,8 +82,17 @@ Result<void> check_existing(const SpareWish& wish, BlockDevice& spare) {
     if (!copies[copy] || copies[copy]->volume.to_string() != wish.volume) continue;
     made_ready_before = true;
     const std::string uuid = copies[copy]->spare.to_string();
-    if (std::find(wish.members.begin(), wish.members.end(), uuid) == wish.members.end()) continue;
-    return fail(Errc::exists, fmt::format("is a spare of this volume already, {}, name another device", wish.path));
+    if (std::find(wish.members.begin(), wish.members.end(), uuid) != wish.members.end()) {
+      return fail(Errc::exists, fmt::format("is a spare of this volume already, {}, name another device", wish.path));
+    }
+    if (wish.force) continue;
+    // An earlier copy of the map does not know all of its spares.
+    const auto unused = store::is_never_used(spare, *copies[copy]);
+    if (!unused) return fail(unused.error());
+    if (*unused) continue;
+    return fail(Errc::exists, fmt::format("has been a spare of this volume that its map does not know, {}, bring back "
+                                          "the latest map, or use --force if nothing on it is needed",
+                                          wish.path));
   }
   if (wish.force || made_ready_before) return {};
   if (auto free = check_no_spare(copies, wish.path); !free) return free;

@@ -55,7 +55,7 @@ struct SpareWish {
   bool force = false;              // overwrite one that carries a file system or belongs to another volume
   std::vector<std::string> apart;  // members with which it must share no byte
   // Of a volume that is there: its uuid, and those of its spares, none of which is ever overwritten. One that was made
-  // ready for it and never joined is.
+  // ready for it and holds nothing is.
   std::string volume;
   std::vector<std::string> members;
 };

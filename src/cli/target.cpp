@@ -99,6 +99,14 @@ Result<Target> resolve_target(const std::string& text, const World& world) {
   return Target{*resolved, std::move(mount)};
 }
 
+Result<void> check_unmounted(const Target& target) {
+  if (!target.mount) return {};
+  return fail(Errc::busy,
+              fmt::format("the map is in use, {} (mounted at {}), unmount it, with --force if nobody serves "
+                          "it any more",
+                          target.map_path, target.mount->mount_point));
+}
+
 std::vector<Target> mounted_targets(const World& world) {
   std::vector<Target> targets;
   std::set<std::string> seen;

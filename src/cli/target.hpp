@@ -21,6 +21,10 @@ struct Target {
 // file system of ours, which may be dead. Errors: not_found, permission, invalid; with a message.
 [[nodiscard]] Result<Target> resolve_target(const std::string& text, const World& world);
 
+// For what changes map or spares without asking whoever serves them: a mount is there also while nobody does, for the
+// moment between two processes. Errors: busy.
+[[nodiscard]] Result<void> check_unmounted(const Target& target);
+
 // Every volume that this user has mounted, once, whatever its mount is bound to. Volumes of other users are theirs:
 // what serves those, and where their maps lie, is nothing to be trusted.
 [[nodiscard]] std::vector<Target> mounted_targets(const World& world);

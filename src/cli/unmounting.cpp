@@ -52,13 +52,30 @@ std::string connection_of(const Daemon& daemon) {
   return transport == daemon.status().end() ? "" : transport->value("connection", nlohmann::ordered_json()).dump();
 }
 
-// Where it is mounted, as far as we see.
-std::optional<MountEntry> mount_of_connection(const std::string& connection, const World& world) {
-  std::optional<MountEntry> found;
-  for (MountEntry& mount : all_mounts(world.views)) {
-    if (mount.is_ours() && connection_of(mount) == connection) found = std::move(mount);
+// Everywhere it is mounted, as far as we see, in the order that it was.
+std::vector<MountEntry> mounts_of_connection(const std::string& connection, const World& world) {
+  std::vector<MountEntry> mounts = all_mounts(world.views);
+  std::erase_if(mounts, [&](const MountEntry& one) { return !one.is_ours() || connection_of(one) != connection; });
+  return mounts;
+}
+
+// Its end would be that of a loop device, too, by whichever of its paths that was attached.
+Result<void> check_no_loop(const std::string& where, const std::vector<MountEntry>& mounts, const World& world) {
+  std::vector<std::string> disks;
+  for (const MountEntry& mount : mounts) {
+    for (std::string& path : mount.possible_disk_paths()) disks.push_back(std::move(path));
   }
-  return found;
+  const auto loops = loops_over(disks, world.views);
+  if (loops.empty()) return {};
+  return fail(Errc::busy,
+              fmt::format("a loop device is attached, {} ({}), run remapfs detach or losetup --detach first", where,
+                          fmt::join(loops, ", ")));
+}
+
+Result<void> detach(const std::string& mount_point) {
+  if (::umount2(mount_point.c_str(), MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW) == 0) return {};
+  return fail(Errc::device_other,
+              fmt::format("cannot unmount it, {} ({}), see dmesg", mount_point, std::strerror(errno)), errno);
 }
 
 Result<void> detach_as_user(const std::string& mount_point) {
@@ -121,12 +138,8 @@ Result<void> unmount_in_order(const Daemon& daemon) {
 }
 
 Result<void> unmount_by_force(const MountEntry& mount, const World& world) {
-  const auto loops = loops_over(mount.possible_disk_paths(), world.views);
-  if (!loops.empty()) {
-    return fail(Errc::busy,
-                fmt::format("a loop device is attached, {} ({}), run remapfs detach or losetup --detach first",
-                            mount.mount_point, fmt::join(loops, ", ")));
-  }
+  const auto same = mounts_of_connection(connection_of(mount), world);
+  if (auto free = check_no_loop(mount.mount_point, same, world); !free) return free;
   const auto mounts = all_mounts(world.views);
   const auto on_top = std::find_if(mounts.rbegin(), mounts.rend(),
                                    [&](const MountEntry& entry) { return entry.mount_point == mount.mount_point; });
@@ -135,12 +148,12 @@ Result<void> unmount_by_force(const MountEntry& mount, const World& world) {
                                         on_top->source));
   }
   break_connection(connection_of(mount), world);
-  if (world.uid != 0) return detach_as_user(mount.mount_point);
-  if (::umount2(mount.mount_point.c_str(), MNT_FORCE | MNT_DETACH | UMOUNT_NOFOLLOW) != 0) {
-    return fail(Errc::device_other,
-                fmt::format("cannot unmount it, {} ({}), see dmesg", mount.mount_point, std::strerror(errno)), errno);
-  }
-  return {};
+  auto detached = world.uid != 0 ? detach_as_user(mount.mount_point) : detach(mount.mount_point);
+  if (detached) return {};
+  // Its daemon takes it away, too, when the connection has ended.
+  const auto left = mounts_of_connection(connection_of(mount), world);
+  const auto is_it = [&](const MountEntry& entry) { return entry.mount_point == mount.mount_point; };
+  return std::any_of(left.begin(), left.end(), is_it) ? detached : Result<void>();
 }
 
 Result<Outcome> unmount(const Target& target, bool force, const World& world) {
@@ -175,12 +188,17 @@ Result<Outcome> unmount(const Target& target, bool force, const World& world) {
   // What the daemon was asked above may have taken the mount away from here, and left it in another mount namespace.
   // A daemon may be somebody else's: where the mount can be seen, its own number counts.
   const std::string connection = target.mount ? connection_of(*target.mount) : connection_of(**daemon);
-  auto entry = mount_of_connection(connection, world);
-  if (!entry && !break_connection(connection, world)) return daemon ? fail(unmounted.error()) : fail(daemon.error());
-  const std::string mount_point = entry ? entry->mount_point : "";
+  auto mounts = mounts_of_connection(connection, world);
+  if (mounts.empty()) {
+    // By the name that it had here, or none at all.
+    const std::vector<MountEntry> elsewhere{{daemon ? (*daemon)->mount_point() : "", {}, {}, {}, 0}, {}};
+    if (auto free = check_no_loop(elsewhere[0].mount_point, elsewhere, world); !free) return fail(free.error());
+    if (!break_connection(connection, world)) return daemon ? fail(unmounted.error()) : fail(daemon.error());
+  }
+  const std::string mount_point = mounts.empty() ? "" : mounts.back().mount_point;
   // Bind mounts go with it.
-  for (; entry; entry = mount_of_connection(connection, world)) {
-    if (auto forced = unmount_by_force(*entry, world); !forced) return fail(forced.error());
+  for (; !mounts.empty(); mounts = mounts_of_connection(connection, world)) {
+    if (auto forced = unmount_by_force(mounts.back(), world); !forced) return fail(forced.error());
   }
   if (watcher && !watcher->wait_for_exit(kExitPatience)) {
     return fail(Errc::timeout,

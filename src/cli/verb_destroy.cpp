@@ -73,6 +73,7 @@ Result<void> remove_map(const std::string& path) {
 int run_destroy(const std::string& text, World& world) {
   const auto target = resolve_target(text, world);
   if (!target) return report_error(world, target.error());
+  if (auto unmounted = check_unmounted(*target); !unmounted) return report_error(world, unmounted.error());
   const std::string& map_path = target->map_path;
   const auto info = read_map_info(map_path);
   if (!info) return report_error(world, info.error());

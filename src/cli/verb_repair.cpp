@@ -27,6 +27,7 @@ Result<std::unique_ptr<BlockDevice>> open_spare(const SpareInfo& spare, const Wo
 int run_repair(const std::string& text, World& world) {
   const auto target = resolve_target(text, world);
   if (!target) return report_error(world, target.error());
+  if (auto unmounted = check_unmounted(*target); !unmounted) return report_error(world, unmounted.error());
   const auto info = store::members_of(target->map_path);
   if (!info) {
     const bool beyond = info.error().code == Errc::corrupt || info.error().code == Errc::foreign;

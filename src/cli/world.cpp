@@ -66,4 +66,16 @@ World World::of_process() {
           .program_path = environment("PATH") + ":/usr/sbin:/sbin:/usr/bin:/bin"};
 }
 
+World World::leave_service() const {
+  for (const char* name :
+       {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"}) {
+    ::unsetenv(name);
+  }
+  World alone = *this;
+  alone.notify_socket.clear();
+  alone.watchdog = {};
+  alone.stored_descriptors.clear();
+  return alone;
+}
+
 }  // namespace remapfs::cli

@@ -36,6 +36,9 @@ struct World {
   std::string program_path{};  // where other programs are looked for: folders, with colons between
 
   static World of_process();
+  // For a daemon that is nobody's service, whichever service it was started from; its environment says so, too, to the
+  // processes that follow it.
+  [[nodiscard]] World leave_service() const;
 };
 
 // Exit codes, as the manual has them.

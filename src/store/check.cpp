@@ -188,8 +188,10 @@ class Check {
       findings_.add(Finding::Severity::mended, "superblock",
                     fmt::format("spare {}: vouches for other rows than the map has", device.name()));
     }
-    if (chosen->watermark == spare.sequence && chosen->spares.numbers.any() &&
-        chosen->spares != SpareRoll::of(record.info.spares)) {
+    if (auto known = compare_roll(chosen->spares, record.known, device.name(), path_); !known) {
+      findings_.error("superblock", known.error().message);
+    } else if (chosen->watermark == spare.sequence && chosen->spares.numbers.any() &&
+               chosen->spares != SpareRoll::of(record.info.spares)) {
       findings_.add(Finding::Severity::mended, "superblock",
                     fmt::format("spare {}: knows of other spares than the map has", device.name()));
     }

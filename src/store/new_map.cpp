@@ -71,15 +71,18 @@ void insert_volume(SQLite::Database& database, const NewMap& map, const std::str
                             "VALUES (0, 'primary', ?, ?, ?, 'active', 0)");
   SQLite::bind(primary, map.primary_path, map.primary_identity, to_sql(map.size.value()));
   primary.exec();
-  for (const NewMapSpare& spare : map.spares) {
-    const SpareLayout& layout = spare.superblock.layout;
-    SQLite::Statement insert(database,
-                             "INSERT INTO devices (id, role, path, uuid, identity, size_bytes, first_byte, slots, "
-                             "first_slot, state, sequence) VALUES (?, 'spare', ?, ?, ?, ?, ?, ?, ?, 'active', ?)");
-    SQLite::bind(insert, std::int64_t{spare.superblock.id}, spare.path, spare.superblock.spare.to_string(),
-                 spare.identity, to_sql(layout.device_size.value()), to_sql(spare.begin.value()), to_sql(layout.slots),
-                 to_sql(layout.first_slot.value()), to_sql(spare.sequence.value()));
-    insert.exec();
+  SQLite::Statement insert(database,
+                           "INSERT INTO devices (id, role, path, uuid, identity, size_bytes, first_byte, slots, "
+                           "first_slot, state, sequence) VALUES (?, 'spare', ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  for (const auto& [spares, state] : {std::pair{&map.spares, "active"}, std::pair{&map.former, "retired"}}) {
+    for (const NewMapSpare& spare : *spares) {
+      const SpareLayout& layout = spare.superblock.layout;
+      SQLite::bind(insert, std::int64_t{spare.superblock.id}, spare.path, spare.superblock.spare.to_string(),
+                   spare.identity, to_sql(layout.device_size.value()), to_sql(spare.begin.value()),
+                   to_sql(layout.slots), to_sql(layout.first_slot.value()), state, to_sql(spare.sequence.value()));
+      insert.exec();
+      insert.reset();
+    }
   }
 }
 

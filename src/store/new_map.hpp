@@ -48,6 +48,8 @@ struct NewMap {
   std::string primary_identity;
   bool clean = false;
   std::vector<NewMapSpare> spares;
+  std::vector<NewMapSpare>
+      former;  // spares that are no longer the volume's, of which little more than the number counts
   std::vector<RetiredSlot> retired;
   std::vector<ListedEvent> events;  // id 0: the next one; no time: now
   ScrubRecord scrub;

@@ -76,6 +76,21 @@ Result<void> initialise_spare(BlockDevice& spare, const Superblock& superblock, 
   return written;
 }
 
+Result<bool> is_never_used(BlockDevice& spare, const Superblock& superblock) {
+  if (superblock.watermark != Sequence(0) || superblock.rows != RowTotals{}) return false;
+  auto buffer = AlignedBuffer::allocate(kZeroingBytes);
+  if (!buffer) return fail(std::move(buffer.error()));
+  for (const ByteOffset table : superblock.layout.tags) {
+    const ByteOffset end = table + superblock.layout.tag_table_bytes();
+    for (ByteOffset at = table; at < end; at += kZeroingBytes) {
+      const auto tags = buffer->first(std::min(kZeroingBytes, distance(at, end).value()));
+      if (auto read = spare.read_exact(at, tags); !read) return fail(std::move(read.error()));
+      if (std::any_of(tags.begin(), tags.end(), [](std::byte one) { return one != std::byte{}; })) return false;
+    }
+  }
+  return true;
+}
+
 void wipe_superblocks(BlockDevice& spare, const SpareLayout& layout) {
   for (const ByteOffset at : layout.superblock) {
     if (auto zeroed = zero(spare, {at, at + kStructureAlignment}); !zeroed) continue;

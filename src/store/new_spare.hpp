@@ -23,6 +23,11 @@ Result<Superblock> design_spare(const VolumeInfo& volume, SpareId id, const Bloc
 // Cost: zeroes 86 bytes of the device for each slot, unless it reads zeros; two syncs.
 Result<void> initialise_spare(BlockDevice& spare, const Superblock& superblock, bool reads_zeros);
 
+// Whether nothing has ever been put on the spare whose superblock this is: no commit was completed or begun. Errors:
+// device errors, no_memory.
+// Cost: reads 86 bytes for each slot, until something is found.
+Result<bool> is_never_used(BlockDevice& spare, const Superblock& superblock);
+
 // Takes the superblocks away, as far as the device lets it.
 void wipe_superblocks(BlockDevice& spare, const SpareLayout& layout);
 

@@ -78,6 +78,7 @@ class Rebuilding {
       if (!superblock) return fail(std::move(superblock.error()));
       auto compared =
           compare_watermark(superblock->watermark, spare.sequence, record_.info.clean, device.name(), path());
+      if (compared) compared = compare_roll(superblock->spares, record_.known, device.name(), path());
       if (!compared) return compared;
     }
     return {};
@@ -153,6 +154,7 @@ class Rebuilding {
         map.spares.push_back(
             {record_.superblock_of(i), info.path, identity.getColumn(0).getString(), spare.sequence, info.begin});
       }
+      map.former = read_former();
       map.rows = [this](const NewMap::PutRow& put) -> Result<void> {
         for (const auto& [block, salvaged] : rows_) {
           if (auto done = put(salvaged.row, salvaged.created_at, salvaged.updated_at); !done) return done;
@@ -162,6 +164,28 @@ class Rebuilding {
       salvage_rest(map);
       return map;
     });
+  }
+
+  // Throws what SQLiteCpp throws.
+  std::vector<NewMapSpare> read_former() {
+    SQLite::Statement select(database_,
+                             "SELECT id, path, uuid, identity, size_bytes, first_byte, slots, first_slot, sequence "
+                             "FROM devices WHERE role = 'spare' AND state = 'retired' ORDER BY id");
+    std::vector<NewMapSpare> former;
+    while (select.executeStep()) {
+      NewMapSpare spare;
+      spare.superblock.id = static_cast<SpareId>(column_u64(select, 0));
+      if (const auto uuid = Uuid::parse(select.getColumn(2).getString())) spare.superblock.spare = *uuid;
+      spare.superblock.layout.device_size = ByteCount(column_u64(select, 4));
+      spare.superblock.layout.slots = column_u64(select, 6);
+      spare.superblock.layout.first_slot = ByteOffset(column_u64(select, 7));
+      spare.path = select.getColumn(1).getString();
+      spare.identity = select.getColumn(3).getString();
+      spare.sequence = Sequence(column_u64(select, 8));
+      spare.begin = ByteOffset(column_u64(select, 5));
+      former.push_back(std::move(spare));
+    }
+    return former;
   }
 
   void salvage_rest(NewMap& map) {

@@ -115,6 +115,7 @@ class Recovery {
       map.spares.push_back({superblock, spare.path, spare.identity, superblock.watermark, spare.begin});
       for (const SlotIndex slot : survivors.tags.unknown) map.retired.push_back({{superblock.id, slot}, "slot", {}});
     }
+    map.former = missing();
     map.rows = [this](const NewMap::PutRow& put) -> Result<void> {
       for (const RemapRow& row : joint_.rows) {
         if (auto done = put(row, {}, {}); !done) return done;
@@ -126,6 +127,20 @@ class Recovery {
     for (const std::string& doubt : joint_.doubts)
       map.events.push_back({0, {}, {"recovery-doubt", std::nullopt, doubt}});
     return map;
+  }
+
+  // Whoever names one of them is not younger than this map.
+  [[nodiscard]] std::vector<NewMapSpare> missing() const {
+    SpareRoll::Numbers named;
+    for (const SpareSurvivors& survivors : survivors_) named |= survivors.tags.superblock.spares.numbers;
+    std::vector<NewMapSpare> spares;
+    for (std::size_t id = 1; id < named.size(); ++id) {
+      if (!named[id] || given_.contains(static_cast<SpareId>(id))) continue;
+      NewMapSpare spare;
+      spare.superblock.id = static_cast<SpareId>(id);
+      spares.push_back(std::move(spare));
+    }
+    return spares;
   }
 
   const RecoverySpec& spec_;

@@ -13,7 +13,9 @@ namespace remapfs::store {
 
 // All spares of a volume, as each of them knows them.
 struct SpareRoll {
-  std::bitset<std::numeric_limits<SpareId>::max() + 1> numbers;
+  using Numbers = std::bitset<std::numeric_limits<SpareId>::max() + 1>;
+
+  Numbers numbers;
   // XOR of the XXH3 of each uuid: a number may have been meant for a device that did not join in the end.
   std::uint64_t digest = 0;
 

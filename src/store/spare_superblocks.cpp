@@ -137,6 +137,18 @@ Result<void> compare_watermark(Sequence watermark, Sequence map_sequence, bool m
                           device, map_path, watermark.value(), map_sequence.value()));
 }
 
+Result<void> compare_roll(const SpareRoll& roll, const SpareRoll::Numbers& known, const std::string& device,
+                          const std::string& map_path) {
+  for (std::size_t id = 1; id < known.size(); ++id) {
+    if (!roll.numbers[id] || known[id]) continue;
+    return fail(Errc::stale,
+                fmt::format("{}, the map is older than spare {}, which knows of a spare {}: an earlier copy of the map "
+                            "was put back; bring back the latest map",
+                            map_path, device, id));
+  }
+  return {};
+}
+
 Result<SuperblockWrite> write_superblocks(BlockDevice& device, const Superblock& superblock) {
   auto buffer = AlignedBuffer::allocate(kStructureAlignment);
   if (!buffer) return fail(std::move(buffer.error()));

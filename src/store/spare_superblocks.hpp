@@ -48,6 +48,11 @@ Result<Superblock> choose_superblock(const SuperblockCopies& copies, const Expec
 Result<void> compare_watermark(Sequence watermark, Sequence map_sequence, bool map_clean, const std::string& device,
                                const std::string& map_path);
 
+// Nothing when the map knows every spare that the superblock names; otherwise `stale`. A map hears of a spare before
+// the others do, and remembers the number of one that left.
+Result<void> compare_roll(const SpareRoll& roll, const SpareRoll::Numbers& known, const std::string& device,
+                          const std::string& map_path);
+
 // Which copies a superblock reached.
 struct SuperblockWrite {
   std::array<Result<void>, 2> copy;

@@ -74,6 +74,7 @@ Result<void> SqliteMapStore::add_spare(const SpareInfo& spare, const std::string
   spares_.emplace(spare.id, Spare{record_.spares.size(), TagTable(device, layout, *uuid), *superblock});
   record_.info.spares.push_back(spare);
   record_.spares.push_back({expected, Sequence(0)});
+  record_.known.set(spare.id);
   know_rules();
   // Whoever recovers has to know of it from the first block that it takes; and it was made ready by somebody who may
   // not have known all that it has to say.

@@ -88,6 +88,12 @@ Result<void> read_devices(SQLite::Database& database, VolumeRecord& record) {
     }
   }
   if (!primary) return damaged(record.info.map_path, "the primary's row is missing");
+  SQLite::Statement all(database, "SELECT id FROM devices WHERE role = 'spare'");
+  while (all.executeStep()) {
+    const std::uint64_t id = column_u64(all, 0);
+    if (id >= record.known.size()) return damaged(record.info.map_path, fmt::format("impossible device {}", id));
+    record.known.set(id);
+  }
   return {};
 }
 

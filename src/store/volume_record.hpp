@@ -27,6 +27,7 @@ struct VolumeRecord {
   std::uint64_t ruined_rows = 0;  // RemapRow::ruined(), once the rows were loaded
   std::uint64_t row_digest = 0;
   std::vector<SpareRecord> spares;         // in step with info.spares
+  SpareRoll::Numbers known;                // of all spares that ever joined
   std::vector<SlotAddress> bad_tag_slots;  // retired because their tag cannot be written; rows may still be there
 
   // Position of a spare in both lists, or -1.

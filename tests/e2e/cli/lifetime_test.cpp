@@ -231,6 +231,40 @@ TEST_F(CliLifetime, MountInASecondPlaceOrUnderAnotherIsNotHalfUnmounted) {
   EXPECT_TRUE(ends_within(daemon_, 0s));
 }
 
+// By whichever path it was attached.
+TEST_F(CliLifetime, ForceBreaksNoConnectionUnderALoopDevice) {
+  const std::string device = run_program({"losetup", "--find", "--show", disk_}).out;
+  ASSERT_TRUE(device.starts_with("/dev/loop"));
+  const std::string loop = device.substr(0, device.find('\n'));
+  const std::string second = dir_ / "second";
+  std::filesystem::create_directory(second);
+  ASSERT_EQ(run_program({"mount", "--bind", mnt_, second}).exit_code, 0);
+  expect_one_error(remapfs({"unmount", map_, "--force"}, {.timeout = 20s}), 2, loop);
+  EXPECT_TRUE(mounted());
+  EXPECT_EQ(run_program({"dd", "if=" + loop, "of=/dev/null", "bs=4k", "count=1", "iflag=direct"}).exit_code, 0);
+  ASSERT_EQ(run_program({"losetup", "--detach", loop}).exit_code, 0);
+  // With another opener it goes at the last close.
+  const std::string backing = "/sys/block/" + loop.substr(5) + "/loop/backing_file";
+  ASSERT_TRUE(eventually([&] { return ::access(backing.c_str(), F_OK) != 0; }));
+  const Ran forced = remapfs({"unmount", map_, "--force"}, {.timeout = 20s});
+  EXPECT_EQ(forced.exit_code, 0) << forced.err;
+  EXPECT_TRUE(ends_within(daemon_, 5s));
+}
+
+// Between two processes nobody holds the map.
+TEST_F(CliLifetime, WhatIsMountedIsNeitherDestroyedNorRepairedWhileNobodyServesIt) {
+  const pid_t serving = worker();
+  ASSERT_EQ(::kill(daemon_, SIGSTOP), 0);
+  ASSERT_EQ(::kill(serving, SIGKILL), 0);
+  ASSERT_TRUE(eventually([&] { return remapfs({"check", map_}).err.find("in use") == std::string::npos; }));
+  expect_one_error(remapfs({"destroy", map_}), 2, mnt_);
+  expect_one_error(remapfs({"repair", map_}), 2, mnt_);
+  ASSERT_EQ(::kill(daemon_, SIGCONT), 0);
+  EXPECT_EQ(read_bytes(disk_, 0, 4096), known_bytes(0, 4096));
+  unmount();
+  EXPECT_EQ(remapfs({"check", map_}).out, "clean\n");
+}
+
 TEST_F(CliLifetime, MapThatWasTakenAwayIsMissed) {
   const std::string elsewhere = dir_ / "elsewhere";
   std::filesystem::rename(map_, elsewhere);

@@ -85,3 +85,20 @@ refused "the same by a link" "volume's own disk" remapfs spare "$map" add "$work
 umount "$files"
 detach
 remapfs check "$map" > /dev/null || fail "check at the end"
+
+# An earlier copy of the map knows nothing of the spare that has all the blocks by now: nothing is done to that.
+remapfs mount "$map" "$work/volume"
+first=$(spares .id)
+remapfs backup "$map" "$work/earlier.map" > /dev/null
+remapfs spare "$map" add "$work/late.img" --size 8M > /dev/null
+remapfs spare "$map" retire "$first" > /dev/null
+remapfs unmount "$map"
+mv "$map" "$work/latest.map"
+cp "$work/earlier.map" "$map"
+refused "a spare that the map does not know" 'has been a spare of this volume' remapfs spare "$map" add "$work/late.img"
+rm "$map"
+mv "$work/latest.map" "$map"
+remapfs check "$map" > /dev/null || fail "check after an earlier map was put back"
+remapfs mount "$map" "$work/volume"
+[ "$(status_of remapped_blocks)" = 200 ] || fail "after an earlier map was put back: $(status_of remapped_blocks) remapped blocks"
+remapfs unmount "$map"

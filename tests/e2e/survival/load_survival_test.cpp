@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 
 #include <chrono>
 #include <csignal>
@@ -97,6 +98,21 @@ TEST_F(SurvivalUnderLoad, TheProcessThatKeepsTheDescriptorsMayBeKilledAsWell) {
     ASSERT_EQ(::kill(volume_.worker(), SIGKILL), 0);
     ASSERT_TRUE(eventually([&] { return restarts() == i + 1; }));
   }
+}
+
+TEST_F(SurvivalUnderLoad, TheProcessThatKeepsTheDescriptorsMayBeKilledWhileTheNextOneStarts) {
+  const std::jthread load([&] { verified_load(volume_.disk(), 5, kPrimarySize); });
+  const OpenFile primary(directory_ / "primary.img", O_RDWR);
+  const pid_t serving = volume_.worker();
+  kill_and_hold(serving, primary);
+  ASSERT_TRUE(eventually([&] { return worker() > 0 && worker() != serving; }));
+  std::this_thread::sleep_for(500ms);
+  ASSERT_EQ(::kill(keeper_, SIGKILL), 0);
+  ASSERT_EQ(::flock(primary.fd(), LOCK_UN), 0);
+  ASSERT_TRUE(eventually([&] { return restarts() == 1 && volume_.keeper() != keeper_; }));
+  keeper_ = volume_.keeper();
+  ASSERT_EQ(::kill(volume_.worker(), SIGKILL), 0);
+  ASSERT_TRUE(eventually([&] { return restarts() == 2; }));
 }
 
 TEST_F(SurvivalUnderLoad, AMapThatIsAwayForAMomentIsWaitedFor) {

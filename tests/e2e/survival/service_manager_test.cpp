@@ -170,14 +170,6 @@ class SurvivalWithAServiceManager : public SurvivalRig {
     }
   }
 
-  // Kills the process that serves, and has its disk before the next one can.
-  static void kill_and_hold(pid_t worker, const OpenFile& primary) {
-    std::thread holder([&] { EXPECT_EQ(::flock(primary.fd(), LOCK_EX), 0); });
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it waits before the next process does
-    EXPECT_EQ(::kill(worker, SIGKILL), 0);
-    holder.join();
-  }
-
   FakeManager manager_{directory_ / "notify"};
 };
 
@@ -332,6 +324,22 @@ TEST_F(SurvivalWithAServiceManager, TheOneThatKeepsMayBeKilledWhileTheNextProces
     return manager_.said("READY=1") > before;
   }));
   EXPECT_EQ(volume_.keeper(), second);
+}
+
+// Another service's, say.
+TEST_F(SurvivalWithAServiceManager, AMountInTheBackgroundIsNoPartOfTheServiceThatStartsIt) {
+  const pid_t starting = manager_.start({REMAPFS, "mount", volume_.map(), directory_ / "volume"});
+  int status = -1;
+  ASSERT_EQ(::waitpid(starting, &status, 0), starting);
+  ASSERT_EQ(status, 0);
+  const pid_t keeper = volume_.keeper();
+  ASSERT_EQ(::kill(keeper, SIGKILL), 0);
+  ASSERT_TRUE(eventually([&] { return volume_.keeper() != keeper; })) << "nobody else would start another one";
+  ASSERT_EQ(::kill(volume_.worker(), SIGKILL), 0);
+  ASSERT_TRUE(eventually([&] { return restarts() == 1; }));
+  volume_.unmount();
+  manager_.listen();
+  EXPECT_EQ(manager_.said(), "");
 }
 
 TEST_F(SurvivalWithAServiceManager, NothingIsKeptOfAMountThatEnded) {

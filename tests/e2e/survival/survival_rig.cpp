@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
@@ -90,6 +91,13 @@ void SurvivalRig::kill_worker() {
   pid_t serving = -1;
   ASSERT_TRUE(eventually([&] { return (serving = worker()) > 0; })) << "nobody serves";
   ASSERT_EQ(::kill(serving, SIGKILL), 0);
+}
+
+void SurvivalRig::kill_and_hold(pid_t worker, const OpenFile& primary) {
+  std::thread holder([&] { EXPECT_EQ(::flock(primary.fd(), LOCK_EX), 0); });
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it waits before the next process does
+  EXPECT_EQ(::kill(worker, SIGKILL), 0);
+  holder.join();
 }
 
 std::uint64_t SurvivalRig::kill_while(const std::function<void()>& body, std::chrono::milliseconds longest) {

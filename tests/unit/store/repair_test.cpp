@@ -35,16 +35,6 @@ class RepairMap : public StoreTest {
     EXPECT_TRUE(repaired.has_value()) << describe(repaired.error());
     return repaired ? std::move(*repaired) : Repair{};
   }
-  void damage_root_of(const std::string& name) {
-    SQLite::Database database(map_path(), SQLite::OPEN_READONLY);
-    SQLite::Statement select(database, "SELECT rootpage FROM sqlite_schema WHERE name = ?");
-    select.bind(1, name);
-    ASSERT_TRUE(select.executeStep());
-    const auto page = select.getColumn(0).getInt64();
-    std::fstream file(map_path(), std::ios::binary | std::ios::in | std::ios::out);
-    file.seekp((page - 1) * 4096);
-    file << std::string(4096, 'x');
-  }
   void expect_rows_as_before() {
     open();
     ASSERT_EQ(rows().size(), rows_before_.size());

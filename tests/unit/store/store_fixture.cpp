@@ -101,6 +101,17 @@ void StoreTest::sql(const std::string& statements) const {
   database.exec(statements);
 }
 
+void StoreTest::damage_root_of(const std::string& name) const {
+  SQLite::Database database(map_path(), SQLite::OPEN_READONLY);
+  SQLite::Statement select(database, "SELECT rootpage FROM sqlite_schema WHERE name = ?");
+  select.bind(1, name);
+  ASSERT_TRUE(select.executeStep());
+  const auto page = select.getColumn(0).getInt64();
+  std::fstream file(map_path(), std::ios::binary | std::ios::in | std::ios::out);
+  file.seekp((page - 1) * 4096);
+  file << std::string(4096, 'x');
+}
+
 std::vector<Finding> StoreTest::findings() {
   auto found = check_map(map_path_, {{SpareId{1}, spare_.get()}});
   EXPECT_TRUE(found.has_value()) << describe(found.error());

@@ -52,6 +52,8 @@ class StoreTest : public ::testing::Test {
 
   // Runs SQL on the map while it is not open, as somebody with sqlite3 would.
   void sql(const std::string& statements) const;
+  // Writes over the first page of a table or index.
+  void damage_root_of(const std::string& name) const;
   // What check_map() says, without the notes.
   [[nodiscard]] std::vector<Finding> findings();
   // The map and its log, as files in memory, and back.

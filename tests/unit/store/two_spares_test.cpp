@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "unit/store/two_spares.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "store/new_spare.hpp"
+#include "store/repair.hpp"
 #include "store/spare_superblocks.hpp"
 #include "support/random.hpp"
 
@@ -33,6 +39,63 @@ TEST_F(TwoSpares, OneThatJoinsServesAtOnceAndAfterAKill) {
   const auto checked = check_map(map_path(), {{1, &spare()}, {2, second_.get()}, {3, &third}});
   ASSERT_TRUE(checked.has_value());
   EXPECT_TRUE(checked->empty()) << checked->front().text;
+}
+
+// All that was moved since the copy may be on the one it does not know, whose commits the others take no part in.
+TEST_F(TwoSpares, AMapFromBeforeOneJoinedInTheSameMountIsRefused) {
+  for (const bool orderly : {true, false}) {
+    SCOPED_TRACE(orderly ? "closed" : "killed");
+    const SpareId id = orderly ? 3 : 4;
+    testing::FakeDisk more(ByteCount(4 * kMiB), {}, "more");
+    const SpareInfo joining = make_ready(more, id);
+    const auto copied = save_map();
+    ASSERT_OK(store().add_spare(joining, "", more));
+    commit({{put_on(id, 7, 1)}, {}, {}});
+    if (orderly) {
+      close();
+    } else {
+      kill();
+    }
+    const auto latest = save_map();
+    restore_map(copied);
+    const auto before = save_spare();
+    const auto opened = try_open_both();
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code, Errc::stale);
+    EXPECT_NE(opened.error().message.find(fmt::format("knows of a spare {}", id)), std::string::npos)
+        << opened.error().message;
+    const auto checked = check_map(map_path(), {{1, &spare()}, {2, second_.get()}});
+    ASSERT_TRUE(checked.has_value());
+    EXPECT_TRUE(std::any_of(checked->begin(), checked->end(),
+                            [](const Finding& one) { return one.severity == Finding::Severity::error; }));
+    const auto repaired = repair_map(map_path(), {{1, &spare()}, {2, second_.get()}});
+    ASSERT_TRUE(repaired.has_value());
+    EXPECT_NE(repaired->reason.find("an earlier copy of the map"), std::string::npos) << repaired->reason;
+    EXPECT_EQ(save_spare(), before);
+    restore_map(latest);
+    ASSERT_OK(reopen({{1, &spare()}, {2, second_.get()}, {id, &more}}));
+    EXPECT_EQ(rows().size(), 1U);
+    commit({{erase(7)}, {}, {}});
+    ASSERT_OK(store().retire_spare(id));
+  }
+}
+
+// Killed before the others were told that one has left: they name it still.
+TEST_F(TwoSpares, OneThatLeftIsRememberedByAMapThatIsMadeAnew) {
+  testing::FakeDisk third(ByteCount(4 * kMiB), {}, "third");
+  ASSERT_OK(store().add_spare(make_ready(third, 3), "", third));
+  commit({{put_on(1, 1, 5)}, {}, {}});
+  ASSERT_OK(store().retire_spare(3));
+  kill();
+  ASSERT_TRUE(superblock_on_disk(Copy::a).spares.has(3));
+  sql("PRAGMA wal_checkpoint(TRUNCATE)");
+  damage_root_of("sqlite_autoindex_remaps_1");
+  const auto repaired = repair_map(map_path(), {{1, &spare()}, {2, second_.get()}});
+  ASSERT_TRUE(repaired.has_value()) << describe(repaired.error());
+  EXPECT_FALSE(repaired->kept_as.empty());
+  EXPECT_EQ(repaired->reason, "");
+  ASSERT_OK(try_open_both());
+  EXPECT_FALSE(superblock_on_disk(Copy::a).spares.has(3));
 }
 
 // Every superblock names the primary, for a recovery without the map.
@@ -267,6 +330,30 @@ TEST_F(TwoSpares, SparesInEachOthersPlaceAreForeign) {
   ASSERT_FALSE(refused.has_value());
   EXPECT_EQ(refused.error().code, Errc::foreign);
   EXPECT_EQ((*store)->attach_spare(3, *second_).error().code, Errc::not_found);
+}
+
+// Whoever has an earlier map must not take the spare for one that nobody ever used.
+TEST_F(TwoSpares, WhatWasEverPutOnASpareIsSeen) {
+  const auto unused = [&] {
+    const auto answer = is_never_used(*second_, *read_superblocks(*second_)[Copy::a]);
+    EXPECT_TRUE(answer.has_value());
+    return answer && *answer;
+  };
+  EXPECT_FALSE(unused()) << "it has been mounted";
+  testing::FakeDisk third(ByteCount(4 * kMiB), {}, "third");
+  const SpareInfo joining = make_ready(third, 3);
+  const auto third_unused = [&] { return is_never_used(third, *read_superblocks(third)[Copy::a]); };
+  EXPECT_TRUE(*third_unused());
+  ASSERT_OK(store().add_spare(joining, "", third));
+  EXPECT_TRUE(*third_unused());
+  // A commit that is cut off before the superblocks say so.
+  third.fail_syncs(1);
+  EXPECT_FALSE(store().commit({{put_on(3, 7, 1)}, {}, {}}).has_value());
+  const Superblock superblock = *read_superblocks(third)[Copy::a];
+  EXPECT_EQ(superblock.watermark, Sequence(0));
+  EXPECT_FALSE(*third_unused());
+  third.set_outage(testing::Outage::gone);
+  EXPECT_FALSE(is_never_used(third, superblock).has_value());
 }
 
 }  // namespace
