@@ -22,14 +22,16 @@ class DirtyMap {
  public:
   static constexpr std::uint64_t kMostGranules = std::uint64_t{1} << 28U;
 
-  // Everything is dirty. size: of the disk, above 0. Errors: no_memory.
-  [[nodiscard]] static Result<std::unique_ptr<DirtyMap>> create(ByteCount size, const BlockGeometry& geometry);
+  // Everything is dirty. size: of the disk, above 0. most_granules: above 0. Errors: no_memory.
+  [[nodiscard]] static Result<std::unique_ptr<DirtyMap>> create(ByteCount size, const BlockGeometry& geometry,
+                                                                std::uint64_t most_granules = kMostGranules);
 
   // Cost: one atomic operation for each 64 granules.
   void mark(ByteRange range);
   // The first dirty stretch at or behind `from`, cut off after `most` bytes but not inside a granule; clean from then
   // on. Nothing: there is none up to the end of the disk.
   [[nodiscard]] std::optional<ByteRange> take(ByteOffset from, std::uint64_t most);
+  [[nodiscard]] bool begins_granule(ByteOffset at) const { return is_aligned(at.value(), std::uint64_t{1} << shift_); }
   // Dirty bytes, counting granules as a whole.
   [[nodiscard]] ByteCount left() const { return ByteCount(dirty_.load(std::memory_order_relaxed) << shift_); }
 

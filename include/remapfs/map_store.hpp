@@ -119,6 +119,8 @@ struct MapTransaction {
 struct CommitReport {
   // Vacated slots whose tag could not be cleared: they must not be used again.
   std::vector<SlotAddress> uncleared;
+  // Other blocks' slots whose tag could not be written: they must not be used again once they are free.
+  std::vector<SlotAddress> retired{};
 };
 
 // A spare that did not take what a commit has for it.

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "remapfs/block_device.hpp"
+#include "remapfs/dirty_map.hpp"
 #include "remapfs/error.hpp"
 #include "remapfs/map_store.hpp"
 #include "remapfs/member_device.hpp"
@@ -66,6 +67,11 @@ struct VolumeOptions {
   OnLoss on_loss = OnLoss::fail;
   // Upper bound for the retries of one request; what is not reached inside it answers EIO and is not recorded.
   std::chrono::milliseconds request_budget{15000};
+  // How long a request waits for blocks that somebody else has: longer than anybody should have them, on a device that
+  // takes half a minute to fail, too. Then it answers EIO.
+  std::chrono::milliseconds block_patience{180'000};
+  // How finely a copy of the primary notes what is written meanwhile: one bit of memory each.
+  std::uint64_t most_dirty_granules = DirtyMap::kMostGranules;
   // Called after an event became history (or could not): operator's log. Never on the untouched path.
   std::function<void(const Event&)> on_event;
   // What the process that served the volume before knew of it; kept up to date. Outlives the volume. Null: none.

@@ -7,9 +7,10 @@
 
 namespace remapfs {
 
-Result<std::unique_ptr<DirtyMap>> DirtyMap::create(ByteCount size, const BlockGeometry& geometry) {
+Result<std::unique_ptr<DirtyMap>> DirtyMap::create(ByteCount size, const BlockGeometry& geometry,
+                                                   std::uint64_t most_granules) {
   unsigned shift = geometry.shift();
-  while ((size.value() - 1) >> shift >= kMostGranules) ++shift;
+  while ((size.value() - 1) >> shift >= most_granules) ++shift;
   const std::uint64_t granules = ((size.value() - 1) >> shift) + 1;
   std::unique_ptr<Word[]> words(new (std::nothrow) Word[(granules + kBits - 1) / kBits]());
   if (!words)

@@ -94,7 +94,8 @@ class SqliteMapStore final : public MapStore {
     std::map<SpareId, SparePlan> spares;
     std::vector<SlotAddress> stated_vacated;
     std::vector<SlotAddress> retired;
-    std::size_t own_events = 0;  // of own_events_, those the commit writes
+    std::vector<SlotAddress> tags_retired;  // of these, slots of blocks that the commit does not change
+    std::size_t own_events = 0;             // of own_events_, those the commit writes
     std::uint64_t row_count = 0;
     std::uint64_t ruined_rows = 0;
     std::uint64_t row_digest = 0;

@@ -316,6 +316,7 @@ std::optional<CommitFailure> SqliteMapStore::write_tags(Plan& plan) {
       return failure;
     }
     plan.retired.push_back(slot);
+    plan.tags_retired.push_back(slot);
   }
   if (auto prepared = writer_->prepare(); !prepared) {
     failure.error = std::move(prepared.error());
@@ -390,6 +391,7 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::finish(const Plan& pla
     record_.info.primary_identity = plan.primary->identity;
   }
   CommitReport report;
+  report.retired = plan.tags_retired;
   std::vector<SpareFailure> unfinished;
   for (const auto& [id, spare_plan] : plan.spares) {
     Spare& spare = spares_.at(id);

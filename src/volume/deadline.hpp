@@ -15,6 +15,8 @@ class Deadline {
 
   [[nodiscard]] bool passed() const { return Clock::now() >= at_; }
   [[nodiscard]] Clock::time_point at() const { return at_; }
+  // What others took does not count.
+  void put_off(Clock::duration by) { at_ += by; }
 
  private:
   Clock::time_point at_;
@@ -26,7 +28,7 @@ class RetryTime {
  public:
   explicit RetryTime(std::chrono::milliseconds budget) : budget_(budget) {}
 
-  [[nodiscard]] const Deadline& deadline() {
+  [[nodiscard]] Deadline& deadline() {
     if (!deadline_) deadline_.emplace(budget_);
     return *deadline_;
   }

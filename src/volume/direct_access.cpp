@@ -61,14 +61,14 @@ bool Volume::end(DirectAccess& access) {
 Result<void> Volume::recover(DirectAccess& access, std::byte* memory) {
   REMAPFS_INVARIANT(access.stay == nullptr);
   auto done = impl_->retry_after_resume(
-      access.write, [&](const Deadline& deadline) { return impl_->recover_parts(access, memory, deadline); });
+      access.write, [&](Deadline& deadline) { return impl_->recover_parts(access, memory, deadline); });
   if (done) return {};
   auto& counters = impl_->my_counters();
   (access.write ? counters.write_errors : counters.read_errors).fetch_add(1, std::memory_order_relaxed);
   return done;
 }
 
-Result<void> Volume::Impl::recover_parts(DirectAccess& access, std::byte* memory, const Deadline& deadline) {
+Result<void> Volume::Impl::recover_parts(DirectAccess& access, std::byte* memory, Deadline& deadline) {
   const std::uint64_t now = generation.load(std::memory_order_acquire);
   if (access.write && access.generation != now) {
     // What was written before may have vanished with the device, and somebody else's flush may have been told.
@@ -93,7 +93,7 @@ Result<void> Volume::Impl::recover_parts(DirectAccess& access, std::byte* memory
 }
 
 Result<void> Volume::Impl::recover_part(const DirectAccess& access, DirectAccess::Part& part, std::byte* memory,
-                                        const Deadline& deadline) {
+                                        Deadline& deadline) {
   std::byte* const place = memory + distance(access.range.begin, part.range.begin).value();
   if (part.error && is_media_error(*part.error)) {
     // Once: whoever comes back from waiting for a resume starts over.

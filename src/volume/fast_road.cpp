@@ -46,9 +46,8 @@ void Volume::Impl::note_success(Member& member, ByteOffset at, bool write) {
 
 // access(member, device offset, range) transfers one run; `range` is on the virtual disk.
 template <class Access>
-std::optional<Volume::Impl::Trouble> Volume::Impl::serve_runs(ByteRange range, const Deadline& deadline, bool write,
-                                                              Access&& access) {
-  auto pass = gate.enter(geometry.blocks_touching(range), deadline);
+std::optional<Volume::Impl::Trouble> Volume::Impl::serve_runs(ByteRange range, bool write, Access&& access) {
+  auto pass = gate.enter(geometry.blocks_touching(range), Deadline(options.block_patience));
   if (!pass) return Trouble{range, {}, std::move(pass).error()};
 
   while (!range.empty()) {
@@ -81,26 +80,24 @@ std::optional<Volume::Impl::Trouble> Volume::Impl::serve_runs(ByteRange range, c
   return std::nullopt;
 }
 
-std::optional<Volume::Impl::Trouble> Volume::Impl::fast_read(ByteRange range, std::byte* out,
-                                                             const Deadline& deadline) {
-  return serve_runs(range, deadline, false, [&](Member& target, ByteOffset at, ByteRange part) {
+std::optional<Volume::Impl::Trouble> Volume::Impl::fast_read(ByteRange range, std::byte* out) {
+  return serve_runs(range, false, [&](Member& target, ByteOffset at, ByteRange part) {
     return target.device().read_exact(at, {out + distance(range.begin, part.begin).value(), part.size().value()});
   });
 }
 
-std::optional<Volume::Impl::Trouble> Volume::Impl::fast_write(ByteRange range, const std::byte* data,
-                                                              const Deadline& deadline) {
-  return serve_runs(range, deadline, true, [&](Member& target, ByteOffset at, ByteRange part) {
+std::optional<Volume::Impl::Trouble> Volume::Impl::fast_write(ByteRange range, const std::byte* data) {
+  return serve_runs(range, true, [&](Member& target, ByteOffset at, ByteRange part) {
     return target.device().write_all(at, {data + distance(range.begin, part.begin).value(), part.size().value()});
   });
 }
 
-Result<void> Volume::Impl::read_request(ByteRange range, std::byte* out, const Deadline& deadline) {
+Result<void> Volume::Impl::read_request(ByteRange range, std::byte* out, Deadline& deadline) {
   if (!io_aligned(range, out)) return read_unaligned(range, out, deadline);
   RetryTime retries(options.request_budget);
   std::optional<Error> first_error;
   for (ByteRange rest = range; !rest.empty();) {
-    const auto trouble = fast_read(rest, out + distance(range.begin, rest.begin).value(), deadline);
+    const auto trouble = fast_read(rest, out + distance(range.begin, rest.begin).value());
     if (!trouble) break;
     if (trouble->fatal) return fail(*trouble->fatal);
     std::byte* place = out + distance(range.begin, trouble->range.begin).value();
@@ -115,14 +112,14 @@ Result<void> Volume::Impl::read_request(ByteRange range, std::byte* out, const D
   return {};
 }
 
-Result<void> Volume::Impl::read_unaligned(ByteRange range, std::byte* out, const Deadline& deadline) {
+Result<void> Volume::Impl::read_unaligned(ByteRange range, std::byte* out, Deadline& deadline) {
   const ByteRange wide{ByteOffset(round_down(range.begin.value(), io_alignment)),
                        ByteOffset(std::min(round_up(range.end.value(), io_alignment), size.value()))};
   if (!end_aligned(wide.end)) return slow_read(range, out, deadline, {});
   std::optional<Trouble> trouble;
   {
     const auto scratch = scratches->take(wide.size().value());
-    trouble = fast_read(wide, scratch.main().data(), deadline);
+    trouble = fast_read(wide, scratch.main().data());
     if (!trouble) {
       std::memcpy(out, scratch.main().data() + distance(wide.begin, range.begin).value(), range.size().value());
       return {};
@@ -130,7 +127,8 @@ Result<void> Volume::Impl::read_unaligned(ByteRange range, std::byte* out, const
   }
   if (trouble->fatal) return fail(*trouble->fatal);
   // The slow road reads exactly what was asked for: a lost neighbour must not fail the request.
-  return slow_read(range, out, Deadline(options.request_budget), trouble->failed);
+  RetryTime retries(options.request_budget);
+  return slow_read(range, out, retries.deadline(), trouble->failed);
 }
 
 // Ends that are off the grid are read-modify-write under the hold of their block, as wide as the block: no block is
@@ -144,7 +142,7 @@ ByteRange Volume::Impl::aligned_blocks(ByteRange range) const {
   return middle;
 }
 
-Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data, const Deadline& deadline) {
+Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data, Deadline& deadline) {
   const auto data_at = [&](ByteOffset at) { return data + distance(range.begin, at).value(); };
 
   const ByteRange middle = aligned_blocks(range);
@@ -160,11 +158,11 @@ Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data,
   for (ByteRange rest = middle; !rest.empty();) {
     std::optional<Trouble> trouble;
     if (io_aligned(rest, data_at(rest.begin))) {
-      trouble = fast_write(rest, data_at(rest.begin), deadline);
+      trouble = fast_write(rest, data_at(rest.begin));
     } else {
       const auto scratch = scratches->take(rest.size().value());
       std::memcpy(scratch.main().data(), data_at(rest.begin), rest.size().value());
-      trouble = fast_write(rest, scratch.main().data(), deadline);
+      trouble = fast_write(rest, scratch.main().data());
     }
     if (!trouble) break;
     if (trouble->fatal) return fail(*trouble->fatal);
@@ -190,7 +188,7 @@ Result<std::size_t> Volume::read(ByteOffset offset, std::span<std::byte> buffer)
     const std::size_t piece = std::min<std::size_t>(length - done, kMaxRequestSize);
     const ByteRange range{offset + done, offset + done + piece};
     auto result = impl_->retry_after_resume(
-        false, [&](const Deadline& deadline) { return impl_->read_request(range, buffer.data() + done, deadline); });
+        false, [&](Deadline& deadline) { return impl_->read_request(range, buffer.data() + done, deadline); });
     if (!result) {
       counters.read_errors.fetch_add(1, std::memory_order_relaxed);
       return fail(std::move(result).error());
@@ -209,7 +207,7 @@ Result<void> Volume::write(ByteOffset offset, std::span<const std::byte> data) {
       return fail(Errc::past_end);
     }
     return impl_->store_in_pieces(
-        {offset, offset + data.size()}, kMaxRequestSize, [&](ByteRange piece, const Deadline& deadline) {
+        {offset, offset + data.size()}, kMaxRequestSize, [&](ByteRange piece, Deadline& deadline) {
           return impl_->write_request(piece, data.data() + (piece.begin.value() - offset.value()), deadline);
         });
   }();

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <fmt/format.h>
 
+#include <bitset>
+#include <limits>
+
 #include "volume/impl.hpp"
 
 namespace remapfs {
@@ -52,6 +55,12 @@ Result<Outcome> Volume::Impl::resume() {
   Result<void> answer;
   {
     const auto scratch = scratches->take(0);
+    // With nobody kept waiting: a device may take its time to say that it does not answer.
+    std::bitset<std::numeric_limits<SpareId>::max() + 1> answers;
+    for_each_member([&](Member& member) {
+      if (member.missing() || !member.breaker_open()) return;
+      answers[member.id()] = probe_reads(member, {}, scratch.aside()) == Probe::works;
+    });
     // reopen() wants no transfer in flight.
     auto hold = gate.exclude(whole_disk(), Deadline(options.request_budget));
     if (!hold) return fail(Errc::busy, "resume: requests are still waiting for a device, try again");
@@ -59,17 +68,21 @@ Result<Outcome> Volume::Impl::resume() {
     for_each_member([](Member& member) {
       if (!member.missing() && member.breaker_open()) member.device().note_loss();
     });
+    bool reopened_any = false;
     for_each_member([&](Member& member) {
       if (member.missing()) return;
       if (member.breaker_open()) {
         was_bad = true;
-        Probe probe = probe_reads(member, {}, scratch.aside());
+        Probe probe = answers[member.id()] ? Probe::works : Probe::broken;
+        // Another one's descriptor may be this one's.
+        if (probe == Probe::broken && reopened_any) probe = probe_reads(member, {}, scratch.aside());
         if (probe != Probe::works) {
           if (auto reopened = member.device().reopen(); !reopened) {
             answer = fail(reopened.error().code, fmt::format("resume: {}: still does not answer: {}",
                                                              member.device().name(), describe(reopened.error())));
             return;
           }
+          reopened_any = true;
           probe = probe_reads(member, {}, scratch.aside());
         }
         if (probe == Probe::broken) {

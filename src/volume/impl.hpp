@@ -66,18 +66,18 @@ struct Volume::Impl {
   void publish(BlockIndex block, const std::optional<Mapping>& mapping);
 
   // --- the fast road (fast_road.cpp) ---
-  Result<void> read_request(ByteRange range, std::byte* out, const Deadline& deadline);
-  Result<void> write_request(ByteRange range, const std::byte* data, const Deadline& deadline);
+  Result<void> read_request(ByteRange range, std::byte* out, Deadline& deadline);
+  Result<void> write_request(ByteRange range, const std::byte* data, Deadline& deadline);
   // Serves from `range` what needs no care; returns the part that does, or nothing when all is done.
   struct Trouble {
     ByteRange range;
     std::optional<FailedAccess> failed;  // an access failed there, rather than an entry asking for care
     std::optional<Error> fatal;          // the request cannot go on
   };
-  std::optional<Trouble> fast_read(ByteRange range, std::byte* out, const Deadline& deadline);
-  std::optional<Trouble> fast_write(ByteRange range, const std::byte* data, const Deadline& deadline);
+  std::optional<Trouble> fast_read(ByteRange range, std::byte* out);
+  std::optional<Trouble> fast_write(ByteRange range, const std::byte* data);
   template <class Access>
-  std::optional<Trouble> serve_runs(ByteRange range, const Deadline& deadline, bool write, Access&& access);
+  std::optional<Trouble> serve_runs(ByteRange range, bool write, Access&& access);
   // How the beginning of a range is served. range: not empty.
   [[nodiscard]] Run first_run(ByteRange range) const;
   // Where a run of the primary or of slots begins on its device.
@@ -88,7 +88,7 @@ struct Volume::Impl {
   [[nodiscard]] bool end_aligned(ByteOffset end) const;
   // What is left of the range without blocks whose part is off the devices' grid; may be empty or reversed.
   [[nodiscard]] ByteRange aligned_blocks(ByteRange range) const;
-  Result<void> read_unaligned(ByteRange range, std::byte* out, const Deadline& deadline);
+  Result<void> read_unaligned(ByteRange range, std::byte* out, Deadline& deadline);
   // stores: the body writes something that has to be stored when it is over.
   template <class Body>
   Result<void> retry_after_resume(bool stores, Body&& body);
@@ -99,13 +99,13 @@ struct Volume::Impl {
   // --- for engines (direct_access.cpp) ---
   // Cuts access.range into parts; false when it asks for care.
   bool plan(DirectAccess& access);
-  Result<void> recover_parts(DirectAccess& access, std::byte* memory, const Deadline& deadline);
+  Result<void> recover_parts(DirectAccess& access, std::byte* memory, Deadline& deadline);
   Result<void> recover_part(const DirectAccess& access, DirectAccess::Part& part, std::byte* memory,
-                            const Deadline& deadline);
+                            Deadline& deadline);
 
   // --- the slow road (slow_read.cpp, slow_write.cpp) ---
   // failed: the access that was tried, in the range.
-  Result<void> slow_read(ByteRange range, std::byte* out, const Deadline& deadline,
+  Result<void> slow_read(ByteRange range, std::byte* out, Deadline& deadline,
                          const std::optional<FailedAccess>& failed);
   // Reads wanted sectors of a held block, all of them valid, into its buffer; what cannot be read is staged as lost.
   // Errors: lost, deadline, and those of confirm_media().
@@ -116,7 +116,7 @@ struct Volume::Impl {
   bool move_weak(const HeldBlock& held, const SectorReading& reading, std::span<std::byte> buffer,
                  std::span<std::byte> aside, const Deadline& deadline, Batch& batch);
   // data == nullptr writes zeros.
-  Result<void> slow_write(ByteRange range, const std::byte* data, const Deadline& deadline,
+  Result<void> slow_write(ByteRange range, const std::byte* data, Deadline& deadline,
                           const std::optional<FailedAccess>& failed);
   struct InPlace {
     Result<void> result;
@@ -137,9 +137,9 @@ struct Volume::Impl {
                                  std::span<std::byte> buffer, std::span<std::byte> aside, const Deadline& deadline,
                                  Cause cause, Batch& batch);
   // Runs step(held, part, offset in the range, buffer, aside, batch) over the blocks of a range, in batches under one
-  // hold each, and settles each batch.
+  // hold each, and settles each batch. The wait for others puts the deadline off.
   template <class Step>
-  Result<void> for_each_held_block(ByteRange range, const Deadline& deadline, Step&& step, bool settle_matters);
+  Result<void> for_each_held_block(ByteRange range, Deadline& deadline, Step&& step, bool settle_matters);
 
   // --- staging and settling (staging.cpp) ---
   // suspended_too: although the breaker of its device is open.
@@ -224,7 +224,7 @@ struct Volume::Impl {
 
   // --- zeroing and seeking (zero.cpp) ---
   Result<void> zero_checked(ByteRange range, bool punch);
-  Result<void> zero_piece(ByteRange range, bool punch, const Deadline& deadline);
+  Result<void> zero_piece(ByteRange range, bool punch);
   Result<ByteOffset> seek_data(ByteOffset from);
   Result<ByteOffset> seek_hole(ByteOffset from);
 
@@ -255,7 +255,8 @@ struct Volume::Impl {
   [[nodiscard]] static Result<void> check_trusted(const Member& member);
   Result<void> empty_spare(const Member& spare, const std::function<bool(BlockIndex)>& moved);
   [[nodiscard]] std::vector<BlockIndex> blocks_on(SpareId id, BlockRange blocks) const;
-  Result<void> leave_spare(BlockRange blocks, SpareId id);
+  Result<void> leave_spare(BlockRange blocks, SpareId id, std::chrono::milliseconds budget);
+  Result<void> leave_spare_with_care(BlockIndex block, SpareId id);
   Result<void> drop_spare(const Member& spare);
   [[nodiscard]] std::uint64_t free_slots_beside(SpareId id) const;
   std::optional<Event> low_on_slots();
@@ -335,10 +336,12 @@ struct Volume::Impl {
 inline constexpr std::uint64_t kLowShare = 10;
 inline constexpr std::chrono::milliseconds kLongestHold{200};
 inline constexpr std::uint64_t kMostBlocksHeld = 64;
+// For who leaves a disk behind. A sector may take a minute to fail, and only then it is known to be lost. No request
+// waits for it but those that want the same block.
+inline constexpr std::chrono::minutes kCareTime{2};
 
 template <class Step>
-Result<void> Volume::Impl::for_each_held_block(ByteRange range, const Deadline& deadline, Step&& step,
-                                               bool settle_matters) {
+Result<void> Volume::Impl::for_each_held_block(ByteRange range, Deadline& deadline, Step&& step, bool settle_matters) {
   const BlockRange blocks = geometry.blocks_touching(range);
   const std::uint64_t most = std::min({kMostBlocksHeld, kMaxRequestSize >> geometry.shift(), blocks.size()});
   const auto scratch = scratches->take(most << geometry.shift());
@@ -354,8 +357,10 @@ Result<void> Volume::Impl::for_each_held_block(ByteRange range, const Deadline& 
       break;
     }
     const BlockRange wanted{next, std::min(blocks.end, next + most)};
-    auto hold = gate.exclude(wanted, deadline);
+    const auto asked = Deadline::Clock::now();
+    auto hold = gate.exclude(wanted, Deadline(options.block_patience));
     if (!hold) return fail(std::move(hold).error());
+    deadline.put_off(Deadline::Clock::now() - asked);
     const Deadline hold_until(kLongestHold);
 
     Batch batch;
@@ -417,7 +422,8 @@ Result<void> Volume::Impl::retry_after_resume(bool stores, Body&& body) {
   for (;;) {
     const std::uint64_t seen = options.on_loss == OnLoss::fail ? 0 : resumes_so_far();
     const std::uint64_t before = generation.load(std::memory_order_acquire);
-    Result<void> result = body(Deadline(options.request_budget));
+    Deadline deadline(options.request_budget);
+    Result<void> result = body(deadline);
     if (result && stores && generation.load(std::memory_order_acquire) != before) continue;
     if (result || result.error().code != Errc::suspended || options.on_loss == OnLoss::fail) return result;
     if (auto go_on = wait_for_resume(seen); !go_on) return result;
@@ -431,7 +437,7 @@ Result<void> Volume::Impl::store_in_pieces(ByteRange range, std::uint64_t most, 
   std::uint64_t before = generation.load(std::memory_order_acquire);
   for (ByteOffset at = range.begin; at < range.end;) {
     const ByteRange piece{at, std::min(range.end, at + most)};
-    auto stored = retry_after_resume(true, [&](const Deadline& deadline) { return put(piece, deadline); });
+    auto stored = retry_after_resume(true, [&](Deadline& deadline) { return put(piece, deadline); });
     if (!stored) return stored;
     const std::uint64_t now = generation.load(std::memory_order_acquire);
     at = now == before ? piece.end : range.begin;

@@ -340,7 +340,7 @@ Result<void> Volume::Impl::replace_primary(NewPrimary next, const CopyPace& pace
   if (replacing.exchange(true)) return fail(Errc::busy, "a replacement is under way already, this volume, wait for it");
   const auto run = [&]() -> Result<void> {
     if (auto forgotten = forget_dirty(); !forgotten) return forgotten;
-    auto map = DirtyMap::create(size, geometry);
+    auto map = DirtyMap::create(size, geometry, options.most_dirty_granules);
     if (!map) return fail(std::move(map).error());
     dirty = std::move(*map);
     return Replacement(*this, next).run(pace);

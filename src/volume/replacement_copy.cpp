@@ -14,9 +14,6 @@ namespace remapfs {
 namespace {
 
 constexpr std::chrono::seconds kLongestCopyStep{1};
-// A sector may take a minute to fail, and only then it is known to be lost. No request waits for it but those that want
-// the same block.
-constexpr std::chrono::minutes kCareTime{2};
 
 }  // namespace
 
@@ -106,12 +103,15 @@ Result<ByteOffset> Volume::Impl::Replacement::copy_stretch(ByteRange range) {
       break;
     }
     if (careful->empty()) break;
+    const auto care_begun = std::chrono::steady_clock::now();
     const BlockRange blocks = volume_.geometry.blocks_touching(*careful);
     for (BlockIndex block = blocks.begin; done && block < blocks.end; ++block) {
       done = copy_with_care(block);
       range.begin = std::min(careful->end, volume_.geometry.end_of(block));
-      // On a disk that fails slowly each block may take as long as a request may.
-      if (std::chrono::steady_clock::now() - begun < kLongestCopyStep || range.empty()) continue;
+      // On a disk that fails slowly each block may take as long as a request may. What is taken next begins with a
+      // granule: this stretch again, unless one has been copied whole.
+      if (std::chrono::steady_clock::now() - care_begun < kLongestCopyStep || range.empty()) continue;
+      if (!done || !dirty_.begins_granule(range.begin)) continue;
       dirty_.mark(range);
       return range.begin;
     }

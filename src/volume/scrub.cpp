@@ -25,7 +25,7 @@ Result<BlockIndex> Volume::Impl::scrub(BlockIndex from, std::uint64_t most_block
     } else if (!piece.empty()) {
       share(0)->device().drop_cache(piece);
       const auto scratch = scratches->take();
-      const auto trouble = fast_read(piece, scratch.main().data(), Deadline(options.request_budget));
+      const auto trouble = fast_read(piece, scratch.main().data());
       if (trouble && trouble->fatal && trouble->fatal->code != Errc::deadline) return fail(*trouble->fatal);
       if (trouble) careful = geometry.blocks_touching(trouble->range);
       failed = trouble && trouble->failed;

@@ -9,7 +9,7 @@
 
 namespace remapfs {
 
-Result<void> Volume::Impl::slow_read(ByteRange range, std::byte* out, const Deadline& deadline,
+Result<void> Volume::Impl::slow_read(ByteRange range, std::byte* out, Deadline& deadline,
                                      const std::optional<FailedAccess>& failed) {
   // When the access that failed lay in one block, that block is weak even if it can be read now. In a longer one
   // nothing says which block it was, unless it fails again.

@@ -18,7 +18,7 @@ void overlay(std::span<std::byte> buffer, BlockPart part, const std::byte* data)
 }
 }  // namespace
 
-Result<void> Volume::Impl::slow_write(ByteRange range, const std::byte* data, const Deadline& deadline,
+Result<void> Volume::Impl::slow_write(ByteRange range, const std::byte* data, Deadline& deadline,
                                       const std::optional<FailedAccess>& failed) {
   // A write that failed inside one block is not tried there again. In a longer one the block is found by trying.
   const bool one_block = geometry.blocks_touching(range).size() == 1;

@@ -120,22 +120,43 @@ Result<void> Volume::Impl::empty_spare(const Member& spare, const std::function<
   }
   const BlockIndex end(block_count);
   BlockIndex from(0);
+  std::vector<BlockIndex> stuck;
   while (const auto entry = table->next_entry(from, end)) {
     const BlockRange some{*entry, std::min(end, *entry + kMostBlocksHeld)};
     from = some.end;
     const std::vector<BlockIndex> there = blocks_on(spare.id(), some);
     if (there.empty()) continue;
     // The first time may find sectors that cannot be read, which are recorded; the rest moves then.
-    auto left = leave_spare(some, spare.id());
-    if (!left && left.error().code == Errc::lost) left = leave_spare(some, spare.id());
-    if (!left) return left;
+    auto left = leave_spare(some, spare.id(), options.request_budget);
+    if (!left && left.error().code == Errc::lost) left = leave_spare(some, spare.id(), options.request_budget);
+    const bool needs_time = !left && (left.error().code == Errc::lost || left.error().code == Errc::deadline);
+    if (!left && !needs_time) return left;
     for (const BlockIndex block : there) {
+      if (needs_time) {
+        auto alone = leave_spare_with_care(block, spare.id());
+        if (!alone && alone.error().code != Errc::deadline) return alone;
+        if (!alone) stuck.push_back(block);
+      }
       if (moved(block)) continue;
       return fail(Errc::interrupted,
                   "interrupted, the rest of its blocks stay where they are, retire it again to go on");
     }
   }
-  return {};
+  if (stuck.empty()) return {};
+  return fail(
+      Errc::deadline,
+      fmt::format("{} blocks cannot be read in time, the first is {}, retire it again or remapfs mark-lost them",
+                  stuck.size(), stuck.front().value()));
+}
+
+// Each sector that fails is known to be lost when it has had its tries, and recorded: then the next one has its own.
+Result<void> Volume::Impl::leave_spare_with_care(BlockIndex block, SpareId id) {
+  Result<void> left;
+  for (std::uint64_t sectors = geometry.block_size() / kSectorSize, i = 0; i <= sectors; ++i) {
+    left = leave_spare({block, block + 1}, id, kCareTime);
+    if (left || left.error().code != Errc::lost) break;
+  }
+  return left;
 }
 
 std::vector<BlockIndex> Volume::Impl::blocks_on(SpareId id, BlockRange blocks) const {
@@ -147,10 +168,10 @@ std::vector<BlockIndex> Volume::Impl::blocks_on(SpareId id, BlockRange blocks) c
   return there;
 }
 
-Result<void> Volume::Impl::leave_spare(BlockRange blocks, SpareId id) {
+Result<void> Volume::Impl::leave_spare(BlockRange blocks, SpareId id, std::chrono::milliseconds budget) {
   const ByteRange range{geometry.begin_of(blocks.begin),
                         std::min(geometry.begin_of(blocks.end), ByteOffset(size.value()))};
-  const Deadline deadline(options.request_budget);
+  Deadline deadline(budget);
   return for_each_held_block(
       range, deadline,
       [&](const HeldBlock& held, BlockPart, std::uint64_t, std::span<std::byte> buffer, std::span<std::byte> aside,

@@ -310,6 +310,7 @@ void Volume::Impl::publish(const Batch& batch, const CommitReport& report) {
       slots.release(change.vacated->slot);
     }
   }
+  for (const SlotAddress slot : report.retired) member(slot.spare)->slots->retire(slot.slot);
   for (const Event& event : batch.events) tell(event);
 }
 

@@ -15,17 +15,16 @@ constexpr std::uint64_t kZeroPiece = 64U << 20U;
 Result<void> Volume::Impl::zero_checked(ByteRange range, bool punch) {
   if (options.read_only) return fail(Errc::read_only);
   if (range.begin > range.end || range.end.value() > size.value()) return fail(Errc::past_end);
-  return store_in_pieces(range, kZeroPiece,
-                         [&](ByteRange piece, const Deadline& deadline) { return zero_piece(piece, punch, deadline); });
+  return store_in_pieces(range, kZeroPiece, [&](ByteRange piece, Deadline&) { return zero_piece(piece, punch); });
 }
 
-Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch, const Deadline& deadline) {
-  // Written as data are: parts off the grid, slots, and whatever asks for care.
-  RetryTime retries(options.request_budget);
+Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch) {
+  // Written as data are: parts off the grid, slots, and whatever asks for care. So is the time that they have.
   const auto write_zeros = [&](ByteRange part, const std::optional<FailedAccess>& failed) -> Result<void> {
     for (ByteOffset at = part.begin; at < part.end; at += kMaxRequestSize) {
       const ByteRange some{at, std::min(part.end, at + kMaxRequestSize)};
-      if (auto written = slow_write(some, nullptr, retries.deadline(), failed); !written) return written;
+      Deadline deadline(options.request_budget);
+      if (auto written = slow_write(some, nullptr, deadline, failed); !written) return written;
     }
     return {};
   };
@@ -34,10 +33,12 @@ Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch, const Deadlin
     std::optional<Run> first;
     std::optional<FailedAccess> failed;
     {
-      auto pass = gate.enter(geometry.blocks_touching({at, range.end}), deadline);
+      auto pass = gate.enter(geometry.blocks_touching({at, range.end}), Deadline(options.block_patience));
       if (!pass) return fail(std::move(pass).error());
       first = first_run({at, range.end});
       Member& primary = *member(0);
+      // With what follows, for which that does as well: blocks of one kind would cost a commit each.
+      if (first->kind == RunKind::attention) first->range.end = std::min(range.end, at + kMaxRequestSize);
       if (first->kind == RunKind::primary) {
         if (primary.breaker_open()) return fail(Errc::suspended);
         const ByteRange whole = aligned_blocks(first->range);

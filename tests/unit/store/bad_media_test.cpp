@@ -105,7 +105,9 @@ TEST_F(BadMedia, TagOfALiveBlockThatCanBeNeitherChangedNorRestoredDoesNotStopOth
   spare().fail_syncs(1);
   ASSERT_FALSE(store().commit({{in_place}, {}, {}}).has_value());
   bad_tag(Copy::a, 1, FaultRule::On::write);
-  commit({{put_remapped(2, 40)}, {}, {}});
+  const auto other = store().commit({{put_remapped(2, 40)}, {}, {}});
+  ASSERT_TRUE(other.has_value());
+  EXPECT_EQ(other->retired, (std::vector<SlotAddress>{{1, SlotIndex(1)}}));
   commit({{put_remapped(3, 41)}, {}, {}});
   EXPECT_EQ(tag_on_disk(Copy::a, 1).valid_mask, 3U) << "the test wants a tag that is not as the row says";
   kill();

@@ -284,6 +284,29 @@ TEST_F(OneDisk, BothAreBackWhenBothWereNoticed) {
   EXPECT_EQ(rig.volume->status().state, VolumeState::healthy);
 }
 
+// Nobody's time runs out because others are asked first whether they work.
+TEST_F(OneDisk, RequestsWaitForAResumeHoweverLongTheDeviceTakes) {
+  rig.unmount();
+  VolumeOptions options;
+  options.request_budget = std::chrono::milliseconds(50);
+  options.on_loss = OnLoss::wait;
+  rig.mount(options);
+  rig.stale = true;
+  std::thread first([&] { EXPECT_TRUE(rig.read(0, kOneDiskBlock)); });
+  while (!rig.volume->status().suspended) std::this_thread::yield();
+  std::atomic<bool> asked{false};
+  rig.primary->set_before([&](const FakeOperation& operation) {
+    if (operation.kind != FakeOperation::Kind::read) return;
+    asked = true;
+    std::this_thread::sleep_for(std::chrono::milliseconds(150));
+  });
+  std::thread resuming([&] { EXPECT_TRUE(rig.volume->resume()); });
+  while (!asked) std::this_thread::yield();
+  EXPECT_TRUE(rig.read(0, kOneDiskBlock)) << "it came while the device was asked";
+  resuming.join();
+  first.join();
+}
+
 TEST_F(OneDisk, AfterTheReplacementTheSpareIsWhereItWas) {
   rig.primary->add_bad_sectors(160, 1, FaultRule::On::write);
   ASSERT_TRUE(rig.write(20 * kOneDiskBlock, pattern(20 * kOneDiskBlock, kOneDiskBlock, 3)));

@@ -348,6 +348,25 @@ TEST_F(Replace, OldOneThatLostWritesStaysUntilSomebodyWasTold) {
   expect_contents();
 }
 
+// On a disk so large that several blocks have one mark.
+TEST_F(Replace, ComesPastAReadThatTakesLongToFailWithinWhatOneMarkStandsFor) {
+  rig.unmount();
+  VolumeOptions options;
+  options.most_dirty_granules = 8;
+  rig.mount(options);
+  rig.primary->add_bad_sectors(20 * 8, 8, FaultRule::On::read);
+  rig.primary->set_before([](const FakeOperation& operation) {
+    const bool is_long = operation.kind == FakeOperation::Kind::read && operation.range.size().value() > kOneBlock &&
+                         operation.range.begin.value() <= 20 * kOneBlock;
+    if (is_long) std::this_thread::sleep_for(std::chrono::milliseconds(1100));
+  });
+  steps = 1980;
+  const auto replaced = replace();
+  ASSERT_TRUE(replaced) << describe(replaced.error());
+  expect_contents({20});
+  EXPECT_EQ(rig.read(20 * kOneBlock, kOneBlock).error().code, Errc::lost);
+}
+
 // On a dying disk a flush may take longer than all the rest.
 TEST_F(Replace, FlushOfTheOldOneThatComesLateSaysNothingOfTheNewOne) {
   std::thread late;

@@ -96,6 +96,28 @@ TEST_F(Requests, RetriesEndWithTheBudgetAndRecordNothingUnreached) {
   EXPECT_LT(lost, 64U) << "what was not reached is not";
 }
 
+TEST_F(Requests, WhoeverWaitsForANeighbourThatIsRetriedIsServed) {
+  rig.unmount();
+  VolumeOptions options;
+  options.request_budget = std::chrono::milliseconds(50);
+  rig.mount(options);
+  rig.primary->add_bad_sectors(0, 1, FaultRule::On::read);
+  std::atomic<unsigned> failing{0};
+  rig.primary->set_before([&](const FakeOperation& op) {
+    if (op.kind != FakeOperation::Kind::read || op.range.begin.value() != 0) return;
+    ++failing;
+    std::this_thread::sleep_for(std::chrono::milliseconds(150));
+  });
+  std::thread reader([&] { EXPECT_FALSE(rig.read(0, 16384)); });
+  // The first access holds nobody up.
+  while (failing < 2) std::this_thread::yield();
+  const auto data = pattern(12288, 4096, 7);
+  const auto written = rig.write(12288, data);
+  EXPECT_TRUE(written) << describe(written.error());
+  reader.join();
+  EXPECT_EQ(*rig.read(12288, 4096), data);
+}
+
 TEST_F(Requests, WriteMovesItsBlockHoweverLongTheDeviceTakesToFail) {
   rig.unmount();
   VolumeOptions options;

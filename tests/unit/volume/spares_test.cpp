@@ -45,6 +45,28 @@ TEST_F(Spares, FullVolumeGoesOnWithOneMore) {
   EXPECT_EQ(rig.volume->status().slots_total, 264U);
 }
 
+// Only with time enough for its tries it is known that it is lost.
+TEST_F(Spares, OneWithASectorThatTakesLongToFailCanLeave) {
+  for (std::uint64_t block = 0; block < 4; ++block) ASSERT_TRUE(rig.volume->add(BlockIndex(block)));
+  rig.unmount();
+  VolumeOptions options;
+  options.request_budget = std::chrono::milliseconds(40);
+  rig.mount(options);
+  ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2)));
+  const ByteOffset slot(VolumeRig::kFirstSlot + rig.row(1)->where.slot.value() * 4096);
+  rig.spare().add_bad_sectors(slot.value() / 512, 2, FaultRule::On::read);
+  rig.spare().set_before([&](const FakeOperation& operation) {
+    const bool fails = operation.kind == FakeOperation::Kind::read && operation.range.begin <= slot + 512 &&
+                       operation.range.end > slot;
+    if (fails) std::this_thread::sleep_for(std::chrono::milliseconds(30));
+  });
+  const auto retired = rig.volume->retire_spare(1, never_mind);
+  ASSERT_TRUE(retired) << describe(retired.error());
+  EXPECT_EQ(on_spare(2), 4U);
+  EXPECT_EQ(rig.volume->status().lost_sectors, 2U);
+  EXPECT_EQ(*rig.read(4096 + 1024, 3072), pattern(4096 + 1024, 3072, 0));
+}
+
 TEST_F(Spares, FlushSyncsTheNewOneToo) {
   ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2)));
   for (std::uint64_t block = 0; block < 9; ++block) ASSERT_TRUE(rig.volume->add(BlockIndex(block)));

@@ -85,6 +85,25 @@ TEST(ZeroOverAnOutage, IsDoneAgainFromItsBeginning) {
   EXPECT_TRUE(all_zero(*rig.read(0, 4096)));
 }
 
+// Where each commit takes its time, as on hard disks: the time of a request is for trying again.
+TEST(ZeroOverLostBlocks, EndsHoweverManyThereAre) {
+  VolumeRig rig({.slots = 2048});
+  for (std::uint64_t block = 0; block < 600; ++block) ASSERT_TRUE(rig.volume->mark_lost(BlockIndex(block)));
+  rig.unmount();
+  VolumeOptions options;
+  options.request_budget = std::chrono::milliseconds(300);
+  rig.mount(options);
+  const std::uint64_t before = rig.store->commits();
+  rig.spare().set_before([](const FakeOperation& operation) {
+    if (operation.kind == FakeOperation::Kind::sync) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  });
+  const auto zeroed = rig.volume->zero(range(0, 600 * 4096));
+  ASSERT_TRUE(zeroed) << describe(zeroed.error());
+  EXPECT_TRUE(all_zero(*rig.read(0, 600 * 4096)));
+  EXPECT_EQ(rig.volume->status().lost_sectors, 0U);
+  EXPECT_LE(rig.store->commits() - before, 20U) << "one for many blocks";
+}
+
 INSTANTIATE_TEST_SUITE_P(ZeroAndPunch, Zero, ::testing::Bool());
 
 TEST(Punch, IsRefusedBeforeAnyChangeWhereThePrimaryCannot) {
