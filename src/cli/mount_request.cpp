@@ -14,6 +14,7 @@
 #include "cli/keeper.hpp"
 #include "cli/map_view.hpp"
 #include "cli/output.hpp"
+#include "cli/reach.hpp"
 #include "core/unique_fd.hpp"
 #include "io/device_identity.hpp"
 
@@ -33,8 +34,15 @@ Result<std::string> open_served_disk(const std::string& mount_point) {
   return path;
 }
 
+Result<void> check_not_mounted(const std::string& map_path, const World& world) {
+  const auto target = resolve_target(map_path, world);
+  if (!target || !target->mount || !is_connected(target->mount->mount_point)) return {};
+  return check_unmounted(*target);
+}
+
 Result<std::string> mount_in_background(const std::string& map_path, const std::string& mount_point,
                                         const MountSettings& settings, bool remove_mount_point, World& world) {
+  if (auto free = check_not_mounted(map_path, world); !free) return fail(free.error());
   // The daemon logs it; who is at the terminal reads no log.
   const auto info = read_map_info(map_path);
   const bool changed = info && was_changed(*info, file_stamp(info->primary_path));

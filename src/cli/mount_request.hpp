@@ -9,6 +9,9 @@
 
 namespace remapfs::cli {
 
+// A mount is there also for the moment in which nobody serves it and nobody has the map. Errors: busy.
+[[nodiscard]] Result<void> check_not_mounted(const std::string& map_path, const World& world);
+
 // Starts a daemon for the map at the mount point and waits until the disk there can be opened; its path is the result.
 // Threads: none may have been started: the daemon is a fork of this process.
 // Errors: whatever kept it from being mounted, with a message.

@@ -3,11 +3,17 @@
 
 #include <fmt/format.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <thread>
 
 #include "cli/map_view.hpp"
+#include "cli/process.hpp"
 #include "store/map_lock.hpp"
 
 namespace remapfs::cli {
@@ -94,6 +100,22 @@ Result<std::optional<Daemon>> find_daemon(const Target& target, const World& wor
   return fail(Errc::device_gone,
               fmt::format("the daemon of this mount is gone, {}, run remapfs unmount --force, then mount again",
                           target.mount->mount_point));
+}
+
+bool is_connected(const std::string& mount_point) {
+  // Whoever asks may wait for the answer, which nothing but a signal ends.
+  const pid_t child = ::fork();
+  if (child < 0) return true;
+  if (child == 0) {
+    struct statfs answer {};
+    ::_exit(::statfs(mount_point.c_str(), &answer) != 0 && errno == ENOTCONN ? 1 : 0);
+  }
+  const UniqueFd process = open_process(child);
+  if (!process || !has_ended(process, kRestart)) ::kill(child, SIGKILL);
+  int status = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return !WIFEXITED(status) || WEXITSTATUS(status) == 0;
 }
 
 }  // namespace remapfs::cli

@@ -46,4 +46,8 @@ class OutOfSight {
   std::optional<std::chrono::steady_clock::time_point> since_;
 };
 
+// Whether a mount of ours has a connection still, whose requests somebody answers or will: its users wait while nobody
+// does. Takes two seconds then.
+[[nodiscard]] bool is_connected(const std::string& mount_point);
+
 }  // namespace remapfs::cli

@@ -37,6 +37,7 @@ int run_mount(const MountArguments& arguments, World& world) {
   }
   // Where somebody waits for a mount that is there already, nobody is to be kept waiting.
   if (world.stored_descriptors.empty()) {
+    if (auto free = check_not_mounted(*map, world); !free) return report_error(world, free.error(), kExitMount);
     if (const auto warning = warning_before_mount(*map, world)) report_note(world, *warning);
   }
   Readiness nobody;

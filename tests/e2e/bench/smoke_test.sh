@@ -12,8 +12,13 @@ check() { # what must hold, jq program
 }
 check "five contenders in six workloads on the disk" '[.rows[] | select(.part == "path" and .place == "disk")] | length == 30'
 check "two contenders in six workloads in memory" '[.rows[] | select(.part == "path" and .place == "memory")] | length == 12'
-check "three shares in two workloads, with entries and without" '[.rows[] | select(.part == "remapped")] | length == 12'
-check "everything moved" '[.rows[] | select(.part == "path" or .part == "remapped") | .values]
+check "three shares in six workloads, with entries and without, at home, in the slots and put together" \
+  '[.rows[] | select(.part == "remapped")] | length == 6 * (3 + 4 + 4)'
+check "all requests in the slots are what they are compared with" '[.rows[] | select(.part == "remapped")
+  | select(.place | contains("100 %")) | select(.contender | contains("slots") or contains("same")) | {question, iops: .values.iops | floor}]
+  | group_by(.question) | all(.[]; length == 2 and .[0] == .[1])'
+check "everything moved" '[.rows[] | select(.part == "path" or .part == "remapped")
+  | select(.contender != "0 entries, same places") | .values]
   | all(.[]; .iops > 0 and .mib_per_s > 0 and .p50_us > 0 and .p999_us >= .p50_us and .cpu_us > 0)'
 check "the table was asked" '[.rows[] | select(.part == "table")] | length > 50 and all(.[]; .values.ns > 0)'
 check "instructions were counted" '[.rows[] | select(.part == "instructions")] | length > 0 and all(.[]; .values.instructions > 10)'

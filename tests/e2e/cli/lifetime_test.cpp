@@ -252,13 +252,16 @@ TEST_F(CliLifetime, ForceBreaksNoConnectionUnderALoopDevice) {
 }
 
 // Between two processes nobody holds the map.
-TEST_F(CliLifetime, WhatIsMountedIsNeitherDestroyedNorRepairedWhileNobodyServesIt) {
+TEST_F(CliLifetime, WhatIsMountedIsNotDestroyedRepairedOrMountedAgainWhileNobodyServesIt) {
   const pid_t serving = worker();
   ASSERT_EQ(::kill(daemon_, SIGSTOP), 0);
   ASSERT_EQ(::kill(serving, SIGKILL), 0);
   ASSERT_TRUE(eventually([&] { return remapfs({"check", map_}).err.find("in use") == std::string::npos; }));
   expect_one_error(remapfs({"destroy", map_}), 2, mnt_);
   expect_one_error(remapfs({"repair", map_}), 2, mnt_);
+  std::filesystem::create_directory(dir_ / "second");
+  expect_one_error(remapfs({"mount", map_, dir_ / "second"}, {.timeout = 20s}), 32, mnt_);
+  expect_one_error(remapfs({"mount", "-f", map_, dir_ / "second"}, {.timeout = 20s}), 32, mnt_);
   ASSERT_EQ(::kill(daemon_, SIGCONT), 0);
   EXPECT_EQ(read_bytes(disk_, 0, 4096), known_bytes(0, 4096));
   unmount();
