@@ -31,7 +31,10 @@ class DirtyMap {
   // The first dirty stretch at or behind `from`, cut off after `most` bytes but not inside a granule; clean from then
   // on. Nothing: there is none up to the end of the disk.
   [[nodiscard]] std::optional<ByteRange> take(ByteOffset from, std::uint64_t most);
-  [[nodiscard]] bool begins_granule(ByteOffset at) const { return is_aligned(at.value(), std::uint64_t{1} << shift_); }
+  // `at`, or where the next granule begins.
+  [[nodiscard]] ByteOffset granule_from(ByteOffset at) const {
+    return ByteOffset(round_up(at.value(), std::uint64_t{1} << shift_));
+  }
   // Dirty bytes, counting granules as a whole.
   [[nodiscard]] ByteCount left() const { return ByteCount(dirty_.load(std::memory_order_relaxed) << shift_); }
 

@@ -121,6 +121,11 @@ struct CommitReport {
   std::vector<SlotAddress> uncleared;
   // Other blocks' slots whose tag could not be written: they must not be used again once they are free.
   std::vector<SlotAddress> retired{};
+
+  void add(const CommitReport& other) {
+    uncleared.insert(uncleared.end(), other.uncleared.begin(), other.uncleared.end());
+    retired.insert(retired.end(), other.retired.begin(), other.retired.end());
+  }
 };
 
 // A spare that did not take what a commit has for it.
@@ -148,8 +153,8 @@ struct CommitFailure {
 
 // What finish_commits() has to report.
 struct FinishedCommits {
-  std::vector<SlotAddress> uncleared;  // as in CommitReport, of all commits that were unfinished
-  std::vector<SpareFailure> left;      // spares that lack their part still
+  CommitReport report;               // of all commits that were unfinished
+  std::vector<SpareFailure> left{};  // spares that lack their part still
 };
 
 // A spare as its volume sees it.

@@ -3,12 +3,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "io/device_identity.hpp"
 #include "io/device_slice.hpp"
 #include "io/member_check.hpp"
 #include "io/posix_device.hpp"
+#include "io/proc_files.hpp"
 #include "store/sqlite_map_store.hpp"
 
 namespace remapfs::cli {
@@ -161,6 +163,7 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
   how.on_loss = options.on_loss;
   how.on_event = options.on_event;
   how.memory = options.memory;
+  limit_to_kernel(how, options.views);
   auto volume = Volume::open(std::move(parts), std::move(how));
   if (!volume) return fail(about(volume.error(), "volume", map_path));
   assembled.volume = std::move(*volume);
@@ -169,6 +172,17 @@ Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOpti
         assembled.volume->record_event({"primary-changed", std::nullopt, "by somebody else, since the last close"});
   }
   return assembled;
+}
+
+void limit_to_kernel(VolumeOptions& options, const KernelViews& views) {
+  for (const char* name : {"default_request_timeout", "max_request_timeout"}) {
+    const std::string text = read_text_file(views.proc + "/sys/fs/fuse/" + name).value_or("");
+    const auto age = parse_decimal(std::string_view(text).substr(0, text.find('\n')));
+    if (!age || *age == 0) continue;
+    const std::chrono::milliseconds third(*age * 1000 / 3);
+    options.request_budget = std::min(options.request_budget, third);
+    options.block_patience = std::min(options.block_patience, third);
+  }
 }
 
 }  // namespace remapfs::cli

@@ -42,6 +42,10 @@ struct AssembledVolume {
 // Errors: those of the map store and of the devices; each with "what, where, what to do".
 Result<AssembledVolume> assemble(const std::string& map_path, const AssembleOptions& options);
 
+// Keeps requests below the age at which the kernel would break the connection (fs.fuse.default_request_timeout and
+// max_request_timeout, seconds; 0: none, as usual): one may wait for blocks, try again, and then wait once more.
+void limit_to_kernel(VolumeOptions& options, const KernelViews& views);
+
 // Whether somebody else has written to a primary that is a file since the volume was closed in order; stamp: as it is
 // now. And what there is to say then.
 [[nodiscard]] bool was_changed(const VolumeInfo& info, const std::string& stamp);

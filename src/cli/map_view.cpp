@@ -42,6 +42,10 @@ Result<SpareId> highest_spare(const std::string& map_path) {
   return with_map(map_path, [](const store::MapReader& map) { return map.highest_spare(); });
 }
 
+Result<std::vector<std::string>> former_spares(const std::string& map_path) {
+  return with_map(map_path, [](const store::MapReader& map) { return map.former_spares(); });
+}
+
 Result<VolumeInfo> read_map_info(const std::string& map_path) {
   return with_map(map_path, [](const store::MapReader& map) { return map.info(); });
 }

@@ -20,6 +20,9 @@ namespace remapfs::cli {
 // The highest number that a spare of the volume has ever had.
 [[nodiscard]] Result<SpareId> highest_spare(const std::string& map_path);
 
+// The uuids of spares that have left the volume.
+[[nodiscard]] Result<std::vector<std::string>> former_spares(const std::string& map_path);
+
 // Entries that appeared at `since` or later, by hour.
 [[nodiscard]] Result<store::MapGrowth> read_growth(const std::string& map_path, const std::string& since);
 

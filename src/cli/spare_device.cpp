@@ -82,10 +82,13 @@ Result<void> check_existing(const SpareWish& wish, BlockDevice& spare) {
     if (!copies[copy] || copies[copy]->volume.to_string() != wish.volume) continue;
     made_ready_before = true;
     const std::string uuid = copies[copy]->spare.to_string();
-    if (std::find(wish.members.begin(), wish.members.end(), uuid) != wish.members.end()) {
+    const auto is_one_of = [&](const std::vector<std::string>& uuids) {
+      return std::find(uuids.begin(), uuids.end(), uuid) != uuids.end();
+    };
+    if (is_one_of(wish.members)) {
       return fail(Errc::exists, fmt::format("is a spare of this volume already, {}, name another device", wish.path));
     }
-    if (wish.force) continue;
+    if (wish.force || is_one_of(wish.former)) continue;
     // An earlier copy of the map does not know all of its spares.
     const auto unused = store::is_never_used(spare, *copies[copy]);
     if (!unused) return fail(unused.error());

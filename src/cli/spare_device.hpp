@@ -58,6 +58,7 @@ struct SpareWish {
   // ready for it and holds nothing is.
   std::string volume;
   std::vector<std::string> members;
+  std::vector<std::string> former;  // uuids of those that have left: nothing on them is needed
 };
 
 struct SpareDevice {

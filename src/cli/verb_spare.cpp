@@ -124,6 +124,9 @@ int add_one(const SpareArguments& arguments, std::optional<ByteCount> size, cons
   wish.force = arguments.force;
   wish.volume = info->uuid;
   for (const SpareInfo& spare : info->spares) wish.members.push_back(spare.uuid);
+  auto former = former_spares(target.map_path);
+  if (!former) return report_error(world, former.error());
+  wish.former = std::move(*former);
   wish.apart.push_back(info->primary_path);
   for (const SpareInfo& spare : info->spares) wish.apart.push_back(spare.path);
 

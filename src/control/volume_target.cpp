@@ -138,6 +138,8 @@ bool VolumeTarget::detached() {
 
 void VolumeTarget::detach() {
   MutexLock lock(mutex_);
+  // What may take its time ends early.
+  if (volume_ != nullptr) volume_->interrupt_waits();
   volume_ = nullptr;
   while (inside_ != 0) left_.wait(lock);
 }

@@ -104,6 +104,15 @@ Result<SpareId> MapReader::highest_spare() const {
   });
 }
 
+Result<std::vector<std::string>> MapReader::former_spares() const {
+  return with_database([](SQLite::Database& database, const VolumeRecord&) -> Result<std::vector<std::string>> {
+    SQLite::Statement select(database, "SELECT uuid FROM devices WHERE role = 'spare' AND state = 'retired'");
+    std::vector<std::string> uuids;
+    while (select.executeStep()) uuids.push_back(select.getColumn(0).getString());
+    return uuids;
+  });
+}
+
 Result<std::vector<SmartReading>> MapReader::smart() const {
   return with_database([](SQLite::Database& database, const VolumeRecord&) { return read_smart(database); });
 }

@@ -84,6 +84,8 @@ class MapReader {
   Result<std::vector<SmartReading>> smart() const;
   // The highest number that a spare has ever had.
   Result<SpareId> highest_spare() const;
+  // The uuids of spares that have left.
+  Result<std::vector<std::string>> former_spares() const;
   // Ascending by block. What visit() answers ends the iteration and is passed on.
   Result<void> for_each_row(const std::function<Result<void>(const ListedRow&)>& visit) const;
   Result<std::optional<ListedRow>> find_row(BlockIndex block) const;

@@ -171,7 +171,7 @@ class SqliteMapStore final : public MapStore {
   std::optional<RowRules> rules_;
   std::set<SlotAddress> retired_;
   std::map<SpareId, SparePlan> unfinished_;  // what a spare has not got of a commit whose rows are durable
-  std::vector<SlotAddress> uncleared_;       // of these commits, so far
+  CommitReport untold_report_;               // of these commits, so far
   std::vector<Event> own_events_;            // of the store itself, for the next commit
   bool tags_suspect_ = false;                // some tag is not as it should be, though no table knows
   bool untold_ = false;                      // a superblock does not say what tell_spares() had to say

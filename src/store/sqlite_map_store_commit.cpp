@@ -415,7 +415,7 @@ tl::expected<CommitReport, CommitFailure> SqliteMapStore::finish(const Plan& pla
     failure.error.code = Errc::commit_unknown;
     return tl::unexpected(std::move(failure));
   }
-  uncleared_.insert(uncleared_.end(), report.uncleared.begin(), report.uncleared.end());
+  untold_report_.add(report);
   failure.unfinished = std::move(unfinished);
   return tl::unexpected(std::move(failure));
 }
@@ -425,15 +425,15 @@ FinishedCommits SqliteMapStore::finish_commits() {
   FinishedCommits now;
   for (auto next = unfinished_.begin(); next != unfinished_.end();) {
     wrote_unasked_ = true;
-    if (auto failed = finish_spare(next->first, next->second, uncleared_)) {
+    if (auto failed = finish_spare(next->first, next->second, untold_report_.uncleared)) {
       now.left.push_back(std::move(*failed));
       ++next;
     } else {
       next = unfinished_.erase(next);
     }
   }
-  now.uncleared = uncleared_;
-  if (now.left.empty()) uncleared_.clear();
+  now.report = untold_report_;
+  if (now.left.empty()) untold_report_ = {};
   return now;
 }
 

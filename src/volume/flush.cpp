@@ -51,6 +51,7 @@ Result<void> Volume::Impl::flush() {
 }
 
 Result<Outcome> Volume::Impl::resume() {
+  const MutexLock alone(resuming);
   bool was_bad = false;
   Result<void> answer;
   {
@@ -68,21 +69,22 @@ Result<Outcome> Volume::Impl::resume() {
     for_each_member([](Member& member) {
       if (!member.missing() && member.breaker_open()) member.device().note_loss();
     });
-    bool reopened_any = false;
+    const Member* reopened = nullptr;
     for_each_member([&](Member& member) {
       if (member.missing()) return;
       if (member.breaker_open()) {
         was_bad = true;
         Probe probe = answers[member.id()] ? Probe::works : Probe::broken;
         // Another one's descriptor may be this one's.
-        if (probe == Probe::broken && reopened_any) probe = probe_reads(member, {}, scratch.aside());
+        const bool opened = reopened != nullptr && reopened->device().shares_descriptor_with(member.device());
+        if (opened) probe = probe_reads(member, {}, scratch.aside());
         if (probe != Probe::works) {
-          if (auto reopened = member.device().reopen(); !reopened) {
-            answer = fail(reopened.error().code, fmt::format("resume: {}: still does not answer: {}",
-                                                             member.device().name(), describe(reopened.error())));
+          if (auto back = member.device().reopen(); !back) {
+            answer = fail(back.error().code, fmt::format("resume: {}: still does not answer: {}",
+                                                         member.device().name(), describe(back.error())));
             return;
           }
-          reopened_any = true;
+          reopened = &member;
           probe = probe_reads(member, {}, scratch.aside());
         }
         if (probe == Probe::broken) {

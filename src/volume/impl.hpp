@@ -225,6 +225,7 @@ struct Volume::Impl {
   // --- zeroing and seeking (zero.cpp) ---
   Result<void> zero_checked(ByteRange range, bool punch);
   Result<void> zero_piece(ByteRange range, bool punch);
+  [[nodiscard]] ByteOffset end_of_attention(ByteRange range) const;
   Result<ByteOffset> seek_data(ByteOffset from);
   Result<ByteOffset> seek_hole(ByteOffset from);
 
@@ -312,9 +313,14 @@ struct Volume::Impl {
   // The map is written no more: a commit's outcome is unknown.
   [[nodiscard]] bool map_failed() const { return commits.broken(); }
   std::atomic<bool> map_failure_told{false};
+  Mutex resuming;  // one asks the devices at a time
   mutable Mutex unfinished_mutex;
   std::vector<Unfinished> unfinished GUARDED_BY(unfinished_mutex);
   Mutex resume_mutex;
+  [[nodiscard]] bool is_closing() {
+    const MutexLock lock(resume_mutex);
+    return closing;
+  }
   std::condition_variable_any resumed;
   bool closing GUARDED_BY(resume_mutex) = false;
   std::uint64_t resumes GUARDED_BY(resume_mutex) = 0;  // attempts, whether every device came back or not

@@ -160,6 +160,7 @@ Result<void> Volume::Impl::Replacement::commit() {
   const Event event = transaction.events.back();
   const auto committed = volume_.commits.commit(std::move(transaction));
   if (committed) {
+    volume_.publish(Batch{}, *committed);
     volume_.tell(event);
     return {};
   }

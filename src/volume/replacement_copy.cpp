@@ -97,23 +97,26 @@ Result<ByteOffset> Volume::Impl::Replacement::copy_stretch(ByteRange range) {
   const ByteOffset begin = range.begin;
   Result<void> done;
   while (done && !range.empty()) {
-    const auto careful = copy_fast(range);
+    auto careful = copy_fast(range);
     if (!careful) {
       done = fail(careful.error());
       break;
     }
     if (careful->empty()) break;
     const auto care_begun = std::chrono::steady_clock::now();
-    const BlockRange blocks = volume_.geometry.blocks_touching(*careful);
-    for (BlockIndex block = blocks.begin; done && block < blocks.end; ++block) {
-      done = copy_with_care(block);
+    for (BlockIndex block = volume_.geometry.block_of(careful->begin);
+         done && volume_.geometry.begin_of(block) < careful->end; ++block) {
+      if (volume_.is_closing()) done = fail(Errc::interrupted, "interrupted, the volume is being unmounted");
+      if (done) done = copy_with_care(block);
       range.begin = std::min(careful->end, volume_.geometry.end_of(block));
-      // On a disk that fails slowly each block may take as long as a request may. What is taken next begins with a
-      // granule: this stretch again, unless one has been copied whole.
-      if (std::chrono::steady_clock::now() - care_begun < kLongestCopyStep || range.empty()) continue;
-      if (!done || !dirty_.begins_granule(range.begin)) continue;
-      dirty_.mark(range);
-      return range.begin;
+      // On a disk that fails slowly each block may take as long as a request may. The step ends with the granule: what
+      // is taken next begins with one.
+      if (std::chrono::steady_clock::now() - care_begun < kLongestCopyStep) continue;
+      const ByteOffset stop = dirty_.granule_from(range.begin);
+      if (stop >= range.end) continue;
+      dirty_.mark({stop, range.end});
+      range.end = stop;
+      careful->end = std::min(careful->end, stop);
     }
   }
   if (!done) {

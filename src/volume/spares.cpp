@@ -135,7 +135,10 @@ Result<void> Volume::Impl::empty_spare(const Member& spare, const std::function<
       if (needs_time) {
         auto alone = leave_spare_with_care(block, spare.id());
         if (!alone && alone.error().code != Errc::deadline) return alone;
-        if (!alone) stuck.push_back(block);
+        if (!alone) {
+          stuck.push_back(block);
+          continue;
+        }
       }
       if (moved(block)) continue;
       return fail(Errc::interrupted,
@@ -153,6 +156,7 @@ Result<void> Volume::Impl::empty_spare(const Member& spare, const std::function<
 Result<void> Volume::Impl::leave_spare_with_care(BlockIndex block, SpareId id) {
   Result<void> left;
   for (std::uint64_t sectors = geometry.block_size() / kSectorSize, i = 0; i <= sectors; ++i) {
+    if (is_closing()) return fail(Errc::interrupted, "interrupted, the volume is being unmounted, retire it again");
     left = leave_spare({block, block + 1}, id, kCareTime);
     if (left || left.error().code != Errc::lost) break;
   }

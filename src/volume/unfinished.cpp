@@ -109,7 +109,7 @@ Result<void> Volume::Impl::finish_commits(std::span<std::byte> aside) {
   std::vector<Unfinished> left;
   for (Unfinished& one : all) {
     if (std::none_of(one.spares.begin(), one.spares.end(), lacks)) {
-      publish(one.batch, {finished->uncleared});
+      publish(one.batch, finished->report);
     } else {
       table->unreserve(one.batch.entries.size());
       left.push_back(std::move(one));

@@ -18,6 +18,18 @@ Result<void> Volume::Impl::zero_checked(ByteRange range, bool punch) {
   return store_in_pieces(range, kZeroPiece, [&](ByteRange piece, Deadline&) { return zero_piece(piece, punch); });
 }
 
+// Of blocks that follow each other and ask for care: together they share commits. At most as many as one request has.
+ByteOffset Volume::Impl::end_of_attention(ByteRange range) const {
+  range.end = std::min(range.end, geometry.begin_of(geometry.block_of(range.begin)) + kMaxRequestSize);
+  ByteOffset end = range.begin;
+  table->for_each_run(range, [&](const Run& run) {
+    if (run.kind != RunKind::attention) return false;
+    end = run.range.end;
+    return true;
+  });
+  return end;
+}
+
 Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch) {
   // Written as data are: parts off the grid, slots, and whatever asks for care. So is the time that they have.
   const auto write_zeros = [&](ByteRange part, const std::optional<FailedAccess>& failed) -> Result<void> {
@@ -37,8 +49,7 @@ Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch) {
       if (!pass) return fail(std::move(pass).error());
       first = first_run({at, range.end});
       Member& primary = *member(0);
-      // With what follows, for which that does as well: blocks of one kind would cost a commit each.
-      if (first->kind == RunKind::attention) first->range.end = std::min(range.end, at + kMaxRequestSize);
+      if (first->kind == RunKind::attention) first->range.end = end_of_attention({at, range.end});
       if (first->kind == RunKind::primary) {
         if (primary.breaker_open()) return fail(Errc::suspended);
         const ByteRange whole = aligned_blocks(first->range);

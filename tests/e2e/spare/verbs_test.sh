@@ -102,3 +102,13 @@ remapfs check "$map" > /dev/null || fail "check after an earlier map was put bac
 remapfs mount "$map" "$work/volume"
 [ "$(status_of remapped_blocks)" = 200 ] || fail "after an earlier map was put back: $(status_of remapped_blocks) remapped blocks"
 remapfs unmount "$map"
+
+# One that has left and was not wiped, since somebody was killed just then, may join again: its map knows it.
+remapfs spare "$map" add "$work/left.img" --size 6M > /dev/null
+remapfs mount "$map" "$work/volume"
+remapfs unmount "$map"
+cp "$work/left.img" "$work/left.copy"
+remapfs spare "$map" retire "$(spares .id | tr ' ' '\n' | tail -n 1)" > /dev/null
+cp "$work/left.copy" "$work/left.img"
+remapfs spare "$map" add "$work/left.img" > /dev/null || fail "a former spare was refused"
+remapfs check "$map" > /dev/null || fail "check after a former spare joined again"

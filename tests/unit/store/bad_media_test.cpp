@@ -247,7 +247,7 @@ TEST_F(BadMedia, LoadNeverRefusesWhateverSectorsFailAndWheneverPowerGoes) {
         const FinishedCommits finished = store().finish_commits();
         // Where that fails too the process ends.
         unknown = !finished.left.empty();
-        for (const SlotAddress at : finished.uncleared) avoid.insert(at.slot);
+        for (const SlotAddress at : finished.report.uncleared) avoid.insert(at.slot);
       }
       for (const SlotAddress at : report.error().bad_slots) avoid.insert(at.slot);
     }

@@ -67,6 +67,24 @@ TEST_F(Spares, OneWithASectorThatTakesLongToFailCanLeave) {
   EXPECT_EQ(*rig.read(4096 + 1024, 3072), pattern(4096 + 1024, 3072, 0));
 }
 
+TEST_F(Spares, UnmountDoesNotWaitUntilEverySlowSectorHadItsTries) {
+  ASSERT_TRUE(rig.volume->add(BlockIndex(1)));
+  rig.unmount();
+  VolumeOptions options;
+  options.request_budget = std::chrono::milliseconds(40);
+  rig.mount(options);
+  ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2)));
+  const ByteOffset slot(VolumeRig::kFirstSlot + rig.row(1)->where.slot.value() * 4096);
+  rig.spare().add_bad_sectors(slot.value() / 512, 8, FaultRule::On::read);
+  rig.spare().set_before([&](const FakeOperation& operation) {
+    const bool fails = operation.kind == FakeOperation::Kind::read && operation.range.begin >= slot;
+    if (fails) std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    if (fails && operation.range.size().value() == 512) rig.volume->interrupt_waits();
+  });
+  EXPECT_EQ(rig.volume->retire_spare(1, never_mind).error().code, Errc::interrupted);
+  EXPECT_EQ(on_spare(1), 1U);
+}
+
 TEST_F(Spares, FlushSyncsTheNewOneToo) {
   ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2)));
   for (std::uint64_t block = 0; block < 9; ++block) ASSERT_TRUE(rig.volume->add(BlockIndex(block)));

@@ -104,6 +104,17 @@ TEST(ZeroOverLostBlocks, EndsHoweverManyThereAre) {
   EXPECT_LE(rig.store->commits() - before, 20U) << "one for many blocks";
 }
 
+// What asks for no care is zeroed as ever: it may be a hole for which there is no room.
+TEST(ZeroOverLostBlocks, WritesNothingBehindThem) {
+  VolumeRig rig({.punches_cheaply = true});
+  ASSERT_TRUE(rig.volume->mark_lost(BlockIndex(3)));
+  ASSERT_TRUE(rig.volume->mark_lost(BlockIndex(9)));
+  rig.primary->reset_counters();
+  ASSERT_TRUE(rig.volume->punch(range(0, 1U << 20U)));
+  EXPECT_EQ(rig.primary->counters().writes, 0U);
+  EXPECT_TRUE(all_zero(*rig.read(0, 1U << 20U)));
+}
+
 INSTANTIATE_TEST_SUITE_P(ZeroAndPunch, Zero, ::testing::Bool());
 
 TEST(Punch, IsRefusedBeforeAnyChangeWhereThePrimaryCannot) {
