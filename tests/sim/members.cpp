@@ -50,11 +50,13 @@ void Members::add_spare(Random& random) {
   // Too small, perhaps.
   if (!spare) return now_.trace_request("ready spare", 0, 0, spare);
   const SpareId id = spare->info.id;
+  now_.plant.copy_map();
   const auto added = now_.plant.volume->add_spare(std::move(*spare));
   now_.trace_request("add of spare", id, 0, added);
   if (now_.world.ended()) return;
   if (added) {
     ++now_.outcome.joined;
+    now_.plant.joined_since_the_copy(id);
     return now_.plant.follow_volume();
   }
   if (!now_.may_happen(added.error())) now_.broken("a spare was not added: " + describe(added.error()));

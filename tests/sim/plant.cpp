@@ -194,6 +194,7 @@ void Plant::leave_behind() {
 }
 
 void Plant::remember_the_end() {
+  map_in_use_ = {};
   left_ = std::make_unique<VolumeMemory>();
   if (memory_) copy_devices(*memory_, *left_);
 }
@@ -278,16 +279,29 @@ std::optional<std::string> Plant::try_earlier_map() {
   if (std::filesystem::exists(map_path_ + "-wal")) return std::nullopt;
   const std::string latest = contents_of(map_path_);
   const std::string earlier = std::exchange(earlier_map_, latest);
+  const MapCopy in_use = std::exchange(map_in_use_, {});
+  // One that has left again has nothing that anybody could miss.
+  if (in_use.joined != 0 && spares.contains(in_use.joined)) {
+    if (auto wrong = try_map(in_use, latest)) return wrong;
+  }
   if (earlier.empty() || world.random().one_in(2)) return std::nullopt;
-  replace(map_path_, earlier);
+  return try_map({earlier, {}, 0}, latest);
+}
+
+void Plant::copy_map() { map_in_use_ = {contents_of(map_path_), contents_of(map_path_ + "-wal"), 0}; }
+
+std::optional<std::string> Plant::try_map(const MapCopy& earlier, const std::string& latest) {
+  replace(map_path_, earlier.file);
+  if (!earlier.log.empty()) replace(map_path_ + "-wal", earlier.log);
   const std::uint64_t changes = world.changes();
   std::optional<std::string> wrong;
   if (try_mount()) {
     wrong = "an earlier copy of the map was mounted";
     volume.reset();
-  } else if (world.changes() != changes || contents_of(map_path_) != earlier) {
+  } else if (world.changes() != changes || contents_of(map_path_) != earlier.file) {
     wrong = "an earlier copy of the map was refused, but something was written";
   }
+  for (const char* suffix : {"-wal", "-shm"}) std::filesystem::remove(map_path_ + suffix);
   replace(map_path_, latest);
   return wrong;
 }

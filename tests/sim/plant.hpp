@@ -115,8 +115,11 @@ class Plant {
 
   // After an orderly close: what `check` finds, if it finds something.
   [[nodiscard]] std::optional<std::string> check();
-  // After an orderly close: keeps a copy of the map, and now and then puts back an earlier one; what is wrong with how
-  // that was taken, if something is.
+  // While it is mounted, around a spare that joins: somebody has a copy of the map from before.
+  void copy_map();
+  void joined_since_the_copy(SpareId id) { map_in_use_.joined = id; }
+  // After an orderly close: keeps a copy of the map, and now and then puts back an earlier one, or the one from before
+  // a spare joined; what is wrong with how that was taken, if something is.
   [[nodiscard]] std::optional<std::string> try_earlier_map();
 
   // While nothing is mounted: what can be recovered from the spares without the map, and is proven, is what was
@@ -163,7 +166,15 @@ class Plant {
   SpareId highest_spare_ = 1;
   const testing::TempDir directory_{"/dev/shm"};
   const std::string map_path_ = directory_ / "map";
+  // A map with its log.
+  struct MapCopy {
+    std::string file;
+    std::string log;
+    SpareId joined = 0;  // 0: there is no copy, or nobody has joined since
+  };
+  [[nodiscard]] std::optional<std::string> try_map(const MapCopy& earlier, const std::string& latest);
   std::string earlier_map_;
+  MapCopy map_in_use_;
 };
 
 }  // namespace remapfs::sim
