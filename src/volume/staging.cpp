@@ -54,8 +54,13 @@ ByteOffset Volume::Impl::slot_offset(SlotAddress where) const {
 
 Result<SlotAddress> Volume::Impl::write_slot(std::span<const std::byte> content, std::span<std::byte> aside,
                                              Batch& batch) {
-  // A device whose sync failed may have lost what was acknowledged: nothing is built on it.
-  if (map_failed() || member(0)->sync_failed()) return fail(Errc::failed);
+  if (map_failed()) return fail(Errc::failed);
+  // A device whose sync failed may have lost what was acknowledged: nothing is built on it. The sync may have failed
+  // just now because the device went away: whoever sees that first says so.
+  const auto why_not = [&](Member& failed) {
+    return is_broken(failed, Error{Errc::failed, 0, {}}, aside) ? Errc::suspended : Errc::failed;
+  };
+  if (member(0)->sync_failed()) return fail(why_not(*member(0)));
   Errc reason = Errc::no_space;
   const unsigned last = highest_member.load(std::memory_order_acquire);
   for (unsigned id = 1; id <= last; ++id) {
@@ -63,7 +68,7 @@ Result<SlotAddress> Volume::Impl::write_slot(std::span<const std::byte> content,
     if (one == nullptr || one->missing() || one->retiring()) continue;
     Member& spare = *one;
     if (spare.sync_failed() || spare.behind()) {
-      reason = spare.breaker_open() ? Errc::suspended : Errc::failed;
+      reason = why_not(spare);
       continue;
     }
     for (bool first = true; !spare.breaker_open(); first = false) {

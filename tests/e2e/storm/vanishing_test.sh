@@ -45,7 +45,8 @@ verified_fio "$megabytes" 8
 start_storm "$megabytes" $((total / 2)) 0.3
 told=0
 for ((i = 0; i < times; ++i)); do
-  "${job[@]}" "--randseed=$((seed + i))" > "$work/fio.log" 2>&1 &
+  # So slow that it is not over before it wants something of the disk.
+  "${job[@]}" --rate_iops=10000 "--randseed=$((seed + i))" > "$work/fio.log" 2>&1 &
   load=$!
   sleep 0.7
   faulty_disk gone "$pulled" on

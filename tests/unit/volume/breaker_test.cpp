@@ -52,6 +52,20 @@ TEST_F(Breaker, SpareThatVanishedRetiresNoSlots) {
   EXPECT_EQ(rig.volume->status().slots_free, 256U);
 }
 
+// Somebody's sync was the first to fail, and he has not said yet why: who hears of it finds out for himself.
+TEST_F(Breaker, SpareThatVanishedWithASyncIsSuspendedForWhoeverNeedsASlot) {
+  ASSERT_TRUE(rig.volume->add(BlockIndex(5)));
+  ASSERT_TRUE(rig.write(5 * 4096, pattern(0, 4096, 1)));
+  rig.spare().fail_syncs(1);
+  EXPECT_FALSE(rig.volume->flush());
+  rig.primary->add_bad_sectors(80, 8, FaultRule::On::write);
+  EXPECT_EQ(rig.write(80 * 512, pattern(80 * 512, 4096, 1)).error().code, Errc::failed) << "it works";
+  EXPECT_FALSE(rig.volume->status().suspended);
+  rig.spare().set_outage(Outage::gone);
+  EXPECT_EQ(rig.write(80 * 512, pattern(80 * 512, 4096, 1)).error().code, Errc::suspended);
+  EXPECT_TRUE(rig.volume->status().suspended);
+}
+
 TEST_F(Breaker, SpareThatFailsEveryWriteRetiresNoSlots) {
   rig.primary->add_bad_sectors(80, 8);
   rig.spare().set_outage(Outage::read_only);
