@@ -52,7 +52,8 @@ for ((i = 0; i < times; ++i)); do
   faulty_disk gone "$pulled" on
   sleep 0.5
   kill -0 "$load" 2> /dev/null || fail "fio ended before the disk was pulled"
-  await '[ "$(status_of state)" = suspended ]' 5
+  # When a sync was the first to fail, that is the worse news.
+  await '[[ "$(status_of state)" =~ ^(suspended|failed)$ ]]' 5
   if remapfs detach "$map" 2> "$work/detach.log"; then fail "detached while requests wait"; fi
   grep -q "waits for a device" "$work/detach.log" || fail "detach: $(cat "$work/detach.log")"
   faulty_disk gone "$pulled" off
