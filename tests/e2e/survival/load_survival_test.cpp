@@ -104,7 +104,7 @@ TEST_F(SurvivalUnderLoad, TheProcessThatKeepsTheDescriptorsMayBeKilledWhileTheNe
   const std::jthread load([&] { verified_load(volume_.disk(), 5, kPrimarySize); });
   const OpenFile primary(directory_ / "primary.img", O_RDWR);
   const pid_t serving = volume_.worker();
-  kill_and_hold(serving, primary);
+  kill_and_hold(keeper_, serving, primary);
   ASSERT_TRUE(eventually([&] { return worker() > 0 && worker() != serving; }));
   std::this_thread::sleep_for(500ms);
   ASSERT_EQ(::kill(keeper_, SIGKILL), 0);

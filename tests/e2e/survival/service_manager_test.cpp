@@ -283,10 +283,9 @@ TEST_F(SurvivalWithAServiceManager, WhatWasUnmountedMeanwhileIsMountedAnew) {
 
 // What a killed process has in flight on a dying disk may hold up the next one for longer than the manager waits.
 TEST_F(SurvivalWithAServiceManager, SignsOfLifeGoOnWhileTheNextProcessWaitsForItsDisk) {
-  std::ignore = start();
-  const pid_t worker = volume_.worker();
+  const pid_t keeper = start();
   const OpenFile primary(directory_ / "primary.img", O_RDWR);
-  kill_and_hold(worker, primary);
+  kill_and_hold(keeper, volume_.worker(), primary);
   manager_.listen();
   const std::size_t before = manager_.said("WATCHDOG=1");
   std::this_thread::sleep_for(std::chrono::seconds(2));
@@ -305,7 +304,7 @@ TEST_F(SurvivalWithAServiceManager, TheOneThatKeepsMayBeKilledWhileTheNextProces
   ASSERT_TRUE(user.has_written());
   const pid_t worker = volume_.worker();
   const OpenFile primary(directory_ / "primary.img", O_RDWR);
-  kill_and_hold(worker, primary);
+  kill_and_hold(first, worker, primary);
   ASSERT_TRUE(eventually([&] {
     const pid_t next = worker_of(first);
     return next > 0 && next != worker;

@@ -93,11 +93,11 @@ void SurvivalRig::kill_worker() {
   ASSERT_EQ(::kill(serving, SIGKILL), 0);
 }
 
-void SurvivalRig::kill_and_hold(pid_t worker, const OpenFile& primary) {
-  std::thread holder([&] { EXPECT_EQ(::flock(primary.fd(), LOCK_EX), 0); });
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it waits before the next process does
+void SurvivalRig::kill_and_hold(pid_t keeper, pid_t worker, const OpenFile& primary) {
+  EXPECT_EQ(::kill(keeper, SIGSTOP), 0);
   EXPECT_EQ(::kill(worker, SIGKILL), 0);
-  holder.join();
+  EXPECT_EQ(::flock(primary.fd(), LOCK_EX), 0);
+  EXPECT_EQ(::kill(keeper, SIGCONT), 0);
 }
 
 std::uint64_t SurvivalRig::kill_while(const std::function<void()>& body, std::chrono::milliseconds longest) {

@@ -37,8 +37,8 @@ class SurvivalRig : public ::testing::Test {
   [[nodiscard]] pid_t worker() const { return worker_of(keeper_); }
   // Kills the process that serves, at once.
   void kill_worker();
-  // Kills that process, and has its disk before the next one can.
-  static void kill_and_hold(pid_t worker, const OpenFile& primary);
+  // Kills the process that serves, and has its disk before the next one can.
+  static void kill_and_hold(pid_t keeper, pid_t worker, const OpenFile& primary);
   // Kills it while body runs, after each of many pauses of up to `longest`; how often.
   std::uint64_t kill_while(const std::function<void()>& body, std::chrono::milliseconds longest);
 
