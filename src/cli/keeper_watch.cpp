@@ -7,6 +7,7 @@
 
 #include <cerrno>
 
+#include "cli/daemon.hpp"
 #include "cli/descriptor_passing.hpp"
 #include "cli/log.hpp"
 #include "cli/process.hpp"
