@@ -19,6 +19,15 @@ class Spares : public ::testing::Test {
     for (std::uint64_t at = 0; at < 4U << 20U; at += 65536)
       EXPECT_EQ(*rig.read(at, 65536), pattern(at, 65536, 0)) << at;
   }
+  // Mounts again, with little time for each request, and adds a second spare. Where block 1 is on the first one.
+  ByteOffset slot_of_block_1_in_a_hurry() {
+    rig.unmount();
+    VolumeOptions options;
+    options.request_budget = std::chrono::milliseconds(40);
+    rig.mount(options);
+    EXPECT_TRUE(rig.volume->add_spare(rig.ready_spare(2)));
+    return ByteOffset(VolumeRig::kFirstSlot + rig.row(1)->where.slot.value() * 4096);
+  }
   std::uint64_t on_spare(SpareId id) const {
     std::uint64_t count = 0;
     for (const auto& [block, row] : rig.map.rows) count += row.state == EntryState::remapped && row.where.spare == id;
@@ -48,12 +57,7 @@ TEST_F(Spares, FullVolumeGoesOnWithOneMore) {
 // Only with time enough for its tries it is known that it is lost.
 TEST_F(Spares, OneWithASectorThatTakesLongToFailCanLeave) {
   for (std::uint64_t block = 0; block < 4; ++block) ASSERT_TRUE(rig.volume->add(BlockIndex(block)));
-  rig.unmount();
-  VolumeOptions options;
-  options.request_budget = std::chrono::milliseconds(40);
-  rig.mount(options);
-  ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2)));
-  const ByteOffset slot(VolumeRig::kFirstSlot + rig.row(1)->where.slot.value() * 4096);
+  const ByteOffset slot = slot_of_block_1_in_a_hurry();
   rig.spare().add_bad_sectors(slot.value() / 512, 2, FaultRule::On::read);
   rig.spare().set_before([&](const FakeOperation& operation) {
     const bool fails = operation.kind == FakeOperation::Kind::read && operation.range.begin <= slot + 512 &&
@@ -69,12 +73,7 @@ TEST_F(Spares, OneWithASectorThatTakesLongToFailCanLeave) {
 
 TEST_F(Spares, UnmountDoesNotWaitUntilEverySlowSectorHadItsTries) {
   ASSERT_TRUE(rig.volume->add(BlockIndex(1)));
-  rig.unmount();
-  VolumeOptions options;
-  options.request_budget = std::chrono::milliseconds(40);
-  rig.mount(options);
-  ASSERT_TRUE(rig.volume->add_spare(rig.ready_spare(2)));
-  const ByteOffset slot(VolumeRig::kFirstSlot + rig.row(1)->where.slot.value() * 4096);
+  const ByteOffset slot = slot_of_block_1_in_a_hurry();
   rig.spare().add_bad_sectors(slot.value() / 512, 8, FaultRule::On::read);
   rig.spare().set_before([&](const FakeOperation& operation) {
     const bool fails = operation.kind == FakeOperation::Kind::read && operation.range.begin >= slot;
