@@ -12,21 +12,22 @@ UNUSED = "64M"  # spares that only volumes without entries have
 SAME_PLACES = "0 entries, same places"
 
 
-def layout(entries):
-    """(block, slot) for `entries` entries, and the areas in which no, half and every block has one, as
-    (first block, blocks, first of their slots).
-
-    Half of the entries in one piece, then the others in runs of 16 blocks with 16 blocks between them, then none.
-    """
+def pairs_of(entries):
+    """(block, slot) for `entries` entries: half of them in one piece, then the others in runs of 16 blocks with 16 blocks
+    between them."""
     half = entries // 2
     runs = (half + block for block in range(entries) if block // 16 % 2 == 0)
-    blocks = [*range(half), *runs][:entries]
-    areas = {0: (half + entries, min(half, 1 << 16), 0), 50: (half, entries, half), 100: (0, half, 0)}
-    return list(zip(blocks, range(entries))), areas
+    return list(zip([*range(half), *runs], range(entries)))
+
+
+def areas_of(entries):
+    """Where every, half and, behind them, no block has an entry: (first block, blocks, first of their slots) by share."""
+    half = entries // 2
+    return {0: (half + entries, min(half, 1 << 16), 0), 50: (half, entries, half), 100: (0, half, 0)}
 
 
 def primary_bytes(entries):
-    first, blocks, _ = layout(entries)[1][0]
+    first, blocks, _ = areas_of(entries)[0]
     return (first + blocks) * BLOCK
 
 
@@ -49,12 +50,12 @@ class Volume:
 
     def __init__(self, lab, place, folder, entries):
         self.lab, self.place, self.folder, self.entries = lab, place, folder, entries
-        pairs, self.areas = layout(entries)
+        self.areas = areas_of(entries)
         spare, self.map, self.map_of_slots = (folder / f"{name}{entries}" for name in ("spare", "map", "slots"))
         lab.fill(spare, spare_bytes(entries))
         lab.create(self.map_of_slots, spare, folder / f"unused{entries}", "--spare-size", UNUSED)
         lab.create(self.map, folder / "primary", spare)
-        lab.fill_map(self.map, BLOCK, pairs)
+        lab.fill_map(self.map, BLOCK, pairs_of(entries))
         self.slots = lab.first_slot(self.map)
 
     def measure(self, share, turn):

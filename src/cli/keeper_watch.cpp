@@ -15,7 +15,9 @@
 
 namespace remapfs::cli {
 
+// The manager's next one says who it is when it comes.
 void KeeperWatch::begin() {
+  if (keeper_ || handover_->keeper == gone_) return;
   watched_ = handover_->keeper;
   keeper_ = open_process(watched_);
   // One that cannot be watched is taken to be there.
@@ -30,13 +32,12 @@ Result<void> KeeperWatch::tell_serving(int wire, bool inherited) const {
 }
 
 bool KeeperWatch::lives() {
-  // The manager's next one says who it is when it comes.
-  if (!keeper_ && handover_->keeper != gone_) begin();
+  begin();
   return keeper_ && !has_ended(keeper_);
 }
 
 bool KeeperWatch::look_after(const ServedMount& mount) {
-  if (!keeper_ && handover_->keeper != gone_) begin();
+  begin();
   if (keeper_ ? !has_ended(keeper_) : handover_->keeper == gone_) return true;
   keeper_.reset();
   gone_ = watched_;                    // the manager's next one may have said already who it is

@@ -32,6 +32,7 @@ class KeeperWatch {
   [[nodiscard]] bool look_after(const ServedMount& mount);
 
  private:
+  // Watches the one that the handover names now, unless one is watched.
   void begin();
 
   const SharedHandover& handover_;

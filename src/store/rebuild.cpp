@@ -76,9 +76,7 @@ class Rebuilding {
       auto superblock =
           choose_superblock(read_superblocks(device, spare.expected.layout), spare.expected, device.name());
       if (!superblock) return fail(std::move(superblock.error()));
-      auto compared =
-          compare_watermark(superblock->watermark, spare.sequence, record_.info.clean, device.name(), path());
-      if (compared) compared = compare_roll(superblock->spares, record_.known, device.name(), path());
+      auto compared = record_.compare_age(i, *superblock, device.name());
       if (!compared) return compared;
     }
     return {};

@@ -54,10 +54,7 @@ Result<void> SqliteMapStore::attach_spare(SpareId id, BlockDevice& device) {
   const bool lost = !superblock && options_.repair && copies.both_lost();
   if (lost) superblock = record_.superblock_of(static_cast<std::size_t>(position));
   if (!superblock) return fail(std::move(superblock.error()));
-  auto compared = compare_watermark(superblock->watermark, record.sequence, record_.info.clean, device.name(),
-                                    record_.info.map_path);
-  // A spare that joined after the map was copied may have all that was moved since.
-  if (compared) compared = compare_roll(superblock->spares, record_.known, device.name(), record_.info.map_path);
+  auto compared = record_.compare_age(static_cast<std::size_t>(position), *superblock, device.name());
   if (!compared) return compared;
   if (device.geometry().size < superblock->layout.device_size) {
     return fail(Errc::corrupt,

@@ -157,6 +157,13 @@ int VolumeRecord::position_of(SpareId id) const {
   return -1;
 }
 
+Result<void> VolumeRecord::compare_age(std::size_t position, const Superblock& superblock,
+                                       const std::string& device) const {
+  auto compared = compare_watermark(superblock.watermark, spares[position].sequence, info.clean, device, info.map_path);
+  // A spare that joined after the map was copied may have all that was moved since.
+  return compared ? compare_roll(superblock.spares, known, device, info.map_path) : compared;
+}
+
 Superblock VolumeRecord::superblock_of(std::size_t position) const {
   const SpareRecord& spare = spares[position];
   Superblock superblock;

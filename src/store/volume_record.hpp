@@ -32,6 +32,10 @@ struct VolumeRecord {
 
   // Position of a spare in both lists, or -1.
   [[nodiscard]] int position_of(SpareId id) const;
+  // Nothing when map and spare are of one age: by the watermark and by the spares that the superblock names. Otherwise
+  // `stale`, saying which side is older.
+  [[nodiscard]] Result<void> compare_age(std::size_t position, const Superblock& superblock,
+                                         const std::string& device) const;
   // The superblock of the spare at this position as far as the map can tell: without totals of rows and identity.
   [[nodiscard]] Superblock superblock_of(std::size_t position) const;
 };
