@@ -106,7 +106,8 @@ struct MapTransaction {
   std::optional<ScrubRecord> scrub{};  // replaces what the map has
   std::vector<SmartReading> smart{};
   std::optional<std::string> primary_stamp{};  // as it is at the end, see BlockDevice::stamp()
-  // Alone with events: from then on the primary is that one. Its stamp is not known yet.
+  // Only with events and rows of blocks without a slot: from then on the primary is that one. Its stamp is not known
+  // yet.
   std::optional<PrimaryRecord> primary{};
 
   [[nodiscard]] bool empty() const {

@@ -30,7 +30,7 @@ struct ScrubFindings {
   std::uint64_t moved_blocks = 0;   // were weak, and are in a slot now
   std::uint64_t weak_blocks = 0;    // are weak, and could not be moved
   std::uint64_t lost_sectors = 0;   // could not be read, and were not known to be lost
-  std::uint64_t unread_blocks = 0;  // were in use, or failing, for longer than a request may take: nothing is known
+  std::uint64_t unread_blocks = 0;  // were in use, or failing, for too long: nothing is known
 
   ScrubFindings& operator+=(const ScrubFindings& other) {
     moved_blocks += other.moved_blocks;

@@ -65,13 +65,17 @@ using CopyPace = std::function<std::uint64_t(const CopyProgress&)>;
 struct VolumeOptions {
   bool read_only = false;  // writes nothing to primary, spare or map
   OnLoss on_loss = OnLoss::fail;
-  // Upper bound for the retries of one request; what is not reached inside it answers EIO and is not recorded.
+  // Upper bound for the retries of one request. Of a read, what is not reached inside it answers EIO and is not
+  // recorded; what a write has not reached is tried once more, all of it at once, and goes to slots then.
   std::chrono::milliseconds request_budget{15000};
-  // How long a request waits for blocks that somebody else has: longer than anybody should have them, on a device that
-  // takes half a minute to fail, too. Then it answers EIO.
-  std::chrono::milliseconds block_patience{180'000};
+  // How long a request, or an operator's verb, waits for blocks that somebody else has: longer than anybody should have
+  // them, on a device that takes a minute to fail, too. Then it answers EIO.
+  std::chrono::milliseconds block_patience{420'000};
   // How finely a copy of the primary notes what is written meanwhile: one bit of memory each.
   std::uint64_t most_dirty_granules = DirtyMap::kMostGranules;
+  // Lost sectors and weak blocks up to which a replacement changes their rows in the commit that switches, while
+  // requests wait: some microseconds each. With more it does so before, for good even when it is given up then.
+  std::uint64_t most_rows_at_once = std::uint64_t{1} << 18U;
   // Called after an event became history (or could not): operator's log. Never on the untouched path.
   std::function<void(const Event&)> on_event;
   // What the process that served the volume before knew of it; kept up to date. Outlives the volume. Null: none.
@@ -203,7 +207,8 @@ class Volume {
   // store's.
   Result<void> close();
 
-  // Requests that wait for a resume (on-loss=wait) give up with `suspended`, now and from now on.
+  // Requests that wait for a resume (on-loss=wait) give up with `suspended`, and whoever gives a sector that fails
+  // slowly its time (operator's verbs, scrub, a replacement) with `deadline`, now and from now on.
   void interrupt_waits();
 
   [[nodiscard]] ByteCount size() const;

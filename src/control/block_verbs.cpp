@@ -30,6 +30,7 @@ std::string sentence(Verb verb, BlockIndex block, const Error& error) {
     case Errc::timeout:
       if (verb == Verb::remove) return text("the primary still fails there" + cause, "the entry stays");
       return text("cannot be read or written" + cause, "nothing was changed");
+    case Errc::deadline: return text("cannot be read in time", "try again, or give it up with mark-lost");
     case Errc::device_gone: return text("the device is gone" + cause, "bring it back, then run remapfs resume");
     default: return text("cannot " + std::string(to_string(verb)), describe(error));
   }

@@ -27,9 +27,10 @@ class ControlClient {
 
   // Asks for the status.
   Result<nlohmann::ordered_json> status(std::chrono::milliseconds timeout = std::chrono::seconds(10));
-  // Asks for anything else; report is told every block as its line comes in. `timeout` bounds the wait for each line.
+  // Asks for anything else; report is told every block as its line comes in. `timeout` bounds the wait for each line:
+  // on a disk that takes a minute for each try, a block with several bad sectors has half an hour.
   Result<Completion> ask(const Request& request, const std::function<void(const BlockReport&)>& report = {},
-                         std::chrono::milliseconds timeout = std::chrono::minutes(5));
+                         std::chrono::milliseconds timeout = std::chrono::hours(1));
 
   // Process number of the daemon; 0 when it lives in a process namespace that cannot be seen from here.
   [[nodiscard]] pid_t daemon_pid() const { return daemon_pid_; }

@@ -115,6 +115,11 @@ std::optional<SlotRun> SlotAllocator::try_allocate_run(std::uint64_t count) {
   return best;
 }
 
+void SlotAllocator::skip(std::uint64_t slots) {
+  const MutexLock lock(mutex_);
+  if (total_ != 0) cursor_ = (cursor_ + slots) % total_;
+}
+
 bool SlotAllocator::mark_used(SlotIndex slot) {
   const MutexLock lock(mutex_);
   if (!free_.contains(slot.value())) return false;

@@ -59,6 +59,9 @@ class SlotAllocator {
   // that is long enough and takes the longest it saw.
   [[nodiscard]] std::optional<SlotRun> try_allocate_run(std::uint64_t count);
 
+  // The next search begins so many slots further on.
+  void skip(std::uint64_t slots);
+
   // While a map is loaded: takes this slot. False, with nothing changed, if it is used, retired or no slot of the
   // spare. Allocation goes on after the highest slot marked.
   [[nodiscard]] bool mark_used(SlotIndex slot);

@@ -11,6 +11,7 @@ BlockGate::BlockGate()
       stripes_(std::make_unique<std::array<std::atomic<std::uint32_t>, kStripes>>()) {
   held_.reserve(kAnnouncements);
   asking_.reserve(kAnnouncements);
+  entering_.reserve(kAnnouncements);
 }
 
 BlockGate::Announcement* BlockGate::try_claim() {
@@ -85,12 +86,21 @@ Result<BlockGate::Pass> BlockGate::enter(BlockRange blocks, const Deadline& dead
   for (;;) {
     if (auto pass = announce(claim(), blocks)) return std::move(*pass);
     MutexLock lock(mutex_);
-    while (held(blocks)) {
-      if (let_go_.wait_until(lock, deadline.at()) == std::cv_status::timeout && held(blocks)) {
-        return fail(Errc::deadline);
-      }
+    entering_.push_back(blocks);
+    bool in_time = true;
+    while (held(blocks) && in_time) {
+      in_time = let_go_.wait_until(lock, deadline.at()) != std::cv_status::timeout;
     }
+    entering_.erase(std::find(entering_.begin(), entering_.end(), blocks));
+    if (held(blocks)) return fail(Errc::deadline);
   }
+}
+
+bool BlockGate::wanted(BlockRange blocks) const {
+  const MutexLock lock(mutex_);
+  const auto overlaps = [&](BlockRange other) { return other.overlaps(blocks); };
+  return std::any_of(entering_.begin(), entering_.end(), overlaps) ||
+         std::any_of(asking_.begin(), asking_.end(), [&](const Asking& other) { return overlaps(other.blocks); });
 }
 
 bool BlockGate::drained(BlockRange blocks) const {

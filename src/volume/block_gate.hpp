@@ -73,6 +73,8 @@ class BlockGate {
   [[nodiscard]] Announcement* try_claim();
   Announcement& claim();
   [[nodiscard]] std::optional<Pass> announce(Announcement& mine, BlockRange blocks);
+  // Whether somebody waits for a block of the range, which is held.
+  [[nodiscard]] bool wanted(BlockRange blocks) const;
   [[nodiscard]] bool maybe_held(BlockRange blocks) const;
   [[nodiscard]] bool held(BlockRange blocks) const REQUIRES(mutex_);
   // Whether nobody has a block of the range, nor asked for one before this turn.
@@ -92,6 +94,7 @@ class BlockGate {
   std::condition_variable_any let_go_;
   std::vector<BlockRange> held_ GUARDED_BY(mutex_);
   std::vector<Asking> asking_ GUARDED_BY(mutex_);
+  std::vector<BlockRange> entering_ GUARDED_BY(mutex_);  // requests that wait
   std::uint64_t last_turn_ GUARDED_BY(mutex_) = 0;
 };
 
@@ -123,6 +126,8 @@ class BlockGate::Hold {
     if (gate_ != nullptr) gate_->let_go(blocks_);
   }
   [[nodiscard]] BlockRange blocks() const { return blocks_; }
+  // Whether somebody waits for one of the blocks.
+  [[nodiscard]] bool wanted() const { return gate_->wanted(blocks_); }
 
  private:
   friend class BlockGate;

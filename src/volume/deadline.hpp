@@ -2,7 +2,9 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <optional>
+#include <utility>
 
 namespace remapfs {
 
@@ -11,15 +13,18 @@ class Deadline {
  public:
   using Clock = std::chrono::steady_clock;
 
-  explicit Deadline(std::chrono::milliseconds budget) : at_(Clock::now() + budget) {}
+  // ended: it has passed, whatever the time, when this says so.
+  explicit Deadline(std::chrono::milliseconds budget, std::function<bool()> ended = {})
+      : at_(Clock::now() + budget), ended_(std::move(ended)) {}
 
-  [[nodiscard]] bool passed() const { return Clock::now() >= at_; }
+  [[nodiscard]] bool passed() const { return Clock::now() >= at_ || (ended_ && ended_()); }
   [[nodiscard]] Clock::time_point at() const { return at_; }
   // What others took does not count.
   void put_off(Clock::duration by) { at_ += by; }
 
  private:
   Clock::time_point at_;
+  std::function<bool()> ended_;
 };
 
 // The time of a request for trying again. It begins when the first access has failed: a device that takes long to fail

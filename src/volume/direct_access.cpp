@@ -99,8 +99,12 @@ Result<void> Volume::Impl::recover_part(const DirectAccess& access, DirectAccess
     // Once: whoever comes back from waiting for a resume starts over.
     const FailedAccess failed{member(part.member), part.at};
     part.error.reset();
-    return access.write ? slow_write(part.range, place, deadline, failed)
-                        : slow_read(part.range, place, deadline, failed);
+    if (!access.write) return slow_read(part.range, place, deadline, failed);
+    const auto reached = slow_write(part.range, place, deadline, failed);
+    if (!reached) return fail(reached.error());
+    const ByteRange rest{*reached, part.range.end};
+    if (rest.empty()) return {};
+    return write_request(rest, place + distance(part.range.begin, rest.begin).value(), deadline);
   }
   return access.write ? write_request(part.range, place, deadline) : read_request(part.range, place, deadline);
 }

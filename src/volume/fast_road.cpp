@@ -146,12 +146,12 @@ Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data,
   const auto data_at = [&](ByteOffset at) { return data + distance(range.begin, at).value(); };
 
   const ByteRange middle = aligned_blocks(range);
-  if (middle.empty()) return slow_write(range, data, deadline, {});
+  if (middle.empty()) return slow_write_all(range, data, deadline);
   if (range.begin < middle.begin) {
-    if (auto head = slow_write({range.begin, middle.begin}, data, deadline, {}); !head) return head;
+    if (auto head = slow_write_all({range.begin, middle.begin}, data, deadline); !head) return head;
   }
   if (middle.end < range.end) {
-    if (auto tail = slow_write({middle.end, range.end}, data_at(middle.end), deadline, {}); !tail) return tail;
+    if (auto tail = slow_write_all({middle.end, range.end}, data_at(middle.end), deadline); !tail) return tail;
   }
 
   RetryTime retries(options.request_budget);
@@ -167,8 +167,8 @@ Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data,
     if (!trouble) break;
     if (trouble->fatal) return fail(*trouble->fatal);
     auto slow = slow_write(trouble->range, data_at(trouble->range.begin), retries.deadline(), trouble->failed);
-    if (!slow) return slow;
-    rest.begin = trouble->range.end;
+    if (!slow) return fail(std::move(slow).error());
+    rest.begin = *slow;
   }
   return {};
 }

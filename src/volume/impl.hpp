@@ -27,6 +27,12 @@
 
 namespace remapfs {
 
+// For who leaves a disk behind, or looks at all of it. A sector may take a minute to fail, and is known to be lost when
+// it has failed with its block and then three times alone. No request waits for it but those that want the same block,
+// and for those it is cut short.
+inline constexpr std::chrono::minutes kCareTime{2};
+inline constexpr std::chrono::minutes kMostCareTime{5};
+
 // Lock order: scratch, then the gate (one hold that waits), then the commit, then the table's and the slot
 // allocators' own mutexes. Nobody waits for a breaker with any of them in hand.
 struct Volume::Impl {
@@ -115,9 +121,12 @@ struct Volume::Impl {
   // block without an entry that it is weak. True when it moves.
   bool move_weak(const HeldBlock& held, const SectorReading& reading, std::span<std::byte> buffer,
                  std::span<std::byte> aside, const Deadline& deadline, Batch& batch);
-  // data == nullptr writes zeros.
-  Result<void> slow_write(ByteRange range, const std::byte* data, Deadline& deadline,
-                          const std::optional<FailedAccess>& failed);
+  // data == nullptr writes zeros. How far it came: when its time is used up, what is left may well be written at once.
+  // Is that over at the beginning, it comes to the end, and goes to slots with what has just failed again.
+  Result<ByteOffset> slow_write(ByteRange range, const std::byte* data, Deadline& deadline,
+                                const std::optional<FailedAccess>& failed);
+  // The same to its end.
+  Result<void> slow_write_all(ByteRange range, const std::byte* data, Deadline& deadline);
   struct InPlace {
     Result<void> result;
     bool edge_failed = false;  // reading the rest of a logical block, rather than writing
@@ -136,20 +145,29 @@ struct Volume::Impl {
   Result<void> write_to_new_slot(const HeldBlock& held, BlockPart part, const std::byte* data, SectorMask good,
                                  std::span<std::byte> buffer, std::span<std::byte> aside, const Deadline& deadline,
                                  Cause cause, Batch& batch);
+  struct HoldRules {
+    bool settle_matters;  // what is staged is what was asked for
+    bool ends_in_time;    // the deadline ends it between two batches
+  };
   // Runs step(held, part, offset in the range, buffer, aside, batch) over the blocks of a range, in batches under one
-  // hold each, and settles each batch. The wait for others puts the deadline off.
+  // hold each, and settles each batch. The wait for others puts the deadline off. Where it ended: before the end of the
+  // range, and after one batch at least, when there was no more time.
   template <class Step>
-  Result<void> for_each_held_block(ByteRange range, Deadline& deadline, Step&& step, bool settle_matters);
+  Result<ByteOffset> for_each_held_block(ByteRange range, Deadline& deadline, HoldRules rules, Step&& step);
 
   // --- staging and settling (staging.cpp) ---
   // suspended_too: although the breaker of its device is open.
   Result<HeldBlock> look_up(BlockIndex block, bool suspended_too = false);
-  // Writes content to a free slot; slots that fail are retired into the batch. Errors: no_space, failed, suspended.
-  Result<SlotAddress> write_slot(std::span<const std::byte> content, std::span<std::byte> aside, Batch& batch);
+  // Writes content to a free slot; slots that fail are retired into the batch, and others are tried until there is
+  // none, or until then. Errors: no_space, failed, suspended; deadline.
+  Result<SlotAddress> write_slot(std::span<const std::byte> content, std::span<std::byte> aside, Batch& batch,
+                                 const Deadline* until = nullptr);
   [[nodiscard]] ByteOffset slot_offset(SlotAddress where) const;
-  // Moves the block to a new slot: `good` sectors are in the buffer, the other valid ones are read.
+  // Moves the block to a new slot: `good` sectors are in the buffer, the other valid ones are read until the deadline.
+  // slots_until: as write_slot().
   Result<void> stage_relocation(const HeldBlock& held, SectorMask good, std::span<std::byte> buffer,
-                                std::span<std::byte> aside, const Deadline& deadline, Cause cause, Batch& batch);
+                                std::span<std::byte> aside, const Deadline& deadline, const Deadline* slots_until,
+                                Cause cause, Batch& batch);
   // The whole block as its slot will hold it: zeros where sectors are not valid.
   [[nodiscard]] std::span<const std::byte> block_content(const HeldBlock& held, SectorMask valid,
                                                          std::span<std::byte> buffer) const;
@@ -235,9 +253,22 @@ struct Volume::Impl {
   Result<Outcome> retest(BlockIndex block, bool lost_only);
   Result<Outcome> mark_lost(BlockIndex block);
   Result<void> check_block(BlockIndex block) const;
-  // budget: 0: that of requests.
+  struct BlockTimes {
+    std::chrono::milliseconds wait;    // for the block
+    std::chrono::milliseconds budget;  // to try things on it
+    std::chrono::milliseconds most;    // the same while nobody waits for the block
+  };
+  [[nodiscard]] BlockTimes operator_times() const {
+    return {options.block_patience, options.request_budget, options.request_budget};
+  }
+  // Of who cannot go on without the block.
+  [[nodiscard]] BlockTimes care_times() const {
+    return {options.block_patience, std::min<std::chrono::milliseconds>(kCareTime, options.block_patience),
+            kMostCareTime};
+  }
+  // Takes the block and hands it to step(held, scratch, deadline, batch); settles what step staged. Errors: busy.
   template <class Step>
-  Result<Outcome> with_block(BlockIndex block, Step&& step, std::chrono::milliseconds budget = {});
+  Result<Outcome> with_block(BlockIndex block, BlockTimes times, Step&& step);
   Result<void> copy_back(const HeldBlock& held, const ScratchPool::Scratch& scratch, const Deadline& deadline);
 
   // --- scrub (scrub.cpp) ---
@@ -256,7 +287,9 @@ struct Volume::Impl {
   [[nodiscard]] static Result<void> check_trusted(const Member& member);
   Result<void> empty_spare(const Member& spare, const std::function<bool(BlockIndex)>& moved);
   [[nodiscard]] std::vector<BlockIndex> blocks_on(SpareId id, BlockRange blocks) const;
-  Result<void> leave_spare(BlockRange blocks, SpareId id, std::chrono::milliseconds budget);
+  Result<void> leave_spare(BlockRange blocks, SpareId id);
+  Result<void> leave_spare(const HeldBlock& held, SpareId id, std::span<std::byte> buffer, std::span<std::byte> aside,
+                           const Deadline& deadline, Batch& batch);
   Result<void> leave_spare_with_care(BlockIndex block, SpareId id);
   Result<void> drop_spare(const Member& spare);
   [[nodiscard]] std::uint64_t free_slots_beside(SpareId id) const;
@@ -305,9 +338,9 @@ struct Volume::Impl {
   BlockGate gate;
 
   std::atomic<bool> replacing{false};           // whoever set it has the rest
+  std::atomic<bool> lost_for_good{false};       // what is lost now will not be on the device that is about to serve
   std::unique_ptr<DirtyMap> dirty;              // of a replacement; of the last one while somebody may still mark in it
   std::atomic<DirtyMap*> copied_from{nullptr};  // the same, while one is under way
-  std::atomic<bool> lost_for_good{false};       // what is lost now will not be on the device that is about to serve
 
   std::uint64_t loading_room = 0;  // reservations of the table that load() has not used yet
   // The map is written no more: a commit's outcome is unknown.
@@ -317,12 +350,8 @@ struct Volume::Impl {
   mutable Mutex unfinished_mutex;
   std::vector<Unfinished> unfinished GUARDED_BY(unfinished_mutex);
   Mutex resume_mutex;
-  [[nodiscard]] bool is_closing() {
-    const MutexLock lock(resume_mutex);
-    return closing;
-  }
   std::condition_variable_any resumed;
-  bool closing GUARDED_BY(resume_mutex) = false;
+  std::atomic<bool> closing{false};                    // set with the mutex, for those who wait
   std::uint64_t resumes GUARDED_BY(resume_mutex) = 0;  // attempts, whether every device came back or not
   std::atomic<std::uint64_t> generation{0};            // the same, counted while no request is inside
   bool closed = false;
@@ -342,15 +371,15 @@ struct Volume::Impl {
 inline constexpr std::uint64_t kLowShare = 10;
 inline constexpr std::chrono::milliseconds kLongestHold{200};
 inline constexpr std::uint64_t kMostBlocksHeld = 64;
-// For who leaves a disk behind. A sector may take a minute to fail, and only then it is known to be lost. No request
-// waits for it but those that want the same block.
-inline constexpr std::chrono::minutes kCareTime{2};
 
 template <class Step>
-Result<void> Volume::Impl::for_each_held_block(ByteRange range, Deadline& deadline, Step&& step, bool settle_matters) {
+Result<ByteOffset> Volume::Impl::for_each_held_block(ByteRange range, Deadline& deadline, HoldRules rules,
+                                                     Step&& step) {
   const BlockRange blocks = geometry.blocks_touching(range);
   const std::uint64_t most = std::min({kMostBlocksHeld, kMaxRequestSize >> geometry.shift(), blocks.size()});
+  auto asked = Deadline::Clock::now();
   const auto scratch = scratches->take(most << geometry.shift());
+  deadline.put_off(Deadline::Clock::now() - asked);
   std::optional<Error> first_error;
   const auto keep = [&](Error error) {
     if (!first_error) first_error = std::move(error);
@@ -358,12 +387,9 @@ Result<void> Volume::Impl::for_each_held_block(ByteRange range, Deadline& deadli
 
   BlockIndex next = blocks.begin;
   while (next < blocks.end) {
-    if (deadline.passed()) {
-      keep({Errc::deadline, 0, {}});
-      break;
-    }
+    if (rules.ends_in_time && next != blocks.begin && deadline.passed()) break;
     const BlockRange wanted{next, std::min(blocks.end, next + most)};
-    const auto asked = Deadline::Clock::now();
+    asked = Deadline::Clock::now();
     auto hold = gate.exclude(wanted, Deadline(options.block_patience));
     if (!hold) return fail(std::move(hold).error());
     deadline.put_off(Deadline::Clock::now() - asked);
@@ -394,7 +420,7 @@ Result<void> Volume::Impl::for_each_held_block(ByteRange range, Deadline& deadli
     }
     if (auto settled = settle(batch, scratch.aside()); !settled) {
       lose_ruined(batch.at_risk, scratch.aside());
-      if (settle_matters) {
+      if (rules.settle_matters) {
         keep(std::move(settled).error());
         go_on = false;
       }
@@ -402,17 +428,17 @@ Result<void> Volume::Impl::for_each_held_block(ByteRange range, Deadline& deadli
     if (!go_on) break;
   }
   if (first_error) return fail(std::move(*first_error));
-  return {};
+  return std::min(range.end, geometry.begin_of(next));
 }
 
-// Takes the block and hands it to step(held, scratch, deadline, batch); settles what step staged.
 template <class Step>
-Result<Outcome> Volume::Impl::with_block(BlockIndex block, Step&& step, std::chrono::milliseconds budget) {
+Result<Outcome> Volume::Impl::with_block(BlockIndex block, BlockTimes times, Step&& step) {
   if (auto checked = check_block(block); !checked) return fail(std::move(checked).error());
-  const Deadline deadline(budget.count() != 0 ? budget : options.request_budget);
   const auto scratch = scratches->take(geometry.block_size());
-  auto hold = gate.exclude({block, block + 1}, deadline);
+  auto hold = gate.exclude({block, block + 1}, Deadline(times.wait));
   if (!hold) return fail(Errc::busy, fmt::format("block {}: in use for too long, try again", block.value()));
+  const Deadline firm(times.budget);
+  const Deadline deadline(times.most, [&] { return closing || (firm.passed() && hold->wanted()); });
   auto held = look_up(block);
   if (!held) return fail(std::move(held).error());
   Batch batch;

@@ -20,7 +20,7 @@ Result<void> Volume::Impl::check_block(BlockIndex block) const {
 
 Result<Outcome> Volume::Impl::add(BlockIndex block) {
   return with_block(
-      block,
+      block, operator_times(),
       [&](const HeldBlock& held, const ScratchPool::Scratch& scratch, const Deadline& deadline,
           Batch& batch) -> Result<Outcome> {
         if (held.valid != geometry.full_mask()) {
@@ -34,8 +34,8 @@ Result<Outcome> Volume::Impl::add(BlockIndex block) {
           return fail(Errc::lost, fmt::format("block {}: cannot be read, recorded as lost", block.value()));
         }
         if (!reading) return fail(reading.error());
-        auto staged =
-            stage_relocation(held, reading->good, buffer, scratch.aside(), deadline, Cause::operator_add, batch);
+        auto staged = stage_relocation(held, reading->good, buffer, scratch.aside(), deadline, &deadline,
+                                       Cause::operator_add, batch);
         if (!staged) return fail(std::move(staged).error());
         return Outcome::done;
       });
@@ -80,7 +80,7 @@ Result<void> Volume::Impl::copy_back(const HeldBlock& held, const ScratchPool::S
 
 Result<Outcome> Volume::Impl::remove(BlockIndex block, bool tell_of_it) {
   return with_block(
-      block,
+      block, operator_times(),
       [&](const HeldBlock& held, const ScratchPool::Scratch& scratch, const Deadline& deadline,
           Batch& batch) -> Result<Outcome> {
         if (!held.mapping) return Outcome::already;
@@ -106,7 +106,8 @@ Result<Outcome> Volume::Impl::remove(BlockIndex block, bool tell_of_it) {
 
 Result<Outcome> Volume::Impl::mark_lost(BlockIndex block) {
   return with_block(
-      block, [&](const HeldBlock& held, const ScratchPool::Scratch&, const Deadline&, Batch& batch) -> Result<Outcome> {
+      block, operator_times(),
+      [&](const HeldBlock& held, const ScratchPool::Scratch&, const Deadline&, Batch& batch) -> Result<Outcome> {
         const SectorMask inside = geometry.full_mask() & ~outside_disk(block);
         if ((held.valid & inside) == 0) return Outcome::already;
         stage_lost(held, held.valid & inside, Cause::operator_mark, batch);
@@ -116,7 +117,7 @@ Result<Outcome> Volume::Impl::mark_lost(BlockIndex block) {
 
 Result<Outcome> Volume::Impl::retest(BlockIndex block, bool lost_only) {
   return with_block(
-      block,
+      block, operator_times(),
       [&](const HeldBlock& held, const ScratchPool::Scratch& scratch, const Deadline& deadline,
           Batch& batch) -> Result<Outcome> {
         const SectorMask full = geometry.full_mask();

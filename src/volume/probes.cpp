@@ -135,7 +135,7 @@ void Volume::Impl::rescue(BlockIndex block, SectorMask known, std::span<std::byt
   };
   const auto relocate = [&](const HeldBlock& held, Batch& batch) {
     const Deadline deadline(kRescueTime);
-    return stage_relocation(held, known, content, aside, deadline, Cause::write_error, batch).has_value();
+    return stage_relocation(held, known, content, aside, deadline, nullptr, Cause::write_error, batch).has_value();
   };
   const auto lose = [&](const HeldBlock& held, Batch& batch) {
     stage_ruined(held, known, batch);

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "volume/replacement.hpp"
 
@@ -15,7 +17,9 @@
 // - A write was under way before marking began. Everybody inside is drained before the first copy.
 // - The old device has other bytes than it had when they were copied: it lost its cache. Whoever resumes it marks all.
 // - The new device gets what the old one could not read. Sectors that are not valid are never served; rows that say so
-//   stay, and say `replaced`, so that a retest does not take what the new device has there for their data.
+//   stay, and say `replaced`, so that a retest does not take what the new device has there for their data. They say it
+//   with the commit that counts, since on the old device a retest may still find their data; only where there are so
+//   many of them that requests would wait for it they say it before.
 // - A crash comes in between. The map has the old device until the new one has everything, durably; then it has the new
 //   one. When nobody knows which of the two it has, the old device is written no more: then both have everything.
 // - The old device has lost writes that nobody was told of. It is not replaced before somebody was.
@@ -105,8 +109,43 @@ Result<bool> Volume::Impl::Replacement::copy_rest(std::span<std::byte> buffer) {
   return true;
 }
 
-// Of lost blocks, what was not read is not there: their rows say so before the map has the new device, and whatever is
-// lost from now on says so at once. Weak blocks were read, and are whole where they are going.
+// Of lost blocks, what was not read is not there. Weak blocks were read, and are whole where they are going.
+MapChange Volume::Impl::Replacement::change_of(BlockIndex block, const Mapping& mapping) {
+  MapChange change;
+  change.block = block;
+  if (mapping.state == EntryState::weak) change.kind = MapChange::Kind::erase;
+  change.row = {block, EntryState::lost, {}, mapping.valid_mask, 0, Sequence(), Cause::replaced, 0};
+  return change;
+}
+
+Error Volume::Impl::Replacement::about_poisoned(BlockIndex block) const {
+  if (volume_.is_unfinished(block)) {
+    return {Errc::suspended, 0, fmt::format("block {} waits for `remapfs resume`", block.value())};
+  }
+  return {Errc::failed, 0,
+          fmt::format("block {} answers nothing until remount, unmount and mount again, then replace the primary",
+                      block.value())};
+}
+
+// With the commit that counts.
+Result<std::vector<MapChange>> Volume::Impl::Replacement::rows_to_change() const {
+  std::vector<MapChange> changes;
+  if (volume_.lost_sectors == 0 && volume_.weak_blocks == 0) return changes;
+  std::optional<BlockIndex> poisoned;
+  volume_.table->for_each([&](BlockIndex block, const Mapping& mapping) {
+    if (mapping.state == EntryState::remapped) return;
+    if (mapping.state == EntryState::poisoned) poisoned = block;
+    if (!rows_marked_) changes.push_back(change_of(block, mapping));
+  });
+  if (poisoned) return fail(about_poisoned(*poisoned));
+  return changes;
+}
+
+bool Volume::Impl::Replacement::too_many_rows() const {
+  return volume_.lost_sectors + volume_.weak_blocks > volume_.options.most_rows_at_once;
+}
+
+// Before the commit that counts, some blocks at a time. Whatever is lost from now on says so at once.
 Result<void> Volume::Impl::Replacement::mark_rows() {
   volume_.lost_for_good = true;
   {
@@ -134,32 +173,28 @@ Result<BlockIndex> Volume::Impl::Replacement::mark_some_rows(BlockIndex from) {
   for (BlockIndex block = some.begin; block < some.end; ++block) {
     const auto mapping = volume_.table->find(block);
     if (!mapping || mapping->state == EntryState::remapped) continue;
-    if (mapping->state == EntryState::poisoned && volume_.is_unfinished(block)) {
-      return fail(Errc::suspended, fmt::format("block {} waits for `remapfs resume`", block.value()));
-    }
-    if (mapping->state == EntryState::poisoned) {
-      return fail(Errc::failed, fmt::format("block {} answers nothing until remount, unmount and mount again, then "
-                                            "replace the primary",
-                                            block.value()));
-    }
-    Batch::Entry entry;
-    entry.change.block = block;
-    if (mapping->state == EntryState::weak) entry.change.kind = MapChange::Kind::erase;
-    entry.change.row = {block, EntryState::lost, {}, mapping->valid_mask, 0, Sequence(), Cause::replaced, 0};
-    batch.entries.push_back(entry);
+    if (mapping->state == EntryState::poisoned) return fail(about_poisoned(block));
+    batch.entries.push_back({change_of(block, *mapping), {}});
   }
   if (auto settled = volume_.settle(batch, scratch.aside()); !settled) return fail(std::move(settled).error());
   return some.end;
 }
 
 Result<void> Volume::Impl::Replacement::commit() {
+  const auto changes = rows_to_change();
+  if (!changes) return fail(changes.error());
   MapTransaction transaction;
   transaction.primary = next_.record;
+  transaction.changes = *changes;
   transaction.events.push_back(
       {"primary-replaced", std::nullopt, fmt::format("{} by {}", old_->device().name(), next_.record.path)});
   const Event event = transaction.events.back();
   const auto committed = volume_.commits.commit(std::move(transaction));
   if (committed) {
+    // The table knows nothing of causes.
+    for (const MapChange& change : *changes) {
+      if (change.kind == MapChange::Kind::erase) volume_.publish(change.block, std::nullopt);
+    }
     volume_.publish(Batch{}, *committed);
     volume_.tell(event);
     return {};
@@ -238,7 +273,7 @@ Result<void> Volume::Impl::Replacement::sync_both() {
 Result<bool> Volume::Impl::Replacement::try_to_switch() {
   if (auto well = all_is_well(); !well) return fail(std::move(well).error());
   if (auto synced = sync_both(); !synced) return fail(std::move(synced).error());
-  if (!rows_marked_) {
+  if (!rows_marked_ && too_many_rows()) {
     if (auto marked = mark_rows(); !marked) return fail(std::move(marked).error());
   }
   {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <vector>
 
 #include "volume/impl.hpp"
 
@@ -40,6 +41,11 @@ class Volume::Impl::Replacement {
   Result<void> sync_new();
   Result<bool> copy_rest(std::span<std::byte> buffer);
   Result<bool> copy_held(ByteRange range, std::span<std::byte> buffer);
+  [[nodiscard]] static MapChange change_of(BlockIndex block, const Mapping& mapping);
+  [[nodiscard]] Error about_poisoned(BlockIndex block) const;
+  // Errors: suspended, failed: blocks that answer nothing.
+  [[nodiscard]] Result<std::vector<MapChange>> rows_to_change() const;
+  [[nodiscard]] bool too_many_rows() const;
   Result<void> mark_rows();
   Result<BlockIndex> mark_some_rows(BlockIndex from);
   Result<void> commit();
@@ -53,8 +59,8 @@ class Volume::Impl::Replacement {
   const std::shared_ptr<Member> old_;
   NewPrimary& next_;
   DirtyMap& dirty_;
-  bool new_device_failed_ = false;  // it ends the replacement, whatever the error is
   bool rows_marked_ = false;
+  bool new_device_failed_ = false;  // it ends the replacement, whatever the error is
   // Of this pass.
   bool needs_care_ = false;  // some of it could not be copied
   std::uint64_t copied_ = 0;

@@ -62,7 +62,7 @@ Result<void> Volume::Impl::Replacement::copy_valid(const HeldBlock& held, std::s
 
 Result<void> Volume::Impl::Replacement::copy_with_care(BlockIndex block) {
   auto copied = volume_.with_block(
-      block,
+      block, volume_.care_times(),
       [&](const HeldBlock& held, const ScratchPool::Scratch& scratch, const Deadline& deadline,
           Batch& batch) -> Result<Outcome> {
         if (held.has_slot() || held.valid == 0) return Outcome::already;
@@ -78,8 +78,7 @@ Result<void> Volume::Impl::Replacement::copy_with_care(BlockIndex block) {
           std::ignore = volume_.move_weak(held, *reading, buffer, scratch.aside(), deadline, batch);
         }
         return Outcome::done;
-      },
-      kCareTime);
+      });
   if (copied) return {};
   if (volume_.is_unfinished(block)) return fail(Errc::suspended);
   if (copied.error().code != Errc::deadline && copied.error().code != Errc::failed) {
@@ -106,7 +105,7 @@ Result<ByteOffset> Volume::Impl::Replacement::copy_stretch(ByteRange range) {
     const auto care_begun = std::chrono::steady_clock::now();
     for (BlockIndex block = volume_.geometry.block_of(careful->begin);
          done && volume_.geometry.begin_of(block) < careful->end; ++block) {
-      if (volume_.is_closing()) done = fail(Errc::interrupted, "interrupted, the volume is being unmounted");
+      if (volume_.closing) done = fail(Errc::interrupted, "interrupted, the volume is being unmounted");
       if (done) done = copy_with_care(block);
       range.begin = std::min(careful->end, volume_.geometry.end_of(block));
       // On a disk that fails slowly each block may take as long as a request may. The step ends with the granule: what

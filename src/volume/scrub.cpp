@@ -9,6 +9,10 @@
 
 namespace remapfs {
 
+namespace {
+constexpr std::chrono::seconds kLongestCarefulStep{1};
+}  // namespace
+
 Result<BlockIndex> Volume::Impl::scrub(BlockIndex from, std::uint64_t most_blocks, ScrubFindings& findings,
                                        const std::function<bool()>& go_on) {
   if (options.read_only) return fail(Errc::read_only, "the volume is mounted read-only");
@@ -51,22 +55,25 @@ BlockRange Volume::Impl::weak_blocks_in(BlockRange blocks) const {
   return {begin, end};
 }
 
-// The first block that was not looked at. failed: an access to all of them failed. Which block it was shows when that
-// one fails again, which may take some tries.
+// The first block that was not looked at: on a disk that fails slowly a part of them is one step. failed: an access to
+// all of them failed. Which block it was shows when that one fails again, which may take some tries.
 Result<BlockIndex> Volume::Impl::scrub_carefully(BlockRange blocks, bool failed, ScrubFindings& findings,
                                                  const std::function<bool()>& go_on) {
   ScrubFindings found;
+  const Deadline step_until(kLongestCarefulStep);
   for (int tries = 0; tries < (failed ? kTriesPerSector : 1) && found == ScrubFindings{}; ++tries) {
     for (BlockIndex block = blocks.begin; block < blocks.end; ++block) {
-      // On a disk that fails slowly each block may take as long as a request may.
-      if (go_on && !go_on()) {
-        findings += found;
-        return tries == 0 ? block : blocks.end;
-      }
-      auto looked = scrub_block(block);
+      const bool is_long = found != ScrubFindings{} && step_until.passed();
+      const bool goes_on = !is_long && (!go_on || go_on());
+      auto looked = goes_on ? scrub_block(block) : Result<ScrubFindings>(ScrubFindings{});
       if (!looked) {
         findings += found;
         return fail(std::move(looked).error());
+      }
+      const bool cut_short = looked->unread_blocks != 0 && closing;
+      if (!goes_on || cut_short) {
+        findings += found;
+        return tries == 0 ? block : blocks.end;
       }
       found += *looked;
     }
@@ -78,7 +85,7 @@ Result<BlockIndex> Volume::Impl::scrub_carefully(BlockRange blocks, bool failed,
 Result<ScrubFindings> Volume::Impl::scrub_block(BlockIndex block) {
   ScrubFindings found;
   const auto looked =
-      with_block(block,
+      with_block(block, {options.request_budget, options.request_budget, kMostCareTime},
                  [&](const HeldBlock& held, const ScratchPool::Scratch& scratch, const Deadline& deadline,
                      Batch& batch) -> Result<Outcome> {
                    if (held.valid == 0) return Outcome::already;

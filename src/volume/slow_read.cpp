@@ -11,28 +11,31 @@ namespace remapfs {
 
 Result<void> Volume::Impl::slow_read(ByteRange range, std::byte* out, Deadline& deadline,
                                      const std::optional<FailedAccess>& failed) {
+  if (deadline.passed()) return fail(Errc::deadline);
   // When the access that failed lay in one block, that block is weak even if it can be read now. In a longer one
   // nothing says which block it was, unless it fails again.
   const bool one_block = geometry.blocks_touching(range).size() == 1;
-  return for_each_held_block(
-      range, deadline,
-      [&](const HeldBlock& held, BlockPart part, std::uint64_t at, std::span<std::byte> buffer,
-          std::span<std::byte> aside, Batch& batch) -> Result<void> {
-        const SectorMask wanted = part.touched();
-        if ((wanted & ~held.valid) != 0) return fail(Errc::lost);
+  const auto reached =
+      for_each_held_block(range, deadline, {.settle_matters = false, .ends_in_time = true},
+                          [&](const HeldBlock& held, BlockPart part, std::uint64_t at, std::span<std::byte> buffer,
+                              std::span<std::byte> aside, Batch& batch) -> Result<void> {
+                            const SectorMask wanted = part.touched();
+                            if ((wanted & ~held.valid) != 0) return fail(Errc::lost);
 
-        const auto reading = read_valid(held, wanted, buffer, aside, deadline, batch);
-        if (!reading) return fail(reading.error());
-        std::memcpy(out + at, buffer.data() + part.begin, part.size());
+                            const auto reading = read_valid(held, wanted, buffer, aside, deadline, batch);
+                            if (!reading) return fail(reading.error());
+                            std::memcpy(out + at, buffer.data() + part.begin, part.size());
 
-        // The caller has its data whatever becomes of the block now.
-        const bool blame = failed && one_block && failed->hit(held);
-        if ((reading->retried || blame) && !options.read_only) {
-          std::ignore = move_weak(held, *reading, buffer, aside, deadline, batch);
-        }
-        return {};
-      },
-      /*settle_matters=*/false);
+                            // The caller has its data whatever becomes of the block now.
+                            const bool blame = failed && one_block && failed->hit(held);
+                            if ((reading->retried || blame) && !options.read_only) {
+                              std::ignore = move_weak(held, *reading, buffer, aside, deadline, batch);
+                            }
+                            return {};
+                          });
+  if (!reached) return fail(reached.error());
+  if (*reached < range.end) return fail(Errc::deadline);
+  return {};
 }
 
 Result<SectorReading> Volume::Impl::read_valid(const HeldBlock& held, SectorMask wanted, std::span<std::byte> buffer,
@@ -57,7 +60,7 @@ bool Volume::Impl::move_weak(const HeldBlock& held, const SectorReading& reading
   const Error error = reading.media.value_or(Error{Errc::media, 0, {}});
   if (!confirm_media(*held.member, error, false, held.on_device(), aside)) return false;
   const SectorMask good = reading.good & held.valid;
-  if (stage_relocation(held, good, buffer, aside, deadline, Cause::weak_read, batch)) return true;
+  if (stage_relocation(held, good, buffer, aside, deadline, &deadline, Cause::weak_read, batch)) return true;
   stage_weak(held, batch);
   return false;
 }

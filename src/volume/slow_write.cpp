@@ -18,12 +18,15 @@ void overlay(std::span<std::byte> buffer, BlockPart part, const std::byte* data)
 }
 }  // namespace
 
-Result<void> Volume::Impl::slow_write(ByteRange range, const std::byte* data, Deadline& deadline,
-                                      const std::optional<FailedAccess>& failed) {
+Result<ByteOffset> Volume::Impl::slow_write(ByteRange range, const std::byte* data, Deadline& deadline,
+                                            const std::optional<FailedAccess>& failed) {
   // A write that failed inside one block is not tried there again. In a longer one the block is found by trying.
   const bool one_block = geometry.blocks_touching(range).size() == 1;
+  // Each block that fails may take seconds to do so, and there was no more time when all of this failed again.
+  const bool late = deadline.passed();
+  const bool untried = late && failed && !one_block;
   return for_each_held_block(
-      range, deadline,
+      range, deadline, {.settle_matters = true, .ends_in_time = !late},
       [&](const HeldBlock& held, BlockPart part, std::uint64_t at, std::span<std::byte> buffer,
           std::span<std::byte> aside, Batch& batch) -> Result<void> {
         const std::byte* from = data == nullptr ? nullptr : data + at;
@@ -35,6 +38,12 @@ Result<void> Volume::Impl::slow_write(ByteRange range, const std::byte* data, De
         // put bytes where a lost sector is remembered.
         const SectorMask changed = widen(part.touched(), held.place.device->geometry().logical_block);
         const bool can_stay = (changed & ~(held.valid | part.covered())) == 0 && (held.has_slot() || revived == 0);
+        if (untried && can_stay && part.size() == held.place.used) {
+          auto media = confirm_media(*held.member, {Errc::media, 0, {}}, true, held.on_device(), aside);
+          if (!media) return media;
+          // Where no slot can be had, it is tried after all.
+          if (write_to_new_slot(held, part, from, 0, buffer, aside, deadline, Cause::write_error, batch)) return {};
+        }
 
         Cause cause = revived != 0 ? Cause::rewritten : Cause::write_error;
         SectorMask good = 0;
@@ -67,8 +76,17 @@ Result<void> Volume::Impl::slow_write(ByteRange range, const std::byte* data, De
         auto moved = write_to_new_slot(held, part, from, good, buffer, aside, deadline, cause, batch);
         if (!moved && may_be_ruined) stage_ruined_edges(batch, aside);
         return moved;
-      },
-      /*settle_matters=*/true);
+      });
+}
+
+Result<void> Volume::Impl::slow_write_all(ByteRange range, const std::byte* data, Deadline& deadline) {
+  while (!range.empty()) {
+    const auto reached = slow_write(range, data, deadline, {});
+    if (!reached) return fail(reached.error());
+    data += distance(range.begin, *reached).value();
+    range.begin = *reached;
+  }
+  return {};
 }
 
 Volume::Impl::InPlace Volume::Impl::write_in_place(const HeldBlock& held, BlockPart part, const std::byte* data,

@@ -127,8 +127,8 @@ Result<void> Volume::Impl::empty_spare(const Member& spare, const std::function<
     const std::vector<BlockIndex> there = blocks_on(spare.id(), some);
     if (there.empty()) continue;
     // The first time may find sectors that cannot be read, which are recorded; the rest moves then.
-    auto left = leave_spare(some, spare.id(), options.request_budget);
-    if (!left && left.error().code == Errc::lost) left = leave_spare(some, spare.id(), options.request_budget);
+    auto left = leave_spare(some, spare.id());
+    if (!left && left.error().code == Errc::lost) left = leave_spare(some, spare.id());
     const bool needs_time = !left && (left.error().code == Errc::lost || left.error().code == Errc::deadline);
     if (!left && !needs_time) return left;
     for (const BlockIndex block : there) {
@@ -154,13 +154,21 @@ Result<void> Volume::Impl::empty_spare(const Member& spare, const std::function<
 
 // Each sector that fails is known to be lost when it has had its tries, and recorded: then the next one has its own.
 Result<void> Volume::Impl::leave_spare_with_care(BlockIndex block, SpareId id) {
-  Result<void> left;
+  Result<Outcome> left;
   for (std::uint64_t sectors = geometry.block_size() / kSectorSize, i = 0; i <= sectors; ++i) {
-    if (is_closing()) return fail(Errc::interrupted, "interrupted, the volume is being unmounted, retire it again");
-    left = leave_spare({block, block + 1}, id, kCareTime);
-    if (left || left.error().code != Errc::lost) break;
+    left = with_block(block, care_times(),
+                      [&](const HeldBlock& held, const ScratchPool::Scratch& scratch, const Deadline& deadline,
+                          Batch& batch) -> Result<Outcome> {
+                        const auto buffer = scratch.main().first(geometry.block_size());
+                        auto staged = leave_spare(held, id, buffer, scratch.aside(), deadline, batch);
+                        if (!staged) return fail(std::move(staged).error());
+                        return Outcome::done;
+                      });
+    if (left) return {};
+    if (closing) return fail(Errc::interrupted, "interrupted, the volume is being unmounted, retire it again");
+    if (left.error().code != Errc::lost) break;
   }
-  return left;
+  return fail(std::move(left).error());
 }
 
 std::vector<BlockIndex> Volume::Impl::blocks_on(SpareId id, BlockRange blocks) const {
@@ -172,22 +180,27 @@ std::vector<BlockIndex> Volume::Impl::blocks_on(SpareId id, BlockRange blocks) c
   return there;
 }
 
-Result<void> Volume::Impl::leave_spare(BlockRange blocks, SpareId id, std::chrono::milliseconds budget) {
+Result<void> Volume::Impl::leave_spare(BlockRange blocks, SpareId id) {
   const ByteRange range{geometry.begin_of(blocks.begin),
                         std::min(geometry.begin_of(blocks.end), ByteOffset(size.value()))};
-  Deadline deadline(budget);
-  return for_each_held_block(
-      range, deadline,
+  Deadline deadline(options.request_budget, [this] { return closing.load(); });
+  const auto reached = for_each_held_block(
+      range, deadline, {.settle_matters = true, .ends_in_time = true},
       [&](const HeldBlock& held, BlockPart, std::uint64_t, std::span<std::byte> buffer, std::span<std::byte> aside,
-          Batch& batch) -> Result<void> {
-        if (!held.has_slot() || held.mapping->where.spare != id) return {};
-        // What cannot be read now is left behind for good.
-        held.member->forget_probe(false);
-        const auto reading = read_valid(held, held.valid, buffer, aside, deadline, batch);
-        if (!reading) return fail(reading.error());
-        return stage_relocation(held, reading->good, buffer, aside, deadline, Cause::spare_retired, batch);
-      },
-      /*settle_matters=*/true);
+          Batch& batch) { return leave_spare(held, id, buffer, aside, deadline, batch); });
+  if (!reached) return fail(reached.error());
+  if (*reached < range.end) return fail(Errc::deadline);
+  return {};
+}
+
+Result<void> Volume::Impl::leave_spare(const HeldBlock& held, SpareId id, std::span<std::byte> buffer,
+                                       std::span<std::byte> aside, const Deadline& deadline, Batch& batch) {
+  if (!held.has_slot() || held.mapping->where.spare != id) return {};
+  // What cannot be read now is left behind for good.
+  held.member->forget_probe(false);
+  const auto reading = read_valid(held, held.valid, buffer, aside, deadline, batch);
+  if (!reading) return fail(reading.error());
+  return stage_relocation(held, reading->good, buffer, aside, deadline, &deadline, Cause::spare_retired, batch);
 }
 
 // Nothing lives on it: nobody's request can lead there once the last one that might is over.

@@ -14,6 +14,8 @@ namespace remapfs {
 namespace {
 // Each time one batch more finds out what is wrong with its spare, and leaves.
 constexpr unsigned kMostFailuresForOthers = 10;
+// Of the distance by which slots are passed over once several in a row have failed.
+constexpr unsigned kMostDoublings = 30;
 
 bool contains(const std::vector<SlotAddress>& slots, SlotAddress slot) {
   return std::find(slots.begin(), slots.end(), slot) != slots.end();
@@ -53,7 +55,7 @@ ByteOffset Volume::Impl::slot_offset(SlotAddress where) const {
 }
 
 Result<SlotAddress> Volume::Impl::write_slot(std::span<const std::byte> content, std::span<std::byte> aside,
-                                             Batch& batch) {
+                                             Batch& batch, const Deadline* until) {
   if (map_failed()) return fail(Errc::failed);
   // A device whose sync failed may have lost what was acknowledged: nothing is built on it. The sync may have failed
   // just now because the device went away: whoever sees that first says so.
@@ -71,7 +73,7 @@ Result<SlotAddress> Volume::Impl::write_slot(std::span<const std::byte> content,
       reason = why_not(spare);
       continue;
     }
-    for (bool first = true; !spare.breaker_open(); first = false) {
+    for (unsigned failed = 0; !spare.breaker_open(); ++failed) {
       const auto slot = spare.slots->try_allocate();
       if (!slot) break;
       const SlotAddress where{spare.id(), *slot};
@@ -82,7 +84,7 @@ Result<SlotAddress> Volume::Impl::write_slot(std::span<const std::byte> content,
         return where;
       }
       // That it worked a moment ago speaks for one bad slot: it may be dying right now.
-      if (!first) spare.forget_probe(true);
+      if (failed != 0) spare.forget_probe(true);
       if (!confirm_media(spare, written.error(), true, {at, at + geometry.block_size()}, aside)) {
         spare.slots->release(*slot);
         reason = spare.breaker_open() ? Errc::suspended : written.error().code;
@@ -90,6 +92,9 @@ Result<SlotAddress> Volume::Impl::write_slot(std::span<const std::byte> content,
       }
       spare.slots->retire(*slot);
       batch.retired.push_back(where);
+      // Its neighbours may lie in the same bad zone, and take as long to fail.
+      if (failed > 1) spare.slots->skip(std::uint64_t{1} << std::min(failed, kMostDoublings));
+      if (until != nullptr && until->passed()) return fail(Errc::deadline);
     }
     if (spare.breaker_open()) reason = Errc::suspended;
   }
@@ -106,8 +111,8 @@ std::span<const std::byte> Volume::Impl::block_content(const HeldBlock& held, Se
 }
 
 Result<void> Volume::Impl::stage_relocation(const HeldBlock& held, SectorMask good, std::span<std::byte> buffer,
-                                            std::span<std::byte> aside, const Deadline& deadline, Cause cause,
-                                            Batch& batch) {
+                                            std::span<std::byte> aside, const Deadline& deadline,
+                                            const Deadline* slots_until, Cause cause, Batch& batch) {
   const SectorReading rest = read_sectors(held.place, held.valid & ~good, buffer, deadline);
   if (rest.fatal) return confirm_media(*held.member, *rest.fatal, false, held.on_device(), aside);
   if (rest.deadline_passed) return fail(Errc::deadline);
@@ -116,7 +121,7 @@ Result<void> Volume::Impl::stage_relocation(const HeldBlock& held, SectorMask go
     if (auto media = confirm_lost(held, *rest.media, aside); !media) return media;
   }
   const SectorMask valid = held.valid & ~bad;
-  auto where = write_slot(block_content(held, valid, buffer), aside, batch);
+  auto where = write_slot(block_content(held, valid, buffer), aside, batch, slots_until);
   if (!where) return fail(std::move(where).error());
   stage_new_slot(held, *where, valid, buffer, cause, batch);
   return {};

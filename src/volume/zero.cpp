@@ -32,24 +32,24 @@ ByteOffset Volume::Impl::end_of_attention(ByteRange range) const {
 
 Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch) {
   // Written as data are: parts off the grid, slots, and whatever asks for care. So is the time that they have.
-  const auto write_zeros = [&](ByteRange part, const std::optional<FailedAccess>& failed) -> Result<void> {
-    for (ByteOffset at = part.begin; at < part.end; at += kMaxRequestSize) {
-      const ByteRange some{at, std::min(part.end, at + kMaxRequestSize)};
-      Deadline deadline(options.request_budget);
-      if (auto written = slow_write(some, nullptr, deadline, failed); !written) return written;
-    }
-    return {};
+  const auto write_zeros = [&](ByteRange part, const std::optional<FailedAccess>& failed) {
+    part.end = std::min(part.end, geometry.begin_of(geometry.block_of(part.begin)) + kMaxRequestSize);
+    Deadline deadline(options.request_budget);
+    return slow_write(part, nullptr, deadline, failed);
   };
 
+  // Once a part has failed, which may take long, no more is tried at once than is then written block by block.
+  bool has_failed = false;
   for (ByteOffset at = range.begin; at < range.end;) {
+    const ByteRange rest{at, has_failed ? std::min(range.end, at + kMaxRequestSize) : range.end};
     std::optional<Run> first;
     std::optional<FailedAccess> failed;
     {
-      auto pass = gate.enter(geometry.blocks_touching({at, range.end}), Deadline(options.block_patience));
+      auto pass = gate.enter(geometry.blocks_touching(rest), Deadline(options.block_patience));
       if (!pass) return fail(std::move(pass).error());
-      first = first_run({at, range.end});
+      first = first_run(rest);
       Member& primary = *member(0);
-      if (first->kind == RunKind::attention) first->range.end = end_of_attention({at, range.end});
+      if (first->kind == RunKind::attention) first->range.end = end_of_attention(rest);
       if (first->kind == RunKind::primary) {
         if (primary.breaker_open()) return fail(Errc::suspended);
         const ByteRange whole = aligned_blocks(first->range);
@@ -68,13 +68,15 @@ Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch) {
             return fail(Errc::suspended);
           }
           if (!is_media_error(done.error())) return done;
+          has_failed = true;
           failed = FailedAccess{&primary, whole.begin};
           first->range.end = std::min(whole.end, whole.begin + kMaxRequestSize);
         }
       }
     }
-    if (auto written = write_zeros(first->range, failed); !written) return written;
-    at = first->range.end;
+    auto written = write_zeros(first->range, failed);
+    if (!written) return fail(std::move(written).error());
+    at = *written;
   }
   return {};
 }

@@ -23,12 +23,12 @@ TEST(RequestLimits, StayBelowTheAgeThatTheKernelAllows) {
     limit_to_kernel(options, views);
     return std::pair{options.request_budget, options.block_patience};
   };
-  EXPECT_EQ(limited(), std::pair(15000ms, 180000ms)) << "a kernel that knows nothing of it";
+  EXPECT_EQ(limited(), std::pair(15000ms, 420000ms)) << "a kernel that knows nothing of it";
   std::filesystem::create_directories(proc / "sys/fs/fuse");
   const auto set = [&](const char* name, const char* text) { std::ofstream((proc / "sys/fs/fuse/") + name) << text; };
   set("default_request_timeout", "0\n");
   set("max_request_timeout", "0\n");
-  EXPECT_EQ(limited(), std::pair(15000ms, 180000ms));
+  EXPECT_EQ(limited(), std::pair(15000ms, 420000ms));
   set("max_request_timeout", "120\n");
   EXPECT_EQ(limited(), std::pair(15000ms, 40000ms));
   set("default_request_timeout", "30\n");

@@ -93,6 +93,15 @@ TEST(SlotAllocator, ReleasedSlotRestsUntilTheSearchComesRound) {
   EXPECT_EQ(slots->try_allocate(), std::nullopt);
 }
 
+TEST(SlotAllocator, SkippedSlotsAreThereWhenTheSearchComesRound) {
+  const auto slots = *SlotAllocator::create(5);
+  slots->skip(3);
+  for (const std::uint64_t slot : {3, 4, 0}) EXPECT_EQ(slots->try_allocate(), SlotIndex(slot));
+  slots->skip(1000);  // to the first one again
+  for (const std::uint64_t slot : {1, 2}) EXPECT_EQ(slots->try_allocate(), SlotIndex(slot));
+  EXPECT_EQ(slots->try_allocate(), std::nullopt);
+}
+
 TEST(SlotAllocator, RunsContinueBehindThePreviousAllocation) {
   const auto slots = make(100);
   EXPECT_EQ(slots->try_allocate_run(10), (SlotRun{SlotIndex(0), 10}));

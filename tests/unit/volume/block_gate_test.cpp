@@ -157,5 +157,28 @@ TEST(BlockGate, NobodyIsInsideWhileABlockIsHeld) {
   EXPECT_EQ(holds, 8000U);
 }
 
+TEST(BlockGate, HolderIsToldThatSomebodyWaits) {
+  BlockGate gate;
+  const auto mine = [&] { return gate.exclude(blocks(10, 20), Deadline(milliseconds(20000))); };
+  std::optional<BlockGate::Hold> hold(*mine());
+  EXPECT_FALSE(hold->wanted());
+  EXPECT_TRUE(gate.enter(blocks(20, 30), Deadline(milliseconds(5))));
+  EXPECT_FALSE(gate.enter(blocks(19, 21), Deadline(milliseconds(5))));
+  EXPECT_FALSE(gate.exclude(blocks(0, 11), Deadline(milliseconds(5))));
+  EXPECT_FALSE(hold->wanted()) << "they have given up";
+  for (const bool exclusive : {false, true}) {
+    std::thread waiter([&] {
+      const Deadline deadline(milliseconds(20000));
+      EXPECT_TRUE(exclusive ? gate.exclude(blocks(5, 11), deadline).has_value()
+                            : gate.enter(blocks(19, 21), deadline).has_value());
+    });
+    while (!hold->wanted()) std::this_thread::yield();
+    hold.reset();
+    waiter.join();
+    hold.emplace(*mine());
+    EXPECT_FALSE(hold->wanted());
+  }
+}
+
 }  // namespace
 }  // namespace remapfs::testing

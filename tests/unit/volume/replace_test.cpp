@@ -413,42 +413,100 @@ TEST_F(Replace, OldOneThatLostItsCacheIsCopiedAnew) {
     EXPECT_EQ(*one.read(at, kCopyStep), pattern(at, kCopyStep, 0)) << at;
 }
 
-// Between the marking of rows and the last step: a flush that hangs keeps that from being done.
-TEST_F(Replace, WhatIsLostAtTheLastMomentIsMarkedAtOnce) {
-  ASSERT_TRUE(rig.volume->flush());
-  rig.primary->add_bad_sectors(8 * 500, 8, FaultRule::On::read);
+// A flush that hangs keeps the last step from being done.
+class ReplaceAboutToEnd : public Replace {
+ protected:
+  ~ReplaceAboutToEnd() override {
+    let_go();
+    rig.primary->set_before(nullptr);
+  }
+
+  void let_go() {
+    leave = true;
+    if (hanging.joinable()) hanging.join();
+  }
+  // then(): once, after the last step could not be done.
+  std::function<void(const CopyProgress&)> when_it_waits(std::function<void()> then) {
+    EXPECT_TRUE(rig.volume->flush());
+    rig.primary->set_before([this](const FakeOperation& operation) {
+      if (operation.kind != FakeOperation::Kind::sync) return;
+      inside = true;
+      while (!leave) std::this_thread::yield();
+    });
+    return [this, then = std::move(then)](const CopyProgress& progress) {
+      if (!inside && progress.again) {
+        hanging = std::thread([this] { EXPECT_TRUE(rig.volume->flush()); });
+        while (!inside) std::this_thread::yield();
+      }
+      if (!progress.trouble || waited) return;
+      waited = true;
+      then();
+    };
+  }
+
   std::atomic<bool> inside = false;
   std::atomic<bool> leave = false;
-  rig.primary->set_before([&](const FakeOperation& operation) {
-    if (operation.kind != FakeOperation::Kind::sync) return;
-    inside = true;
-    while (!leave) std::this_thread::yield();
-  });
-  std::thread hanging;
   bool waited = false;
-  ASSERT_TRUE(replace([&](const CopyProgress& progress) {
-    if (!inside && progress.again) {
-      hanging = std::thread([&] { EXPECT_TRUE(rig.volume->flush()); });
-      while (!inside) std::this_thread::yield();
-    }
-    if (!progress.trouble || waited) return;
-    waited = true;
-    EXPECT_EQ(rig.row(500)->cause, Cause::replaced);
+  std::thread hanging;
+};
+
+TEST_F(ReplaceAboutToEnd, WhatIsLostAtTheLastMomentIsMarkedToo) {
+  rig.primary->add_bad_sectors(8 * 500, 8, FaultRule::On::read);
+  ASSERT_TRUE(replace(when_it_waits([&] {
     ASSERT_TRUE(rig.volume->mark_lost(BlockIndex(7)));
     const std::vector<ImportRun> runs{{{BlockIndex(9), BlockIndex(10)}, 1}};
     ImportCounts counts;
     ASSERT_TRUE(rig.volume->import_entries(runs, counts));
-    leave = true;
-    hanging.join();
-  }));
+    let_go();
+  })));
   ASSERT_TRUE(waited);
-  EXPECT_EQ(rig.row(7)->cause, Cause::replaced);
-  EXPECT_EQ(rig.row(9)->cause, Cause::replaced);
+  for (const std::uint64_t block : {7, 9, 500}) EXPECT_EQ(rig.row(block)->cause, Cause::replaced) << block;
   EXPECT_EQ(*rig.volume->retest(BlockIndex(7)), Outcome::still_bad);
   // Afterwards the new one is what is lost or not.
   ASSERT_TRUE(rig.volume->mark_lost(BlockIndex(11)));
   EXPECT_EQ(rig.row(11)->cause, Cause::operator_mark);
   EXPECT_EQ(*rig.volume->retest(BlockIndex(11)), Outcome::done);
+}
+
+// Where there are so many of them that requests would have to wait for it.
+TEST_F(ReplaceAboutToEnd, VeryManyLostBlocksAreMarkedBefore) {
+  rig.unmount();
+  VolumeOptions options;
+  options.most_rows_at_once = 7;
+  rig.mount(options);
+  rig.primary->add_bad_sectors(8 * 500, 8, FaultRule::On::read);
+  ASSERT_TRUE(replace(when_it_waits([&] {
+    EXPECT_EQ(rig.row(500)->cause, Cause::replaced);
+    ASSERT_TRUE(rig.volume->mark_lost(BlockIndex(7)));
+    const std::vector<ImportRun> runs{{{BlockIndex(9), BlockIndex(10)}, 1}};
+    ImportCounts counts;
+    ASSERT_TRUE(rig.volume->import_entries(runs, counts));
+    for (const std::uint64_t block : {7, 9}) EXPECT_EQ(rig.row(block)->cause, Cause::replaced) << block;
+    let_go();
+  })));
+  ASSERT_TRUE(waited);
+  ASSERT_TRUE(rig.volume->mark_lost(BlockIndex(11)));
+  EXPECT_EQ(rig.row(11)->cause, Cause::operator_mark);
+}
+
+// The old one has the data still, where it can be read again.
+TEST_F(ReplaceAboutToEnd, GivenUpItHasMarkedNothing) {
+  const auto bad = rig.primary->add_bad_sectors(8 * 500, 8, FaultRule::On::read);
+  bool gives_up = false;
+  const auto step = pace(when_it_waits([&] {
+    EXPECT_EQ(rig.row(500)->cause, Cause::read_error);
+    gives_up = true;
+  }));
+  const auto given_up = rig.volume->replace_primary(
+      rig.ready_primary(), [&](const CopyProgress& progress) { return gives_up ? 0 : step(progress); });
+  EXPECT_EQ(given_up.error().code, Errc::interrupted);
+  ASSERT_TRUE(waited);
+  let_go();
+  EXPECT_EQ(rig.row(500)->cause, Cause::read_error);
+  rig.primary->remove_fault(bad);
+  EXPECT_EQ(*rig.volume->clear_lost(BlockIndex(500)), Outcome::done);
+  EXPECT_FALSE(rig.row(500));
+  expect_contents();
 }
 
 // A spare that cannot name the new primary would leave the map in doubt.

@@ -2,8 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-
+#include <atomic>
+#include <chrono>
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "support/volume_rig.hpp"
 
@@ -134,6 +137,86 @@ TEST_F(Requests, WriteMovesItsBlockHoweverLongTheDeviceTakesToFail) {
   ASSERT_TRUE(written) << describe(written.error());
   EXPECT_EQ(*rig.read(0, 4096), data);
   EXPECT_EQ(rig.volume->status().remapped_blocks, 1U);
+}
+
+// A disk on which each write that fails takes longer than the time of a request, and the hold of a batch, for trying.
+class SlowToFail : public ::testing::Test {
+ protected:
+  static constexpr std::uint64_t kLength = 65536 + 512;  // the last block is not written as a whole
+
+  void set_up(std::uint64_t slots) {
+    rig = std::make_unique<VolumeRig>(RigOptions{.slots = slots});
+    rig->primary->poke(ByteOffset(0), pattern(0, 1U << 20U, 0));
+    rig->unmount();
+    VolumeOptions options;
+    options.request_budget = std::chrono::milliseconds(20);
+    rig->mount(options);
+    rig->primary->set_before([this](const FakeOperation& op) {
+      if (op.kind != FakeOperation::Kind::write || op.range.begin.value() >= kLength) return;
+      writes.push_back(op.range);
+      const bool fails = std::any_of(bad.begin(), bad.end(), [&](std::uint64_t block) {
+        return op.range.begin <= ByteOffset(block * 4096) && op.range.end > ByteOffset(block * 4096);
+      });
+      if (fails) std::this_thread::sleep_for(std::chrono::milliseconds(250));
+    });
+  }
+  void fail_writes_of(std::uint64_t block) {
+    bad.push_back(block);
+    rig->primary->add_bad_sectors(block * 8, 1, FaultRule::On::write);
+  }
+  void write_all_of_it() {
+    const auto data = pattern(0, kLength, 7);
+    const auto written = rig->write(0, data);
+    ASSERT_TRUE(written) << describe(written.error());
+    EXPECT_EQ(*rig->read(0, kLength), data);
+    rig->remount();
+    EXPECT_EQ(*rig->read(0, kLength), data);
+    EXPECT_EQ(*rig->read(kLength, 3584), pattern(kLength, 3584, 0));
+  }
+
+  std::vector<std::uint64_t> bad;  // blocks
+  std::vector<ByteRange> writes;
+  std::unique_ptr<VolumeRig> rig;
+};
+
+TEST_F(SlowToFail, WhatIsLeftOfAWriteIsWrittenAtOnce) {
+  set_up(256);
+  fail_writes_of(0);
+  write_all_of_it();
+  EXPECT_EQ(rig->volume->status().remapped_blocks, 1U);
+  ASSERT_EQ(writes.size(), 3U);
+  EXPECT_EQ(writes[2], (ByteRange{ByteOffset(4096), ByteOffset(kLength)}));
+}
+
+TEST_F(SlowToFail, WhatThenFailsAgainGoesToSlotsUntried) {
+  set_up(256);
+  fail_writes_of(0);
+  fail_writes_of(5);
+  write_all_of_it();
+  EXPECT_EQ(rig->volume->status().remapped_blocks, 16U) << "all but the last";
+  EXPECT_EQ(writes.size(), 4U);
+}
+
+TEST_F(SlowToFail, WhereThereAreNoSlotsItIsTriedAfterAll) {
+  set_up(2);
+  fail_writes_of(0);
+  fail_writes_of(1);
+  write_all_of_it();
+  EXPECT_EQ(rig->volume->status().remapped_blocks, 2U);
+}
+
+// The device may be what does not work.
+TEST_F(SlowToFail, DeviceIsAskedBeforeUntriedBlocksGetEntries) {
+  set_up(256);
+  fail_writes_of(0);
+  fail_writes_of(5);
+  rig->spare().set_after([&](const FakeOperation& op) {
+    if (op.kind != FakeOperation::Kind::sync || writes.size() != 2) return;
+    rig->primary->set_outage(Outage::read_only);
+    std::this_thread::sleep_for(std::chrono::milliseconds(120));  // longer than an answer counts
+  });
+  EXPECT_EQ(rig->write(0, pattern(0, kLength, 7)).error().code, Errc::suspended);
+  EXPECT_EQ(rig->volume->status().remapped_blocks, 1U);
 }
 
 TEST_F(Requests, ZeroingMovesItsBlockHoweverLongTheDeviceTakesToFail) {

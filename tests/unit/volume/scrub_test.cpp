@@ -2,6 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <thread>
 
 #include "support/volume_rig.hpp"
 
@@ -148,6 +151,76 @@ TEST_F(Scrub, ReadOnlyVolumeIsRefused) {
   options.read_only = true;
   rig.mount(std::move(options));
   EXPECT_EQ(scrub().error().code, Errc::read_only);
+}
+
+// Only with time enough for its tries it is known that it is lost.
+TEST_F(Scrub, SectorsThatTakeLongToFailAreRecordedAndAFewAreOneStep) {
+  rig.unmount();
+  VolumeOptions options;
+  options.request_budget = std::chrono::milliseconds(50);
+  rig.mount(std::move(options));
+  rig.primary->add_bad_sectors(80, 1);
+  rig.primary->add_bad_sectors(88, 1);
+  rig.primary->set_before([](const FakeOperation& operation) {
+    const bool fails = operation.kind == FakeOperation::Kind::read && operation.range.begin <= ByteOffset(96 * 512) &&
+                       operation.range.end > ByteOffset(80 * 512);
+    if (fails) std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  });
+  rig.primary->add_bad_sectors(96, 1);
+  BlockIndex next = *scrub();
+  EXPECT_LT(next, BlockIndex(13)) << "others may want to stop it";
+  ScrubFindings all = found;
+  while (next < BlockIndex(kBlocks)) {
+    const BlockIndex before = next;
+    next = *scrub(before.value());
+    ASSERT_GT(next, before);
+    all += found;
+  }
+  EXPECT_EQ(all, (ScrubFindings{.lost_sectors = 3}));
+  EXPECT_EQ(rig.row(10)->valid_mask, 0xFEU);
+  EXPECT_EQ(rig.row(11)->valid_mask, 0xFEU);
+}
+
+TEST_F(Scrub, WhoWaitsForABlockWithASlowSectorGetsItAfterTheTimeOfARequest) {
+  rig.unmount();
+  VolumeOptions options;
+  options.request_budget = std::chrono::milliseconds(50);
+  rig.mount(std::move(options));
+  FaultRule rule;
+  rule.range = {ByteOffset(80 * 512), ByteOffset(88 * 512)};
+  rule.on = FaultRule::On::read;
+  rule.lasts = FaultRule::Lasts::until_written;
+  rig.primary->add_fault(rule);
+  std::atomic<unsigned> alone{0};
+  rig.primary->set_before([&](const FakeOperation& operation) {
+    if (operation.kind != FakeOperation::Kind::read || operation.range.size().value() != 512) return;
+    if (operation.range.begin < ByteOffset(80 * 512) || operation.range.begin >= ByteOffset(88 * 512)) return;
+    if (++alone != 1) return;
+    while (rig.volume->status().writes == 0) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  });
+  std::thread writer([&] {
+    while (alone == 0) std::this_thread::yield();
+    EXPECT_TRUE(rig.write(80 * 512, pattern(80 * 512, 4096, 7)));
+  });
+  EXPECT_EQ(*scrub(10, 1), BlockIndex(11));
+  writer.join();
+  EXPECT_EQ(found, (ScrubFindings{.unread_blocks = 1}));
+  EXPECT_LT(alone, 24U) << "three tries each";
+  EXPECT_EQ(*rig.read(80 * 512, 4096), pattern(80 * 512, 4096, 7));
+}
+
+TEST_F(Scrub, UnmountDoesNotWaitUntilASlowSectorHadItsTries) {
+  rig.primary->add_bad_sectors(80, 1);
+  unsigned alone = 0;
+  rig.primary->set_before([&](const FakeOperation& operation) {
+    if (operation.kind != FakeOperation::Kind::read || operation.range.begin != ByteOffset(80 * 512)) return;
+    if (operation.range.size().value() == 512 && ++alone == 1) rig.volume->interrupt_waits();
+  });
+  EXPECT_EQ(*scrub(10, 1), BlockIndex(10)) << "it is looked at again";
+  EXPECT_EQ(alone, 1U);
+  EXPECT_EQ(found, ScrubFindings{});
+  EXPECT_FALSE(rig.row(10));
 }
 
 TEST_F(Scrub, BlockInUseForTooLongIsCountedAndPassedOver) {

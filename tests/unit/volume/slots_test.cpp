@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <thread>
 
 #include "support/volume_rig.hpp"
@@ -26,6 +27,50 @@ TEST(Slots, SlotThatCannotBeWrittenIsRetiredAndAnotherTaken) {
   EXPECT_EQ(*rig.read(80 * 512, 4096), data);
   EXPECT_EQ(rig.volume->status().slots_total, 254U);
   EXPECT_EQ(rig.volume->status().slots_free, 253U);
+}
+
+// A zone may be thousands of slots, and each may take seconds to fail.
+TEST(Slots, BadZoneIsLeftInGrowingSteps) {
+  VolumeRig rig;
+  rig.spare().add_bad_sectors(slot_sector(0), 8 * 100, FaultRule::On::write);
+  rig.primary->add_bad_sectors(80, 1, FaultRule::On::write);
+  const auto data = pattern(0, 4096, 1);
+  ASSERT_TRUE(rig.write(80 * 512, data));
+  EXPECT_EQ(*rig.read(80 * 512, 4096), data);
+  EXPECT_GE(rig.row(10)->where.slot, SlotIndex(100));
+  EXPECT_LE(rig.map.retired.size(), 8U);
+}
+
+TEST(Slots, AllOfThemAreTriedForAWrite) {
+  VolumeRig rig;
+  rig.spare().add_bad_sectors(slot_sector(0), 8 * 77, FaultRule::On::write);
+  rig.spare().add_bad_sectors(slot_sector(78), 8 * (256 - 78), FaultRule::On::write);
+  rig.primary->add_bad_sectors(80, 1, FaultRule::On::write);
+  ASSERT_TRUE(rig.write(80 * 512, pattern(0, 4096, 1)));
+  EXPECT_EQ(rig.row(10)->where.slot, SlotIndex(77));
+}
+
+// Its data can be read where it is.
+TEST(Slots, WeakBlockStaysWeakWhenASlotTakesTooLongToFind) {
+  VolumeRig rig;
+  rig.unmount();
+  VolumeOptions options;
+  options.request_budget = std::chrono::milliseconds(800);
+  rig.mount(options);
+  rig.spare().add_bad_sectors(slot_sector(0), 8 * 256, FaultRule::On::write);
+  rig.spare().set_before([](const FakeOperation& operation) {
+    const bool slow = operation.kind == FakeOperation::Kind::write &&
+                      operation.range.begin >= ByteOffset(VolumeRig::kFirstSlot) &&
+                      operation.range.begin < ByteOffset(slot_sector(256) * 512);
+    if (slow) std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  });
+  rig.primary->poke(ByteOffset(80 * 512), pattern(0, 4096, 1));
+  rig.primary->add_fault(
+      {{ByteOffset(80 * 512), ByteOffset(81 * 512)}, FaultRule::On::read, FaultRule::Lasts::times, 2});
+  EXPECT_EQ(*rig.read(80 * 512, 4096), pattern(0, 4096, 1));
+  ASSERT_TRUE(rig.row(10));
+  EXPECT_EQ(rig.row(10)->state, EntryState::weak);
+  EXPECT_LE(rig.map.retired.size(), 4U);
 }
 
 TEST(Slots, RewriteOfABlockWhoseSlotDiedMovesItAndKeepsTheRest) {

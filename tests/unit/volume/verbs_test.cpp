@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
+#include <thread>
+
 #include "support/volume_rig.hpp"
 
 namespace remapfs::testing {
@@ -142,6 +146,28 @@ TEST_F(Verbs, RetestFindsABlockThatDied) {
   rig.primary->add_bad_sectors(kAt / 512, 1, FaultRule::On::read);
   EXPECT_EQ(*rig.volume->retest(block), Outcome::still_bad);
   EXPECT_EQ(rig.row(kBlock)->valid_mask, 0xFEU);
+}
+
+TEST_F(Verbs, BlockThatIsInUseIsWaitedForLongerThanItIsTried) {
+  rig.unmount();
+  VolumeOptions options;
+  options.request_budget = std::chrono::milliseconds(40);
+  rig.mount(options);
+  AlignedBuffer buffer = *AlignedBuffer::allocate(4096);
+  DirectAccess access;
+  ASSERT_TRUE(rig.volume->begin(access, {ByteOffset(3 * 4096), ByteOffset(4 * 4096)}, buffer.data(), false));
+  std::atomic<bool> begun{false};
+  std::thread adding([&] {
+    begun = true;
+    const auto added = rig.volume->add(BlockIndex(3));
+    EXPECT_TRUE(added) << describe(added.error());
+  });
+  while (!begun) std::this_thread::yield();
+  std::this_thread::sleep_for(std::chrono::milliseconds(120));
+  VolumeRig::carry_out(access, buffer.data());
+  EXPECT_TRUE(rig.volume->end(access));
+  adding.join();
+  EXPECT_TRUE(rig.row(3));
 }
 
 TEST_F(Verbs, BlocksOutsideTheDiskAreRefused) {

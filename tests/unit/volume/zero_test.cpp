@@ -115,6 +115,19 @@ TEST(ZeroOverLostBlocks, WritesNothingBehindThem) {
   EXPECT_TRUE(all_zero(*rig.read(0, 1U << 20U)));
 }
 
+// Each access to a bad zone may take seconds to fail.
+TEST(ZeroOverBadSectors, TriesNoMoreAtOnceThanItThenWrites) {
+  VolumeRig rig({.disk_bytes = 64U << 20U});
+  for (std::uint64_t mib = 10; mib < 14; ++mib) rig.primary->add_bad_sectors(mib << 11U, 1, FaultRule::On::write);
+  std::uint64_t tried = 0;
+  rig.primary->set_before([&](const FakeOperation& operation) {
+    if (operation.kind == FakeOperation::Kind::write) tried += operation.range.size().value();
+  });
+  ASSERT_TRUE(rig.volume->zero(range(0, 64U << 20U)));
+  EXPECT_LE(tried, 3 * (64U << 20U)) << "bytes in all";
+  EXPECT_EQ(rig.volume->status().remapped_blocks, 4U);
+}
+
 INSTANTIATE_TEST_SUITE_P(ZeroAndPunch, Zero, ::testing::Bool());
 
 TEST(Punch, IsRefusedBeforeAnyChangeWhereThePrimaryCannot) {
