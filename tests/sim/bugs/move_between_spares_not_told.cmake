@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 set(bug_file src/store/sqlite_map_store_commit.cpp)
-set(bug_life 288)
+set(bug_life 400)
 set(bug_find [==[
     if (spare_plan.takes_over) {]==])
 set(bug_replace [==[
