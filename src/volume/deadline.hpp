@@ -6,6 +6,8 @@
 #include <optional>
 #include <utility>
 
+#include "remapfs/units.hpp"
+
 namespace remapfs {
 
 // The moment at which a request must stop trying. Devices cannot be interrupted, so one access may overrun it.
@@ -41,6 +43,14 @@ class RetryTime {
  private:
   const std::chrono::milliseconds budget_;
   std::optional<Deadline> deadline_;
+};
+
+// What one write has tried.
+struct WriteTries {
+  explicit WriteTries(std::chrono::milliseconds budget) : time(budget) {}
+
+  RetryTime time;
+  ByteOffset failed_end;  // of what failed as a whole
 };
 
 }  // namespace remapfs

@@ -78,10 +78,11 @@ Result<void> Volume::Impl::recover_parts(DirectAccess& access, std::byte* memory
     }
     access.generation = now;
   }
+  WriteTries tries(options.request_budget);
   std::optional<Error> first_error;
   for (DirectAccess::Part& part : access.all()) {
     if (part.done) continue;
-    auto done = recover_part(access, part, memory, deadline);
+    auto done = recover_part(access, part, memory, deadline, tries);
     part.done = done.has_value();
     if (done) continue;
     if (!first_error) first_error = std::move(done).error();
@@ -93,20 +94,20 @@ Result<void> Volume::Impl::recover_parts(DirectAccess& access, std::byte* memory
 }
 
 Result<void> Volume::Impl::recover_part(const DirectAccess& access, DirectAccess::Part& part, std::byte* memory,
-                                        Deadline& deadline) {
+                                        Deadline& deadline, WriteTries& tries) {
   std::byte* const place = memory + distance(access.range.begin, part.range.begin).value();
   if (part.error && is_media_error(*part.error)) {
     // Once: whoever comes back from waiting for a resume starts over.
     const FailedAccess failed{member(part.member), part.at};
     part.error.reset();
     if (!access.write) return slow_read(part.range, place, deadline, failed);
-    const auto reached = slow_write(part.range, place, deadline, failed);
+    const auto reached = slow_write(part.range, place, tries, failed);
     if (!reached) return fail(reached.error());
     const ByteRange rest{*reached, part.range.end};
     if (rest.empty()) return {};
-    return write_request(rest, place + distance(part.range.begin, rest.begin).value(), deadline);
+    return write_request(rest, place + distance(part.range.begin, rest.begin).value(), tries);
   }
-  return access.write ? write_request(part.range, place, deadline) : read_request(part.range, place, deadline);
+  return access.write ? write_request(part.range, place, tries) : read_request(part.range, place, deadline);
 }
 
 bool Volume::waits_for_devices() const { return !impl_->share(0)->device().geometry().in_memory; }

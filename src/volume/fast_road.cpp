@@ -142,19 +142,18 @@ ByteRange Volume::Impl::aligned_blocks(ByteRange range) const {
   return middle;
 }
 
-Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data, Deadline& deadline) {
+Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data, WriteTries& tries) {
   const auto data_at = [&](ByteOffset at) { return data + distance(range.begin, at).value(); };
 
   const ByteRange middle = aligned_blocks(range);
-  if (middle.empty()) return slow_write_all(range, data, deadline);
+  if (middle.empty()) return slow_write_all(range, data, tries);
   if (range.begin < middle.begin) {
-    if (auto head = slow_write_all({range.begin, middle.begin}, data, deadline); !head) return head;
+    if (auto head = slow_write_all({range.begin, middle.begin}, data, tries); !head) return head;
   }
   if (middle.end < range.end) {
-    if (auto tail = slow_write_all({middle.end, range.end}, data_at(middle.end), deadline); !tail) return tail;
+    if (auto tail = slow_write_all({middle.end, range.end}, data_at(middle.end), tries); !tail) return tail;
   }
 
-  RetryTime retries(options.request_budget);
   for (ByteRange rest = middle; !rest.empty();) {
     std::optional<Trouble> trouble;
     if (io_aligned(rest, data_at(rest.begin))) {
@@ -166,7 +165,7 @@ Result<void> Volume::Impl::write_request(ByteRange range, const std::byte* data,
     }
     if (!trouble) break;
     if (trouble->fatal) return fail(*trouble->fatal);
-    auto slow = slow_write(trouble->range, data_at(trouble->range.begin), retries.deadline(), trouble->failed);
+    auto slow = slow_write(trouble->range, data_at(trouble->range.begin), tries, trouble->failed);
     if (!slow) return fail(std::move(slow).error());
     rest.begin = *slow;
   }
@@ -206,10 +205,10 @@ Result<void> Volume::write(ByteOffset offset, std::span<const std::byte> data) {
     if (offset.value() > impl_->size.value() || data.size() > impl_->size.value() - offset.value()) {
       return fail(Errc::past_end);
     }
-    return impl_->store_in_pieces(
-        {offset, offset + data.size()}, kMaxRequestSize, [&](ByteRange piece, Deadline& deadline) {
-          return impl_->write_request(piece, data.data() + (piece.begin.value() - offset.value()), deadline);
-        });
+    return impl_->store_in_pieces({offset, offset + data.size()}, kMaxRequestSize, [&](ByteRange piece, Deadline&) {
+      WriteTries tries(impl_->options.request_budget);
+      return impl_->write_request(piece, data.data() + (piece.begin.value() - offset.value()), tries);
+    });
   }();
   if (!checked) counters.write_errors.fetch_add(1, std::memory_order_relaxed);
   return checked;

@@ -73,7 +73,7 @@ struct Volume::Impl {
 
   // --- the fast road (fast_road.cpp) ---
   Result<void> read_request(ByteRange range, std::byte* out, Deadline& deadline);
-  Result<void> write_request(ByteRange range, const std::byte* data, Deadline& deadline);
+  Result<void> write_request(ByteRange range, const std::byte* data, WriteTries& tries);
   // Serves from `range` what needs no care; returns the part that does, or nothing when all is done.
   struct Trouble {
     ByteRange range;
@@ -106,8 +106,8 @@ struct Volume::Impl {
   // Cuts access.range into parts; false when it asks for care.
   bool plan(DirectAccess& access);
   Result<void> recover_parts(DirectAccess& access, std::byte* memory, Deadline& deadline);
-  Result<void> recover_part(const DirectAccess& access, DirectAccess::Part& part, std::byte* memory,
-                            Deadline& deadline);
+  Result<void> recover_part(const DirectAccess& access, DirectAccess::Part& part, std::byte* memory, Deadline& deadline,
+                            WriteTries& tries);
 
   // --- the slow road (slow_read.cpp, slow_write.cpp) ---
   // failed: the access that was tried, in the range.
@@ -122,11 +122,11 @@ struct Volume::Impl {
   bool move_weak(const HeldBlock& held, const SectorReading& reading, std::span<std::byte> buffer,
                  std::span<std::byte> aside, const Deadline& deadline, Batch& batch);
   // data == nullptr writes zeros. How far it came: when its time is used up, what is left may well be written at once.
-  // Is that over at the beginning, it comes to the end, and goes to slots with what has just failed again.
-  Result<ByteOffset> slow_write(ByteRange range, const std::byte* data, Deadline& deadline,
+  // When that fails as well, its blocks go to slots untried.
+  Result<ByteOffset> slow_write(ByteRange range, const std::byte* data, WriteTries& tries,
                                 const std::optional<FailedAccess>& failed);
-  // The same to its end.
-  Result<void> slow_write_all(ByteRange range, const std::byte* data, Deadline& deadline);
+  // To its end, where nothing has failed yet.
+  Result<void> slow_write_all(ByteRange range, const std::byte* data, WriteTries& tries);
   struct InPlace {
     Result<void> result;
     bool edge_failed = false;  // reading the rest of a logical block, rather than writing

@@ -18,15 +18,16 @@ void overlay(std::span<std::byte> buffer, BlockPart part, const std::byte* data)
 }
 }  // namespace
 
-Result<ByteOffset> Volume::Impl::slow_write(ByteRange range, const std::byte* data, Deadline& deadline,
+Result<ByteOffset> Volume::Impl::slow_write(ByteRange range, const std::byte* data, WriteTries& tries,
                                             const std::optional<FailedAccess>& failed) {
   // A write that failed inside one block is not tried there again. In a longer one the block is found by trying.
   const bool one_block = geometry.blocks_touching(range).size() == 1;
-  // Each block that fails may take seconds to do so, and there was no more time when all of this failed again.
-  const bool late = deadline.passed();
-  const bool untried = late && failed && !one_block;
+  Deadline& deadline = tries.time.deadline();
+  // Each block that fails may take seconds to do so, and there was no more time when all of this failed once more.
+  const bool untried = failed && !one_block && range.begin < tries.failed_end && deadline.passed();
+  if (failed) tries.failed_end = range.end;
   return for_each_held_block(
-      range, deadline, {.settle_matters = true, .ends_in_time = !late},
+      range, deadline, {.settle_matters = true, .ends_in_time = !untried},
       [&](const HeldBlock& held, BlockPart part, std::uint64_t at, std::span<std::byte> buffer,
           std::span<std::byte> aside, Batch& batch) -> Result<void> {
         const std::byte* from = data == nullptr ? nullptr : data + at;
@@ -38,7 +39,7 @@ Result<ByteOffset> Volume::Impl::slow_write(ByteRange range, const std::byte* da
         // put bytes where a lost sector is remembered.
         const SectorMask changed = widen(part.touched(), held.place.device->geometry().logical_block);
         const bool can_stay = (changed & ~(held.valid | part.covered())) == 0 && (held.has_slot() || revived == 0);
-        if (untried && can_stay && part.size() == held.place.used) {
+        if (untried && can_stay && !held.has_slot() && part.size() == held.place.used) {
           auto media = confirm_media(*held.member, {Errc::media, 0, {}}, true, held.on_device(), aside);
           if (!media) return media;
           // Where no slot can be had, it is tried after all.
@@ -79,9 +80,9 @@ Result<ByteOffset> Volume::Impl::slow_write(ByteRange range, const std::byte* da
       });
 }
 
-Result<void> Volume::Impl::slow_write_all(ByteRange range, const std::byte* data, Deadline& deadline) {
+Result<void> Volume::Impl::slow_write_all(ByteRange range, const std::byte* data, WriteTries& tries) {
   while (!range.empty()) {
-    const auto reached = slow_write(range, data, deadline, {});
+    const auto reached = slow_write(range, data, tries, {});
     if (!reached) return fail(reached.error());
     data += distance(range.begin, *reached).value();
     range.begin = *reached;

@@ -134,7 +134,8 @@ Result<void> Volume::Impl::empty_spare(const Member& spare, const std::function<
     for (const BlockIndex block : there) {
       if (needs_time) {
         auto alone = leave_spare_with_care(block, spare.id());
-        if (!alone && alone.error().code != Errc::deadline) return alone;
+        const bool is_stuck = !alone && (alone.error().code == Errc::deadline || alone.error().code == Errc::busy);
+        if (!alone && !is_stuck) return alone;
         if (!alone) {
           stuck.push_back(block);
           continue;

@@ -31,17 +31,24 @@ ByteOffset Volume::Impl::end_of_attention(ByteRange range) const {
 }
 
 Result<void> Volume::Impl::zero_piece(ByteRange range, bool punch) {
-  // Written as data are: parts off the grid, slots, and whatever asks for care. So is the time that they have.
+  // Written as data are: parts off the grid, slots, and whatever asks for care. So is the time that they have, as many
+  // at once as a request may be.
+  std::optional<WriteTries> tries;
+  ByteOffset tries_end;
   const auto write_zeros = [&](ByteRange part, const std::optional<FailedAccess>& failed) {
-    part.end = std::min(part.end, geometry.begin_of(geometry.block_of(part.begin)) + kMaxRequestSize);
-    Deadline deadline(options.request_budget);
-    return slow_write(part, nullptr, deadline, failed);
+    if (!tries || part.begin >= tries_end) {
+      tries.emplace(options.request_budget);
+      tries_end = geometry.begin_of(geometry.block_of(part.begin)) + kMaxRequestSize;
+    }
+    part.end = std::min(part.end, tries_end);
+    return slow_write(part, nullptr, *tries, failed);
   };
 
   // Once a part has failed, which may take long, no more is tried at once than is then written block by block.
   bool has_failed = false;
   for (ByteOffset at = range.begin; at < range.end;) {
-    const ByteRange rest{at, has_failed ? std::min(range.end, at + kMaxRequestSize) : range.end};
+    const ByteOffset next_end = at < tries_end ? tries_end : at + kMaxRequestSize;
+    const ByteRange rest{at, has_failed ? std::min(range.end, next_end) : range.end};
     std::optional<Run> first;
     std::optional<FailedAccess> failed;
     {

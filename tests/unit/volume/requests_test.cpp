@@ -205,6 +205,30 @@ TEST_F(SlowToFail, WhereThereAreNoSlotsItIsTriedAfterAll) {
   EXPECT_EQ(rig->volume->status().remapped_blocks, 2U);
 }
 
+// Or a slot that failed would be free again.
+TEST_F(SlowToFail, BlocksThatHaveASlotAreTriedInIt) {
+  set_up(256);
+  for (std::uint64_t block = 0; block < 16; ++block) ASSERT_TRUE(rig->volume->add(BlockIndex(block)));
+  const auto sector_of = [&](std::uint64_t block) {
+    return (VolumeRig::kFirstSlot + rig->row(block)->where.slot.value() * 4096) / 512;
+  };
+  const std::uint64_t first = sector_of(0);
+  const std::uint64_t sixth = sector_of(5);
+  for (const std::uint64_t sector : {first, sixth}) rig->spare().add_bad_sectors(sector, 1, FaultRule::On::write);
+  rig->spare().set_before([=](const FakeOperation& op) {
+    const auto covers = [&](std::uint64_t sector) {
+      return op.range.begin <= ByteOffset(sector * 512) && op.range.end > ByteOffset(sector * 512);
+    };
+    const bool fails = op.kind == FakeOperation::Kind::write && (covers(first) || covers(sixth));
+    if (fails) std::this_thread::sleep_for(std::chrono::milliseconds(250));
+  });
+  write_all_of_it();
+  EXPECT_EQ(rig->map.retired.size(), 2U);
+  for (std::uint64_t block = 0; block < 16; ++block) {
+    EXPECT_EQ(rig->row(block)->cause, block % 5 == 0 && block < 6 ? Cause::slot_error : Cause::operator_add) << block;
+  }
+}
+
 // The device may be what does not work.
 TEST_F(SlowToFail, DeviceIsAskedBeforeUntriedBlocksGetEntries) {
   set_up(256);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <thread>
 #include <tuple>
@@ -126,6 +127,26 @@ TEST(ZeroOverBadSectors, TriesNoMoreAtOnceThanItThenWrites) {
   ASSERT_TRUE(rig.volume->zero(range(0, 64U << 20U)));
   EXPECT_LE(tried, 3 * (64U << 20U)) << "bytes in all";
   EXPECT_EQ(rig.volume->status().remapped_blocks, 4U);
+}
+
+TEST(ZeroOverBadSectors, EndsWhereEachBlockTakesLongerToFailThanARequestMayTake) {
+  VolumeRig rig({.disk_bytes = 64U << 20U, .slots = 1024});
+  rig.unmount();
+  VolumeOptions options;
+  options.request_budget = std::chrono::milliseconds(20);
+  rig.mount(options);
+  rig.primary->add_bad_sectors(0, 8 * 512, FaultRule::On::write);  // two requests full
+  unsigned failed = 0;
+  rig.primary->set_before([&](const FakeOperation& operation) {
+    if (operation.kind != FakeOperation::Kind::write || operation.range.begin >= ByteOffset(512 * 4096)) return;
+    ++failed;
+    std::this_thread::sleep_for(std::chrono::milliseconds(220));
+  });
+  const auto zeroed = rig.volume->zero(range(0, 600 * 4096));
+  ASSERT_TRUE(zeroed) << describe(zeroed.error());
+  EXPECT_LE(failed, 6U);
+  EXPECT_TRUE(all_zero(*rig.read(0, 600 * 4096)));
+  EXPECT_EQ(rig.volume->status().remapped_blocks, 512U);
 }
 
 INSTANTIATE_TEST_SUITE_P(ZeroAndPunch, Zero, ::testing::Bool());
