@@ -75,7 +75,7 @@ struct VolumeOptions {
   std::uint64_t most_dirty_granules = DirtyMap::kMostGranules;
   // Lost sectors and weak blocks up to which a replacement changes their rows in the commit that switches, while
   // requests wait: some microseconds each. With more it does so before, for good even when it is given up then.
-  std::uint64_t most_rows_at_once = std::uint64_t{1} << 18U;
+  std::uint64_t most_rows_at_once = std::uint64_t{1} << 14U;
   // Called after an event became history (or could not): operator's log. Never on the untouched path.
   std::function<void(const Event&)> on_event;
   // What the process that served the volume before knew of it; kept up to date. Outlives the volume. Null: none.
