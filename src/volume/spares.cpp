@@ -134,9 +134,9 @@ Result<void> Volume::Impl::empty_spare(const Member& spare, const std::function<
     for (const BlockIndex block : there) {
       if (needs_time) {
         auto alone = leave_spare_with_care(block, spare.id());
-        const bool is_stuck = !alone && (alone.error().code == Errc::deadline || alone.error().code == Errc::busy);
-        if (!alone && !is_stuck) return alone;
         if (!alone) {
+          const bool is_stuck = alone.error().code == Errc::deadline || alone.error().code == Errc::busy;
+          if (!is_stuck) return alone;
           stuck.push_back(block);
           continue;
         }

@@ -425,6 +425,12 @@ class ReplaceAboutToEnd : public Replace {
     leave = true;
     if (hanging.joinable()) hanging.join();
   }
+  void lose_blocks_7_and_9() {
+    ASSERT_TRUE(rig.volume->mark_lost(BlockIndex(7)));
+    const std::vector<ImportRun> runs{{{BlockIndex(9), BlockIndex(10)}, 1}};
+    ImportCounts counts;
+    ASSERT_TRUE(rig.volume->import_entries(runs, counts));
+  }
   // then(): once, after the last step could not be done.
   std::function<void(const CopyProgress&)> when_it_waits(std::function<void()> then) {
     EXPECT_TRUE(rig.volume->flush());
@@ -453,10 +459,7 @@ class ReplaceAboutToEnd : public Replace {
 TEST_F(ReplaceAboutToEnd, WhatIsLostAtTheLastMomentIsMarkedToo) {
   rig.primary->add_bad_sectors(8 * 500, 8, FaultRule::On::read);
   ASSERT_TRUE(replace(when_it_waits([&] {
-    ASSERT_TRUE(rig.volume->mark_lost(BlockIndex(7)));
-    const std::vector<ImportRun> runs{{{BlockIndex(9), BlockIndex(10)}, 1}};
-    ImportCounts counts;
-    ASSERT_TRUE(rig.volume->import_entries(runs, counts));
+    lose_blocks_7_and_9();
     let_go();
   })));
   ASSERT_TRUE(waited);
@@ -477,10 +480,7 @@ TEST_F(ReplaceAboutToEnd, VeryManyLostBlocksAreMarkedBefore) {
   rig.primary->add_bad_sectors(8 * 500, 8, FaultRule::On::read);
   ASSERT_TRUE(replace(when_it_waits([&] {
     EXPECT_EQ(rig.row(500)->cause, Cause::replaced);
-    ASSERT_TRUE(rig.volume->mark_lost(BlockIndex(7)));
-    const std::vector<ImportRun> runs{{{BlockIndex(9), BlockIndex(10)}, 1}};
-    ImportCounts counts;
-    ASSERT_TRUE(rig.volume->import_entries(runs, counts));
+    lose_blocks_7_and_9();
     for (const std::uint64_t block : {7, 9}) EXPECT_EQ(rig.row(block)->cause, Cause::replaced) << block;
     let_go();
   })));
