@@ -17,7 +17,6 @@
 namespace remapfs::fuse::test {
 namespace {
 
-constexpr std::uint64_t kMiB = 1U << 20U;
 constexpr std::uint64_t kSize = 8 * kMiB + 1536;  // ends inside a page
 
 bool has_pattern(std::span<const std::byte> bytes, std::uint64_t offset) {

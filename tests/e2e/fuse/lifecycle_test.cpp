@@ -16,7 +16,6 @@
 namespace remapfs::fuse::test {
 namespace {
 
-constexpr std::uint64_t kSize = 1U << 20U;
 constexpr uid_t kNobody = 65534;
 
 bool is_mounted(const std::string& path) {
@@ -41,7 +40,7 @@ TEST(Lifecycle, MountTableNamesTheMapAndTheOptions) {
   ServeOptions options;
   options.mount.source = "/maps/a b,c\\d.map";
   options.mount.extra = {"noexec"};
-  const MountedDisk disk(kSize, options);
+  const MountedDisk disk(kMiB, options);
   const auto entry = find_mount(disk.mount_point());
   ASSERT_TRUE(entry && *entry);
   EXPECT_EQ((*entry)->type, "fuse.remapfs");
@@ -53,7 +52,7 @@ TEST(Lifecycle, MountTableNamesTheMapAndTheOptions) {
 }
 
 TEST(Lifecycle, WorkersHaveClonesAndTheKernelConfirmsTheLimits) {
-  const MountedDisk disk(kSize);
+  const MountedDisk disk(kMiB);
   EXPECT_TRUE(disk.greeting().starts_with(ServeOptions().rings ? "ok io_uring, " : "ok blocking, ")) << disk.greeting();
   EXPECT_NE(disk.greeting().find("4 workers on cloned descriptors"), std::string::npos) << disk.greeting();
   EXPECT_NE(disk.greeting().find("max_write 1048576"), std::string::npos) << disk.greeting();
@@ -64,7 +63,7 @@ TEST(Lifecycle, UnmountEndsTheServerInOrder) {
   for (const RootKind root : {RootKind::directory, RootKind::file}) {
     ServeOptions options;
     options.root = root;
-    MountedDisk disk(kSize, options);
+    MountedDisk disk(kMiB, options);
     const auto done = unmount_fuse(disk.mount_point());
     EXPECT_TRUE(done) << describe(done.error());
     EXPECT_FALSE(is_mounted(disk.mount_point()));
@@ -73,7 +72,7 @@ TEST(Lifecycle, UnmountEndsTheServerInOrder) {
 }
 
 TEST(Lifecycle, UnmountWhileInUseIsBusyAndServingGoesOn) {
-  MountedDisk disk(kSize);
+  MountedDisk disk(kMiB);
   UniqueFd file = open_file(disk.path(), O_RDWR);
   const auto refused = unmount_fuse(disk.mount_point());
   ASSERT_FALSE(refused);
@@ -87,7 +86,7 @@ TEST(Lifecycle, UnmountWhileInUseIsBusyAndServingGoesOn) {
 }
 
 TEST(Lifecycle, SecondMountAtTheSamePlaceIsBusy) {
-  const MountedDisk disk(kSize);
+  const MountedDisk disk(kMiB);
   const auto second = mount_fuse(disk.mount_point(), {});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, Errc::busy);
@@ -114,7 +113,7 @@ TEST(Lifecycle, DirectoryWithContentsIsCoveredAndComesBack) {
   ::mkdir("/mnt/mount", 0755);
   std::ofstream("/mnt/mount/hidden") << "x";
   {
-    MountedDisk disk(kSize);
+    MountedDisk disk(kMiB);
     EXPECT_FALSE(std::filesystem::exists("/mnt/mount/hidden"));
     EXPECT_TRUE(unmount_fuse(disk.mount_point()));
     EXPECT_EQ(disk.wait_for_server(), 0);
@@ -124,7 +123,7 @@ TEST(Lifecycle, DirectoryWithContentsIsCoveredAndComesBack) {
 }
 
 TEST(Lifecycle, KilledServerLeavesNoHangAndItsMountCanBeCleanedUp) {
-  MountedDisk disk(kSize);
+  MountedDisk disk(kMiB);
   const UniqueFd file = open_file(disk.path(), O_RDWR);
   disk.memory().state().hold_writes = true;
   ssize_t held = 0;
@@ -143,7 +142,7 @@ TEST(Lifecycle, KilledServerLeavesNoHangAndItsMountCanBeCleanedUp) {
 }
 
 TEST(Lifecycle, MountOfADeadServerCanBeUnmounted) {
-  MountedDisk disk(kSize);
+  MountedDisk disk(kMiB);
   disk.signal(SIGKILL);
   disk.wait_for_server();
   const auto done = unmount_fuse(disk.mount_point());
@@ -152,7 +151,7 @@ TEST(Lifecycle, MountOfADeadServerCanBeUnmounted) {
 }
 
 TEST(Lifecycle, StopAnswersTheRequestsInProcess) {
-  MountedDisk disk(kSize);
+  MountedDisk disk(kMiB);
   const UniqueFd file = open_file(disk.path(), O_RDWR);
   disk.memory().state().hold_writes = true;
   ssize_t held = 0;
@@ -166,7 +165,7 @@ TEST(Lifecycle, StopAnswersTheRequestsInProcess) {
 }
 
 TEST(Lifecycle, AbortedConnectionEndsTheServer) {
-  MountedDisk disk(kSize);
+  MountedDisk disk(kMiB);
   const auto entry = find_mount(disk.mount_point());
   ASSERT_TRUE(entry && *entry);
   std::ofstream abort_file("/sys/fs/fuse/connections/" + std::to_string((*entry)->device_minor) + "/abort");
@@ -180,7 +179,7 @@ TEST(Lifecycle, UserMountsServesAndUnmountsThroughFusermount) {
     options.user = kNobody;
     options.root = root;
     options.mount.source = "/maps/a b,c.map";
-    MountedDisk disk(kSize, options);
+    MountedDisk disk(kMiB, options);
     EXPECT_NE(disk.greeting().find("cloned descriptors"), std::string::npos) << disk.greeting();
     const auto entry = find_mount(disk.mount_point());
     ASSERT_TRUE(entry && *entry);
@@ -207,12 +206,12 @@ TEST(Lifecycle, UserMountsServesAndUnmountsThroughFusermount) {
 TEST(Lifecycle, UserMountIsClosedToOthers) {
   ServeOptions options;
   options.user = kNobody;
-  const MountedDisk disk(kSize, options);
+  const MountedDisk disk(kMiB, options);
   EXPECT_EQ(as_user(1, [&] { return open_file(disk.path(), O_RDONLY) ? 1 : errno; }), EACCES);
 }
 
 TEST(Lifecycle, OthersMayLookAtARootMountButNotOpenTheDisk) {
-  const MountedDisk disk(kSize);
+  const MountedDisk disk(kMiB);
   EXPECT_EQ(as_user(kNobody,
                     [&] {
                       struct stat status {};

@@ -18,8 +18,6 @@
 namespace remapfs::fuse::test {
 namespace {
 
-constexpr std::uint64_t kMiB = 1U << 20U;
-
 // A loop device over a file, made by losetup; the kernel takes it away with its last user, even a killed one.
 class LoopDevice {
  public:

@@ -13,6 +13,8 @@
 
 namespace remapfs::fuse::test {
 
+inline constexpr std::uint64_t kMiB = 1U << 20U;
+
 enum class Access : std::uint8_t { read, write, flush, zero, punch };
 inline constexpr std::size_t kAccesses = 5;
 

@@ -13,8 +13,6 @@
 namespace remapfs::fuse::test {
 namespace {
 
-constexpr std::uint64_t kSize = 1U << 20U;
-
 struct stat status_of(const std::string& path) {
   struct stat status {};
   EXPECT_EQ(::stat(path.c_str(), &status), 0) << path;
@@ -22,7 +20,7 @@ struct stat status_of(const std::string& path) {
 }
 
 void expect_untouched(const MountedDisk& disk) {
-  EXPECT_EQ(status_of(disk.path()).st_size, static_cast<off_t>(kSize));
+  EXPECT_EQ(status_of(disk.path()).st_size, static_cast<off_t>(kMiB));
   const auto bytes = disk.memory().bytes();
   for (std::size_t i = 0; i < bytes.size(); ++i) ASSERT_EQ(bytes[i], SharedMemory::pattern(i)) << i;
 }
@@ -40,7 +38,7 @@ ServeOptions read_only() {
 }
 
 TEST(Namespace, DirectoryShowsOneFileOfTheDisksSize) {
-  const MountedDisk disk(kSize);
+  const MountedDisk disk(kMiB);
   std::vector<std::string> names;
   for (const auto& entry : std::filesystem::directory_iterator(disk.mount_point())) {
     names.push_back(entry.path().filename());
@@ -49,16 +47,16 @@ TEST(Namespace, DirectoryShowsOneFileOfTheDisksSize) {
   const struct stat status = status_of(disk.path());
   EXPECT_EQ(status.st_mode, S_IFREG | 0600U);
   EXPECT_EQ(status.st_uid, ::geteuid());
-  EXPECT_EQ(status.st_size, static_cast<off_t>(kSize));
-  EXPECT_EQ(status.st_blocks, static_cast<blkcnt_t>(kSize / 512));
+  EXPECT_EQ(status.st_size, static_cast<off_t>(kMiB));
+  EXPECT_EQ(status.st_blocks, static_cast<blkcnt_t>(kMiB / 512));
   EXPECT_EQ(status.st_blksize, 4096);
 }
 
 TEST(Namespace, RegularFileMountPointIsTheDiskItself) {
-  const MountedDisk disk(kSize, file_root());
+  const MountedDisk disk(kMiB, file_root());
   const struct stat status = status_of(disk.mount_point());
   EXPECT_EQ(status.st_mode, S_IFREG | 0600U);
-  EXPECT_EQ(status.st_size, static_cast<off_t>(kSize));
+  EXPECT_EQ(status.st_size, static_cast<off_t>(kMiB));
   const UniqueFd file = open_file(disk.mount_point(), O_RDWR);
   EXPECT_EQ(write_at(file, bytes_of(100, 3), 1000), 100);
   std::vector<std::byte> buffer(100);
@@ -68,7 +66,7 @@ TEST(Namespace, RegularFileMountPointIsTheDiskItself) {
 
 TEST(Namespace, ShellRedirectionAndOpenWithTruncationChangeNothing) {
   for (const auto& options : {ServeOptions{}, file_root()}) {
-    const MountedDisk disk(kSize, options);
+    const MountedDisk disk(kMiB, options);
     const auto outcome = run(": > \"$1\"", {disk.path()});
     EXPECT_EQ(outcome.status, 0) << outcome.output;
     expect_untouched(disk);
@@ -79,22 +77,22 @@ TEST(Namespace, ShellRedirectionAndOpenWithTruncationChangeNothing) {
 }
 
 TEST(Namespace, CopyingOverTheDiskKeepsItsSizeAndTail) {
-  const MountedDisk disk(kSize);
+  const MountedDisk disk(kMiB);
   const auto outcome =
       run("head -c 5000 /dev/zero > /mnt/image && cp /mnt/image \"$1\" && cat /mnt/image > \"$1\" && "
           "dd if=/mnt/image of=\"$1\" bs=1000 status=none",
           {disk.path()});
   EXPECT_EQ(outcome.status, 0) << outcome.output;
-  EXPECT_EQ(status_of(disk.path()).st_size, static_cast<off_t>(kSize));
+  EXPECT_EQ(status_of(disk.path()).st_size, static_cast<off_t>(kMiB));
   const auto bytes = disk.memory().bytes();
   EXPECT_TRUE(std::all_of(bytes.begin(), bytes.begin() + 5000, [](std::byte b) { return b == std::byte{0}; }));
   for (std::size_t i = 5000; i < bytes.size(); ++i) ASSERT_EQ(bytes[i], SharedMemory::pattern(i));
 }
 
 TEST(Namespace, OtherSizesAndTruncationThroughAHandleAreNotPermitted) {
-  const MountedDisk disk(kSize);
+  const MountedDisk disk(kMiB);
   const UniqueFd file = open_file(disk.path(), O_RDWR);
-  for (const off_t size : {off_t{0}, off_t{1}, off_t{kSize - 1}, off_t{kSize + 1}}) {
+  for (const off_t size : {off_t{0}, off_t{1}, off_t{kMiB - 1}, off_t{kMiB + 1}}) {
     EXPECT_EQ(error_of(::ftruncate(file.get(), size)), EPERM) << size;
     if (size != 0) {
       EXPECT_EQ(error_of(::truncate(disk.path().c_str(), size)), EPERM) << size;
@@ -105,12 +103,12 @@ TEST(Namespace, OtherSizesAndTruncationThroughAHandleAreNotPermitted) {
     EXPECT_EQ(outcome.status, 1) << size;
     EXPECT_NE(outcome.output.find("Operation not permitted"), std::string::npos) << outcome.output;
   }
-  EXPECT_EQ(error_of(::ftruncate(file.get(), kSize)), 0);
+  EXPECT_EQ(error_of(::ftruncate(file.get(), kMiB)), 0);
   expect_untouched(disk);
 }
 
 TEST(Namespace, NothingCanBeCreatedRenamedOrRemoved) {
-  const MountedDisk disk(kSize);
+  const MountedDisk disk(kMiB);
   const std::string other = disk.mount_point() + "/other";
   EXPECT_FALSE(open_file(other, O_RDONLY));
   EXPECT_EQ(errno, ENOENT);
@@ -126,7 +124,7 @@ TEST(Namespace, NothingCanBeCreatedRenamedOrRemoved) {
 }
 
 TEST(Namespace, OwnerModeAndTimesChangeAsOnADeviceNode) {
-  const MountedDisk disk(kSize);
+  const MountedDisk disk(kMiB);
   EXPECT_EQ(::chmod(disk.path().c_str(), 04640), 0);
   EXPECT_EQ(::chown(disk.path().c_str(), 1, 2), 0);
   const std::array<timespec, 2> times{{{1000, 5}, {-7, 500}}};
@@ -145,7 +143,7 @@ TEST(Namespace, OwnerModeAndTimesChangeAsOnADeviceNode) {
 }
 
 TEST(Namespace, ReadOnlyDiskCannotBeOpenedForWriting) {
-  const MountedDisk disk(kSize, read_only());
+  const MountedDisk disk(kMiB, read_only());
   EXPECT_EQ(status_of(disk.path()).st_mode, S_IFREG | 0400U);
   for (const int flags : {O_RDWR, O_WRONLY, O_WRONLY | O_TRUNC}) {
     EXPECT_FALSE(open_file(disk.path(), flags));
@@ -155,7 +153,7 @@ TEST(Namespace, ReadOnlyDiskCannotBeOpenedForWriting) {
 }
 
 TEST(Namespace, DiskThatIsReadOnlyUnderAWritableMountRefusesWrites) {
-  const MountedDisk disk(kSize);
+  const MountedDisk disk(kMiB);
   const UniqueFd opened_before = open_file(disk.path(), O_RDWR);
   disk.memory().state().read_only = true;
   EXPECT_EQ(write_at(opened_before, bytes_of(1, 1), 0), -EROFS);
@@ -167,23 +165,23 @@ TEST(Namespace, DiskThatIsReadOnlyUnderAWritableMountRefusesWrites) {
 }
 
 TEST(Namespace, DfShowsTheDisksSizeAndNoFreeSpace) {
-  const MountedDisk disk(kSize);
+  const MountedDisk disk(kMiB);
   struct statvfs usage {};
   ASSERT_EQ(::statvfs(disk.path().c_str(), &usage), 0);
-  EXPECT_EQ(usage.f_blocks * usage.f_frsize, kSize);
+  EXPECT_EQ(usage.f_blocks * usage.f_frsize, kMiB);
   EXPECT_EQ(usage.f_bfree, 0U);
   EXPECT_EQ(usage.f_bavail, 0U);
 }
 
 TEST(Namespace, ThereAreNoExtendedAttributes) {
-  const MountedDisk disk(kSize);
+  const MountedDisk disk(kMiB);
   EXPECT_LT(::getxattr(disk.path().c_str(), "user.x", nullptr, 0), 0);
   EXPECT_EQ(errno, EOPNOTSUPP);
   EXPECT_EQ(error_of(::setxattr(disk.path().c_str(), "user.x", "y", 1, 0)), EOPNOTSUPP);
 }
 
 TEST(Namespace, CopyFileRangeFallsBackToCopying) {
-  const MountedDisk disk(kSize);
+  const MountedDisk disk(kMiB);
   const auto outcome = run("cp --reflink=never \"$1\" /mnt/copy && cmp \"$1\" /mnt/copy", {disk.path()});
   EXPECT_EQ(outcome.status, 0) << outcome.output;
 }

@@ -4,12 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "core/utc.hpp"
+#include "unit/cli/times.hpp"
 
 namespace remapfs::cli {
 namespace {
-
-constexpr std::int64_t kNow = 1'795'849'200;  // 2026-11-28T07:00:00Z
-constexpr std::int64_t kDay = 86400;
 
 store::MapGrowth growth(std::int64_t born, std::vector<std::pair<std::int64_t, std::uint64_t>> taken) {
   store::MapGrowth all;

@@ -7,12 +7,10 @@
 
 #include "cli/drive_verdict.hpp"
 #include "core/utc.hpp"
+#include "unit/cli/times.hpp"
 
 namespace remapfs::cli {
 namespace {
-
-constexpr std::int64_t kNow = 1'795'849'200;
-constexpr std::int64_t kDay = 86400;
 
 // What smartctl prints of a disk of the old kind, with these counters.
 std::string ata(unsigned reallocated, unsigned pending, unsigned uncorrectable, bool passed = true,

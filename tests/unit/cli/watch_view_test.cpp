@@ -7,14 +7,13 @@
 #include <string>
 
 #include "control/status_report.hpp"
+#include "unit/cli/times.hpp"
 
 namespace remapfs::cli {
 namespace {
 
 using namespace std::chrono_literals;
 using Json = nlohmann::ordered_json;
-
-constexpr const char* kNow = "2026-11-28T07:00:00Z";
 
 // A mounted volume after so many reads of 150 us, one in a hundred of 3 ms.
 StatusReport after(std::uint64_t reads) {
@@ -60,7 +59,7 @@ TEST(WatchView, ShowsRatesAndLatenciesOfTheLastSeconds) {
   view.add(to_json(after(100'000)), start);
   view.add(to_json(after(100'000)), start + 30s);
   view.add(to_json(after(101'000)), start + 40s);
-  const std::string text = text_of_lines(view.lines(100, 40, kNow));
+  const std::string text = text_of_lines(view.lines(100, 40, kNowText));
   EXPECT_TRUE(contains(text, "  read           100     151 us     2.5 ms     3.0 ms            10        1010"))
       << text;
   EXPECT_TRUE(contains(text, "  write            0          -")) << text;
@@ -76,7 +75,7 @@ TEST(WatchView, AProcessThatWasReplacedCountsFromTheBeginning) {
   const WatchView::Clock::time_point start{};
   view.add(to_json(after(100'000)), start);
   view.add(to_json(after(500)), start + 10s);
-  const std::string text = text_of_lines(view.lines(100, 40, kNow));
+  const std::string text = text_of_lines(view.lines(100, 40, kNowText));
   EXPECT_TRUE(contains(text, "  read            50 ")) << text;
   EXPECT_TRUE(contains(text, "             5           5\n")) << text;
 }
@@ -90,7 +89,7 @@ TEST(WatchView, AProcessThatDidMoreThanTheOneBeforeIsNotTakenForIt) {
   before.latencies = RequestLatencies{slow};
   view.add(to_json(before), start);
   view.add(to_json(after(5000)), start + 10s);
-  const std::string text = text_of_lines(view.lines(100, 40, kNow));
+  const std::string text = text_of_lines(view.lines(100, 40, kNowText));
   EXPECT_TRUE(contains(text, "  read           500     151 us     2.5 ms     3.0 ms")) << text;
 }
 
@@ -109,7 +108,7 @@ TEST(WatchView, ASpareThatLeftIsNotTakenForTheNext) {
   two.info.spares.erase(two.info.spares.begin());
   two.volume.failures.erase(two.volume.failures.begin() + 1);
   view.add(to_json(two), start + 10s);
-  const std::string text = text_of_lines(view.lines(100, 40, kNow));
+  const std::string text = text_of_lines(view.lines(100, 40, kNowText));
   EXPECT_TRUE(contains(text, "  spare          500          0          0          0             0  /srv/second"))
       << text;
 }
@@ -127,15 +126,15 @@ TEST(WatchView, FitsOnAnyScreen) {
   view.set_events(events);
   for (unsigned rows = 0; rows < 90; ++rows) {
     for (const unsigned columns : {1U, 20U, 80U, 300U}) {
-      const auto lines = view.lines(columns, rows, kNow);
+      const auto lines = view.lines(columns, rows, kNowText);
       ASSERT_LE(lines.size(), std::max(rows, 1U)) << rows;
       ASSERT_TRUE(contains(lines.back(), "q ends this"));
     }
   }
-  const std::string text = text_of_lines(view.lines(100, 40, kNow));
+  const std::string text = text_of_lines(view.lines(100, 40, kNowText));
   EXPECT_TRUE(contains(text, "relocated 49: a")) << "the newest are kept: " << text;
   EXPECT_FALSE(contains(text, "\x1b")) << "text from outside draws nothing";
-  EXPECT_FALSE(contains(text_of_lines(view.lines(100, 24, kNow)), "relocated 0:"));
+  EXPECT_FALSE(contains(text_of_lines(view.lines(100, 24, kNowText)), "relocated 0:"));
 }
 
 TEST(WatchView, UnmountedAndOlderDaemonsHaveLess) {
@@ -149,11 +148,11 @@ TEST(WatchView, UnmountedAndOlderDaemonsHaveLess) {
   old.erase("latency");
   for (Json& device : old["devices"]) device.erase("failures");
   view.add(old, WatchView::Clock::time_point(2s));
-  const std::string text = text_of_lines(view.lines(100, 40, kNow));
+  const std::string text = text_of_lines(view.lines(100, 40, kNowText));
   EXPECT_FALSE(contains(text, "p99"));
   EXPECT_TRUE(contains(text, "\x1b[1;33mdegraded\x1b[0m"));
   view.set_trouble("the daemon hangs");
-  EXPECT_TRUE(contains(text_of_lines(view.lines(100, 40, kNow)), "the daemon hangs"));
+  EXPECT_TRUE(contains(text_of_lines(view.lines(100, 40, kNowText)), "the daemon hangs"));
 }
 
 }  // namespace
