@@ -113,7 +113,7 @@ bool Clients::read(std::uint64_t offset, std::span<std::byte> data) {
     return true;
   }
   if (!now_.may_happen(got.error()) &&
-      !any_sector(offset, data.size(), [this](std::uint64_t s) { return now_.troubles.may_be_unreadable(s); })) {
+      !any_sector(offset, data.size(), [&](std::uint64_t s) { return now_.troubles.may_be_unreadable(s, begun); })) {
     now_.broken(fmt::format("reading {}+{} failed without a reason: {}", offset, data.size(), describe(got.error())));
   }
   return false;
@@ -196,22 +196,27 @@ void Clients::change(std::uint64_t offset, std::uint64_t length, std::span<const
   now_.trace_request("change", offset, length, done);
   now_.oracle.end_write(asked, done && !now_.world.ended());
   if (now_.world.ended()) return;
-  if (!done) return failed_to_change(offset, length, done.error());
+  if (!done) return failed_to_change(asked.begun, offset, length, done.error());
+  const auto changed = now_.oracle.now();
   for (std::uint64_t s = (offset + kSectorSize - 1) / kSectorSize; (s + 1) * kSectorSize <= offset + length; ++s) {
-    now_.troubles.excuse(s, !now_.plant.surely_remapped(s) && now_.troubles.fails_to_read(s));
+    if (!now_.plant.surely_remapped(s) && now_.troubles.fails_to_read(s)) {
+      now_.troubles.excuse(s);
+    } else {
+      now_.troubles.excuse_no_more(s, changed);
+    }
   }
 }
 
 // A change may fail where it cuts something that cannot be read, or where a block would need a slot and gets none.
-void Clients::failed_to_change(std::uint64_t offset, std::uint64_t length, const Error& error) {
+void Clients::failed_to_change(Oracle::Moment begun, std::uint64_t offset, std::uint64_t length, const Error& error) {
   if (now_.may_happen(error)) return;
   const std::uint64_t unit = std::max<std::uint64_t>(now_.shape.logical_block, kSectorSize);
-  const bool cuts = cuts_excused(round_down(offset, unit), offset) ||
-                    cuts_excused(round_down(offset + length, unit), offset + length);
+  const bool cuts = cuts_excused(begun, round_down(offset, unit), offset) ||
+                    cuts_excused(begun, round_down(offset + length, unit), offset + length);
   const std::uint64_t blocks_end = std::min(round_up(offset + length, now_.shape.block_size), now_.shape.disk_bytes);
   const std::uint64_t blocks_begin = round_down(offset, now_.shape.block_size);
-  const bool may_need_slots = any_sector(blocks_begin, blocks_end - blocks_begin, [this](std::uint64_t s) {
-    return s < now_.shape.sectors_that_may_fail() || now_.troubles.excused(s);
+  const bool may_need_slots = any_sector(blocks_begin, blocks_end - blocks_begin, [&](std::uint64_t s) {
+    return s < now_.shape.sectors_that_may_fail() || now_.troubles.excused(s, begun);
   });
   const bool no_slots = now_.plant.volume->status().slots_free == 0 || error.code == Errc::no_space;
   if (cuts || (may_need_slots && no_slots) || now_.troubles.ever_on_spare()) return;
@@ -219,11 +224,11 @@ void Clients::failed_to_change(std::uint64_t offset, std::uint64_t length, const
 }
 
 // The unit that begins there is cut by `at`, and some of it may be unreadable.
-bool Clients::cuts_excused(std::uint64_t unit_begin, std::uint64_t at) const {
+bool Clients::cuts_excused(Oracle::Moment begun, std::uint64_t unit_begin, std::uint64_t at) const {
   const std::uint64_t unit = std::max<std::uint64_t>(now_.shape.logical_block, kSectorSize);
   if (unit_begin == at) return false;
   return any_sector(unit_begin, std::min(unit, now_.shape.disk_bytes - unit_begin),
-                    [this](std::uint64_t s) { return now_.troubles.may_be_unreadable(s); });
+                    [&](std::uint64_t s) { return now_.troubles.may_be_unreadable(s, begun); });
 }
 
 void Clients::flush() {
@@ -264,7 +269,8 @@ void Clients::add(BlockIndex block) {
   if (now_.world.ended() || !alone_ || !added || *added != remapfs::Outcome::done) return;
   if (!now_.plant.surely_remapped(block.value() * now_.shape.sectors_per_block()))
     now_.broken("a block was added, but not in the map");
-  now_.shape.for_sectors(block, [this](std::uint64_t s) { now_.troubles.excuse(s, false); });
+  const auto moved = now_.oracle.now();
+  now_.shape.for_sectors(block, [&](std::uint64_t s) { now_.troubles.excuse_no_more(s, moved); });
 }
 
 void Clients::remove(BlockIndex block) {
@@ -277,7 +283,7 @@ void Clients::remove(BlockIndex block) {
 }
 
 void Clients::mark_lost(BlockIndex block) {
-  now_.shape.for_sectors(block, [this](std::uint64_t s) { now_.troubles.excuse(s, true); });
+  now_.shape.for_sectors(block, [this](std::uint64_t s) { now_.troubles.excuse(s); });
   const auto marked = now_.plant.volume->mark_lost(block);
   now_.trace_request("mark-lost of block", block.value(), 1, marked);
   if (now_.world.ended() || !marked) return;
@@ -301,7 +307,7 @@ void Clients::import_from(BlockIndex block) {
   for (const ImportRun& run : runs) {
     if (now_.plant.observed.rows.contains(run.blocks.begin.value())) continue;
     now_.shape.for_sectors(run.blocks.begin, [&, sector = 0U](std::uint64_t s) mutable {
-      if ((run.lost >> sector++ & 1U) != 0) now_.troubles.excuse(s, true);
+      if ((run.lost >> sector++ & 1U) != 0) now_.troubles.excuse(s);
     });
   }
   ImportCounts counts;

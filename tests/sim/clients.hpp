@@ -39,8 +39,8 @@ class Clients {
   void zero(Random& random);
   template <class CarryOut>
   void change(std::uint64_t offset, std::uint64_t length, std::span<const std::byte> sectors, CarryOut&& carry_out);
-  void failed_to_change(std::uint64_t offset, std::uint64_t length, const Error& error);
-  [[nodiscard]] bool cuts_excused(std::uint64_t unit_begin, std::uint64_t at) const;
+  void failed_to_change(Oracle::Moment begun, std::uint64_t offset, std::uint64_t length, const Error& error);
+  [[nodiscard]] bool cuts_excused(Oracle::Moment begun, std::uint64_t unit_begin, std::uint64_t at) const;
   void flush();
   void verb(Random& random);
   void remove(BlockIndex block);

@@ -46,7 +46,7 @@ std::string Troubles::fail_primary(Random& random) {
                     round_up(rule.range.end.value() / kSectorSize, unit), rule.on != FaultRule::On::write};
   faults_.push_back(fault);
   for (std::uint64_t s = fault.first; s < fault.end; ++s) {
-    if (fault.of_reads && !plant_.surely_remapped(s)) excused_[s] = true;
+    if (fault.of_reads && !plant_.surely_remapped(s)) excuse(s);
   }
   return fmt::format("  sectors {} to {}, on {}, lasts {}", fault.first, fault.end, static_cast<int>(rule.on),
                      static_cast<int>(rule.lasts));
@@ -81,7 +81,9 @@ void Troubles::end() {
 }
 
 void Troubles::returned(BlockIndex block) {
-  plant_.shape.for_sectors(block, [this](std::uint64_t s) { excused_[s] = excused_[s] || fails_to_read(s); });
+  plant_.shape.for_sectors(block, [this](std::uint64_t s) {
+    if (fails_to_read(s)) excuse(s);
+  });
 }
 
 bool Troubles::fails_to_read(std::uint64_t sector) const {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "sim/oracle.hpp"
 #include "sim/plant.hpp"
 
 namespace remapfs::sim {
@@ -13,7 +14,7 @@ namespace remapfs::sim {
 // Threads: as World.
 class Troubles {
  public:
-  explicit Troubles(Plant& plant) : plant_(plant), primary_(plant.primary), excused_(plant.shape.sectors()) {}
+  explicit Troubles(Plant& plant) : plant_(plant), primary_(plant.primary), excused_until_(plant.shape.sectors()) {}
 
   // Members may have come and gone: what fails of those that went is nobody's concern.
   void follow_members();
@@ -30,14 +31,20 @@ class Troubles {
   [[nodiscard]] bool on_primary() const { return !faults_.empty(); }
   [[nodiscard]] bool ever_on_spare() const { return spare_failed_; }
 
-  // The sector may be unreadable, or not any more.
-  void excuse(std::uint64_t sector, bool excused) { excused_[sector] = excused; }
+  // The sector may be unreadable; or, from now on, not any more.
+  void excuse(std::uint64_t sector) { excused_until_[sector] = kAlways; }
+  void excuse_no_more(std::uint64_t sector, Oracle::Moment now) {
+    if (excused_until_[sector] == kAlways) excused_until_[sector] = now;
+  }
   // The block came back to the primary. A range that fails a few times only may have let the verification pass.
   void returned(BlockIndex block);
-  [[nodiscard]] bool excused(std::uint64_t sector) const { return excused_[sector]; }
+  // At any time since. Others may have rewritten it while a request was on its way.
+  [[nodiscard]] bool excused(std::uint64_t sector, Oracle::Moment since) const {
+    return excused_until_[sector] >= since;
+  }
   // A spare that has failed somewhere may have lost whatever was on it.
-  [[nodiscard]] bool may_be_unreadable(std::uint64_t sector) const {
-    return excused_[sector] || (spare_failed_ && plant_.perhaps_remapped(sector));
+  [[nodiscard]] bool may_be_unreadable(std::uint64_t sector, Oracle::Moment since) const {
+    return excused(sector, since) || (spare_failed_ && plant_.perhaps_remapped(sector));
   }
   // The primary's sector fails to be read, at times at least.
   [[nodiscard]] bool fails_to_read(std::uint64_t sector) const;
@@ -55,7 +62,8 @@ class Troubles {
   Plant& plant_;
   testing::FakeDisk* primary_;
   std::vector<Fault> faults_;  // of the primary
-  std::vector<bool> excused_;
+  static constexpr Oracle::Moment kAlways = ~Oracle::Moment{0};
+  std::vector<Oracle::Moment> excused_until_;  // 0: never was
   testing::FakeDisk* failing_spare_ = nullptr;
   testing::FaultId spare_fault_ = 0;
   bool spare_failed_ = false;  // at some time
