@@ -69,6 +69,11 @@ std::string Daemon::mount_point() const {
   return found != status_.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+bool Daemon::suspended() const {
+  const auto found = status_.find("suspended");
+  return found != status_.end() && found->is_boolean() && found->get<bool>();
+}
+
 bool OutOfSight::for_good(bool seen) {
   const auto now = std::chrono::steady_clock::now();
   if (seen) {

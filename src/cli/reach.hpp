@@ -22,6 +22,8 @@ class Daemon {
   [[nodiscard]] Result<ControlClient> connect() const { return ControlClient::connect({&socket_, 1}); }
   [[nodiscard]] const nlohmann::ordered_json& status() const { return status_; }
   [[nodiscard]] std::string mount_point() const;
+  // A device of it does not work, and requests fail or wait until a resume. The state may name something worse.
+  [[nodiscard]] bool suspended() const;
 
  private:
   std::string socket_;

@@ -74,8 +74,7 @@ Result<void> check_nobody_waits(const Attachment& attachment, const World& world
   if (attachment.loops.empty()) return {};
   const auto daemon = find_daemon(attachment.target, world);
   if (!daemon || !*daemon) return {};  // for the unmount to say
-  const auto& status = (*daemon)->status();
-  if (status.value("state", "") != "suspended" || status.value("on_loss", Json()) != "wait") return {};
+  if (!(*daemon)->suspended() || (*daemon)->status().value("on_loss", Json()) != "wait") return {};
   return fail(Errc::suspended,
               fmt::format("it waits for a device that does not work, {}, put that right and run remapfs resume, or "
                           "give up with remapfs unmount --force",

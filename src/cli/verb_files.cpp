@@ -216,7 +216,7 @@ Result<std::vector<Owner>> find_owners(const Target& target, World& world) {
   if (!daemon) return fail(daemon.error());
   if (*daemon) {
     // Nobody could tell what is lost from what only does not answer.
-    if ((*daemon)->status().value("state", "") == "suspended") {
+    if ((*daemon)->suspended()) {
       return fail(Errc::suspended,
                   fmt::format("a device does not work, {}, put that right and run remapfs resume first",
                               (*daemon)->mount_point()));

@@ -107,6 +107,7 @@ Json to_json(const StatusReport& report) {
   status["read_only"] = report.read_only;
   status["degraded_mount"] = report.degraded;
   status["on_loss"] = report.mounted ? Json(report.waits_on_loss ? "wait" : "fail") : Json();
+  status["suspended"] = volume.suspended;
   status["table_growth_refused"] = volume.table_growth_refused;
   status["devices"] = devices_of(report);
   status["transport"] = report.transport;

@@ -265,6 +265,41 @@ TEST_F(CliAttach, VolumeWhoseDiskHasGoneIsDetachedAndSaysWhatIsLost) {
   EXPECT_EQ(run_program({REMAPFS_FAULTY_DISK, "unmount", failing}).exit_code, 0);
 }
 
+TEST_F(CliAttach, DetachIsRefusedWhileRequestsWaitAlsoAfterASyncThatFailed) {
+  const std::string failing = dir_ / "failing";
+  std::filesystem::create_directory(failing);
+  ASSERT_EQ(run_program({REMAPFS_FAULTY_DISK, "mount", primary_, failing}).exit_code, 0);
+  ASSERT_EQ(
+      remapfs({"create", map_, "--primary", failing + "/disk", "--spare", spare_, "--spare-size", "2M"}).exit_code, 0);
+  mount({"-o", "on-loss=wait"});
+  const std::string loop = attach();
+  const std::string write = "printf %4096s | dd oflag=direct bs=4096 status=none of=";
+  ASSERT_EQ(run_program({"sh", "-c", write + loop}).exit_code, 0);
+  ASSERT_EQ(run_program({REMAPFS_FAULTY_DISK, "gone", failing, "on"}).exit_code, 0);
+  ASSERT_NE(run_program({"sync", loop}).exit_code, 0);
+  EXPECT_EQ(status(map_)["state"], "failed");
+  EXPECT_EQ(status(map_)["suspended"], true);
+  const std::string answer = dir_ / "answer";
+  {
+    Running reader({"dd", "if=" + loop, "iflag=direct", "of=/dev/null", "bs=4096", "count=1", "status=none"});
+    // Should it wait too, nothing could end it before the device is back.
+    const Running detach({"sh", "-c", "! $0 detach $1 2> $2 && touch $2.refused", REMAPFS_PROGRAM, map_, answer});
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (::access((answer + ".refused").c_str(), F_OK) != 0 && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+    EXPECT_EQ(::access((answer + ".refused").c_str(), F_OK), 0) << "detach waits for the device itself";
+    EXPECT_THAT(read_bytes(answer, 0, std::filesystem::file_size(answer)), HasSubstr("waits for a device"));
+    ASSERT_EQ(run_program({REMAPFS_FAULTY_DISK, "gone", failing, "off"}).exit_code, 0);
+    EXPECT_EQ(remapfs({"resume", map_}).exit_code, 0);
+    EXPECT_EQ(reader.wait(), 0);
+  }
+  EXPECT_EQ(status(map_)["suspended"], false);
+  static_cast<void>(remapfs({"detach", map_}));  // tells of the loss, when the first flush is its
+  expect_all_gone(loop, mnt_);
+  EXPECT_EQ(run_program({REMAPFS_FAULTY_DISK, "unmount", failing}).exit_code, 0);
+}
+
 TEST_F(CliAttach, DaemonKilledUnderALoopDeviceIsCleanedUpByDetach) {
   create();
   const std::string loop = attach({mnt_});

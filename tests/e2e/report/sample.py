@@ -134,7 +134,7 @@ def assemble(size, block_size, regions, unit, slots, label="archive", scrub="fin
         "mountpoint": "/mnt/old", "daemon_pid": 1201, "worker_pid": 1202,
         "crash_survival": {"granted": True, "reason": None, "restarts": 0, "upgrades": 1, "failed_upgrades": 0,
                            "last_failure": None, "program": "remapfs 0.1.0"},
-        "read_only": False, "degraded_mount": False, "on_loss": "fail", "table_growth_refused": False,
+        "read_only": False, "degraded_mount": False, "on_loss": "fail", "suspended": False, "table_growth_refused": False,
         "devices": [device(0, "primary", "/dev/disk/by-id/ata-WDC_WD180EDGZ-11B2DA0_3WKXYZ12", None, None),
                     device(1, "spare", "/srv/spare/archive.spare", slots, free)],
         "transport": None, "hardening": ["memory is locked"]}

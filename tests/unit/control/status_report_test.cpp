@@ -91,5 +91,14 @@ TEST(StatusReport, EveryStateHasItsName) {
   }
 }
 
+TEST(StatusReport, OpenBreakerIsToldBesideAWorseState) {
+  StatusReport report;
+  report.volume.state = VolumeState::failed;
+  EXPECT_EQ(to_json(report)["suspended"], false);
+  report.volume.suspended = true;
+  EXPECT_EQ(to_json(report)["suspended"], true);
+  EXPECT_EQ(to_json(report)["state"], "failed");
+}
+
 }  // namespace
 }  // namespace remapfs
