@@ -35,6 +35,16 @@ class CliAttach : public Workspace {
     EXPECT_THAT(ran.out, MatchesRegex("/dev/loop[0-9]+\n"));
     return ran.out.substr(0, ran.out.find('\n'));
   }
+  // Where the disk is mounted that fails when it is told to.
+  std::string create_on_failing_disk() {
+    const std::string failing = dir_ / "failing";
+    std::filesystem::create_directory(failing);
+    EXPECT_EQ(run_program({REMAPFS_FAULTY_DISK, "mount", primary_, failing}).exit_code, 0);
+    EXPECT_EQ(
+        remapfs({"create", map_, "--primary", failing + "/disk", "--spare", spare_, "--spare-size", "2M"}).exit_code,
+        0);
+    return failing;
+  }
   static std::string losetup(const std::string& loop, const std::string& column) {
     const Ran ran = run_program({"losetup", "--noheadings", "--raw", "-O", column, loop});
     return ran.out.substr(0, ran.out.find('\n'));
@@ -242,11 +252,7 @@ TEST_F(CliAttach, FailedMountLeavesNothing) {
 }
 
 TEST_F(CliAttach, VolumeWhoseDiskHasGoneIsDetachedAndSaysWhatIsLost) {
-  const std::string failing = dir_ / "failing";
-  std::filesystem::create_directory(failing);
-  ASSERT_EQ(run_program({REMAPFS_FAULTY_DISK, "mount", primary_, failing}).exit_code, 0);
-  ASSERT_EQ(
-      remapfs({"create", map_, "--primary", failing + "/disk", "--spare", spare_, "--spare-size", "2M"}).exit_code, 0);
+  const std::string failing = create_on_failing_disk();
   const std::string loop = attach({mnt_});
   UniqueFd device(::open(loop.c_str(), O_RDWR | O_CLOEXEC));
   ASSERT_EQ(::pwrite(device.get(), "unsynced", 8, 0), 8);
@@ -266,11 +272,7 @@ TEST_F(CliAttach, VolumeWhoseDiskHasGoneIsDetachedAndSaysWhatIsLost) {
 }
 
 TEST_F(CliAttach, DetachIsRefusedWhileRequestsWaitAlsoAfterASyncThatFailed) {
-  const std::string failing = dir_ / "failing";
-  std::filesystem::create_directory(failing);
-  ASSERT_EQ(run_program({REMAPFS_FAULTY_DISK, "mount", primary_, failing}).exit_code, 0);
-  ASSERT_EQ(
-      remapfs({"create", map_, "--primary", failing + "/disk", "--spare", spare_, "--spare-size", "2M"}).exit_code, 0);
+  const std::string failing = create_on_failing_disk();
   mount({"-o", "on-loss=wait"});
   const std::string loop = attach();
   const std::string write = "printf %4096s | dd oflag=direct bs=4096 status=none of=";
