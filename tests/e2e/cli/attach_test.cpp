@@ -37,9 +37,7 @@ class CliAttach : public Workspace {
   }
   // Where the disk is mounted that fails when it is told to.
   std::string create_on_failing_disk() {
-    const std::string failing = dir_ / "failing";
-    std::filesystem::create_directory(failing);
-    EXPECT_EQ(run_program({REMAPFS_FAULTY_DISK, "mount", primary_, failing}).exit_code, 0);
+    const std::string failing = mount_failing_disk();
     EXPECT_EQ(
         remapfs({"create", map_, "--primary", failing + "/disk", "--spare", spare_, "--spare-size", "2M"}).exit_code,
         0);
@@ -286,11 +284,8 @@ TEST_F(CliAttach, DetachIsRefusedWhileRequestsWaitAlsoAfterASyncThatFailed) {
     Running reader({"dd", "if=" + loop, "iflag=direct", "of=/dev/null", "bs=4096", "count=1", "status=none"});
     // Should it wait too, nothing could end it before the device is back.
     const Running detach({"sh", "-c", "! $0 detach $1 2> $2 && touch $2.refused", REMAPFS_PROGRAM, map_, answer});
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-    while (::access((answer + ".refused").c_str(), F_OK) != 0 && std::chrono::steady_clock::now() < deadline) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-    EXPECT_EQ(::access((answer + ".refused").c_str(), F_OK), 0) << "detach waits for the device itself";
+    EXPECT_TRUE(eventually([&] { return std::filesystem::exists(answer + ".refused"); }, std::chrono::seconds(10)))
+        << "detach waits for the device itself";
     EXPECT_THAT(read_bytes(answer, 0, std::filesystem::file_size(answer)), HasSubstr("waits for a device"));
     ASSERT_EQ(run_program({REMAPFS_FAULTY_DISK, "gone", failing, "off"}).exit_code, 0);
     EXPECT_EQ(remapfs({"resume", map_}).exit_code, 0);

@@ -2,14 +2,12 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gmock/gmock.h>
-#include <poll.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 
 #include "core/unique_fd.hpp"
 #include "e2e/cli/workspace.hpp"
@@ -31,15 +29,6 @@ class CliLifetime : public Workspace {
     socket_ = "/run/remapfs/" + status(map_)["volume"]["uuid"].get<std::string>() + ".sock";
   }
   [[nodiscard]] bool mounted() const { return run_program({"mountpoint", "-q", mnt_}).exit_code == 0; }
-  // Until the condition holds; false when it does not in time.
-  static bool eventually(const std::function<bool()>& condition, std::chrono::seconds timeout = 20s) {
-    const auto deadline = std::chrono::steady_clock::now() + timeout;
-    while (!condition()) {
-      if (std::chrono::steady_clock::now() > deadline) return false;
-      ::poll(nullptr, 0, 20);
-    }
-    return true;
-  }
 
   pid_t daemon_ = 0;
   std::string socket_;
@@ -289,9 +278,7 @@ TEST_F(CliLifetime, MountPointBelowARenamedFolderIsFound) {
 
 TEST_F(CliLifetime, RequestThatWaitsForADeviceDoesNotOutliveAForcedUnmount) {
   unmount();
-  const std::string failing = dir_ / "failing";
-  std::filesystem::create_directory(failing);
-  ASSERT_EQ(run_program({REMAPFS_FAULTY_DISK, "mount", primary_, failing}).exit_code, 0);
+  const std::string failing = mount_failing_disk();
   const std::string map = dir_ / "waiting.map";
   ASSERT_EQ(remapfs({"create", map, "--primary", failing + "/disk", "--spare", dir_ / "other", "--spare-size", "2M"})
                 .exit_code,

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <csignal>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 
@@ -132,6 +133,22 @@ bool Workspace::ends_within(pid_t pid, std::chrono::seconds timeout) {
   if (!process) return true;
   pollfd entry{process.get(), POLLIN, 0};
   return ::poll(&entry, 1, static_cast<int>(std::chrono::milliseconds(timeout).count())) > 0;
+}
+
+bool Workspace::eventually(const std::function<bool()>& condition, std::chrono::seconds timeout) {
+  const auto deadline = std::chrono::steady_clock::now() + timeout;
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    ::poll(nullptr, 0, 20);
+  }
+  return true;
+}
+
+std::string Workspace::mount_failing_disk() {
+  std::string failing = dir_ / "failing";
+  std::filesystem::create_directory(failing);
+  EXPECT_EQ(run_program({REMAPFS_FAULTY_DISK, "mount", primary_, failing}).exit_code, 0);
+  return failing;
 }
 
 }  // namespace remapfs::e2e

@@ -3,7 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -43,6 +45,11 @@ class Workspace : public ::testing::Test {
   // Ends all of the daemon as a crash of the machine would.
   void kill_daemon() const;
   static bool ends_within(pid_t pid, std::chrono::seconds timeout);
+  // Until the condition holds; false when it does not in time.
+  static bool eventually(const std::function<bool()>& condition,
+                         std::chrono::seconds timeout = std::chrono::seconds(20));
+  // Mounts the primary as a disk that fails when it is told to; says where.
+  [[nodiscard]] std::string mount_failing_disk();
 
   remapfs::testing::TempDir dir_;
   std::string primary_ = dir_ / "primary";
