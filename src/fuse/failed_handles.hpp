@@ -14,7 +14,8 @@ namespace remapfs::fuse {
 // a write of 1280 KiB whose last 256 KiB failed is acknowledged as a whole). Its flush is the only answer left that
 // it believes.
 //
-// A mark goes only after the answer that tells it: a process that ends in between leaves it to its successor.
+// A mark goes only after the answer that tells it: a process that ends in between leaves it to its successor. An fsync
+// that comes in between tells it once more.
 // Threads: any. Cost: while nothing failed, one relaxed load; no allocation, no lock.
 class FailedHandles {
  public:
