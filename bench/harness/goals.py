@@ -94,7 +94,9 @@ def _hits(results):
              (("runs of 256", "hit_runs_of_256"), ("runs of 16", "hit"), ("isolated", "hit_isolated"))]
     beside = _ratio(results.value("table", MILLION, "table", "hit_1_readers_and_writer", "ns"),
                     results.value("table", MILLION, "boost_flat_map", "hit", "ns"))
-    return [*alone, Measured("runs of 16 beside a writer, boost without one", beside, 1.0, False)]
+    locked = _table_ratio(results, "hit_1_readers_and_writer", MILLION, "boost_flat_map_locked")
+    return [*alone, Measured("runs of 16 beside a writer, boost without one", beside, 1.0, False),
+            Measured("runs of 16 beside a writer, boost behind a shared lock beside one", locked, 1.0, False)]
 
 
 def _batches(results):
