@@ -96,8 +96,8 @@ class Follower {
       ::poll(&signal, 1, static_cast<int>(kReplaceLookPause.count()));
       if (signals.take()) return false;
       auto next = look();
-      if (next) now = std::move(*next);
       if (out_of_sight_.for_good(next.has_value())) return fail(next.error());
+      if (next) now = std::move(*next);
     }
     return true;
   }

@@ -154,8 +154,8 @@ int watch_daemon(const ScrubArguments& arguments, const Target& target, const Da
       ::poll(&signal, 1, static_cast<int>(kLookPause.count()));
       left = signals.take();
       auto next = look();
-      if (next) now = std::move(next);
       if (out_of_sight.for_good(next.has_value())) return report_error(world, next.error());
+      if (next) now = std::move(next);
     }
   }
   if (!left) return conclude(arguments, now->scrub, world);
