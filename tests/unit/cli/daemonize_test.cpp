@@ -58,6 +58,7 @@ TEST(Daemonize, InterruptedStartEndsTheChildFirst) {
   for (const int signal : {SIGINT, SIGTERM, SIGHUP}) {
     const pid_t command = ::fork();
     if (command == 0) {
+      ::signal(signal, SIG_DFL);  // whoever runs the tests may have it ignored, as nohup does
       const auto started = start_in_background([&](Readiness&) -> Result<int> {
         sigset_t term;
         sigemptyset(&term);
