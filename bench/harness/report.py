@@ -29,6 +29,8 @@ def number(value):
     """Three digits that mean something, or more when the number is large."""
     if value is None:
         return "-"
+    if abs(value) < 0.05:
+        return f"{value:.2g}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
