@@ -19,9 +19,9 @@
 
 // Every worker has a ring, in which its transfers are in flight, and two descriptors of the connection. One is read
 // without waiting, whenever the worker comes by; the other blocks, and is read while nothing is in flight: at depth 1 a
-// request then costs what it costs a blocking worker. Transfers are waited for a moment first, since the next request
-// usually comes with the answer of one; only then the first descriptor is polled, which costs the kernel a wake-up of
-// every poller for each request.
+// request then costs what it costs a blocking worker, and a look at the first descriptor, where those are that came
+// together with it. Transfers are waited for a moment first, since the next request usually comes with the answer of
+// one; only then the first descriptor is polled, which costs the kernel a wake-up of every poller for each request.
 //
 // A worker never blocks on anything but these: what may is done by the pool. So a worker is always there to end the
 // accesses that whoever holds a block is waiting for.
@@ -149,23 +149,24 @@ class UringWorker final : public Worker, private JobRunner {
   // Takes requests, hands their transfers to the kernel and answers those that are done. False: nothing comes any more.
   bool turn(WorkerCrew& crew) {
     take_back();
-    bool nothing_waits = false;
-    for (unsigned taken = 0; taken < kBatch && can_take() && !nothing_waits; ++taken) {
-      const Session::Received received = take(*passing_);
-      if (ended(crew, *passing_, received)) return false;
-      nothing_waits = received == Session::Received::nothing;
-    }
+    unsigned taken = 0;
     if (in_flight_ == 0) {
       if (!can_take()) {
         wait_for_return();
         return true;
       }
-      if (!nothing_waits) return true;
       waiting.store(true, std::memory_order_seq_cst);
       if (crew.stopping()) return false;
       const Session::Received received = take(*patient_);
       if (ended(crew, *patient_, received)) return false;
       if (in_flight_ == 0) return true;
+      taken = 1;
+    }
+    bool nothing_waits = false;
+    for (; taken < kBatch && can_take() && !nothing_waits; ++taken) {
+      const Session::Received received = take(*passing_);
+      if (ended(crew, *passing_, received)) return false;
+      nothing_waits = received == Session::Received::nothing;
     }
     submit(nothing_waits);
     return true;

@@ -2,12 +2,17 @@
 #include <gtest/gtest.h>
 #include <linux/falloc.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/uio.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <random>
 #include <thread>
 
@@ -386,6 +391,38 @@ TEST(Contents, WritesThatAreStuckLeaveReadsAlone) {
   EXPECT_EQ(failures.load(), 0);
   for (std::size_t i = 0; i < 110; ++i) {
     EXPECT_EQ(disk.memory().bytes()[i * 4096 + 4095], static_cast<std::byte>(i));
+  }
+}
+
+// The worker that takes the first of them has them all in flight before it waits for any.
+TEST(Contents, ReadsThatCameTogetherAreInFlightTogether) {
+  ServeOptions options;
+  if (!options.rings) GTEST_SKIP() << "a blocking worker has one request in hand";
+  options.workers = 1;
+  const MountedDisk disk(kSize, options);
+  const UniqueFd file = open_file(disk.path(), O_RDONLY | O_DIRECT);
+  struct stat status {};
+  ASSERT_EQ(::fstat(file.get(), &status), 0);
+  const std::string waiting = "/sys/fs/fuse/connections/" + std::to_string(minor(status.st_dev)) + "/waiting";
+  for (int round = 0; round < 20; ++round) {
+    disk.memory().state().most_begun = 0;
+    disk.memory().state().hold_begins = true;
+    std::vector<std::thread> readers;
+    std::atomic<int> failures{0};
+    for (int i = 0; i < 4; ++i) {
+      readers.emplace_back([&, i] {
+        alignas(4096) std::array<std::byte, 4096> bytes;
+        if (read_at(file, bytes, i * 4096) != 4096 || !has_pattern(bytes, static_cast<unsigned>(i) * 4096)) ++failures;
+      });
+    }
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    for (int there = 0; there != 4 && std::chrono::steady_clock::now() < deadline; std::this_thread::yield()) {
+      std::ifstream(waiting) >> there;
+    }
+    disk.memory().state().hold_begins = false;
+    for (auto& reader : readers) reader.join();
+    EXPECT_EQ(failures.load(), 0);
+    ASSERT_EQ(disk.memory().state().most_begun.load(), 4U) << "round " << round;
   }
 }
 

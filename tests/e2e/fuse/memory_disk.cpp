@@ -75,9 +75,15 @@ Result<void> MemoryDisk::check(Access access, std::uint64_t begin, std::uint64_t
 
 bool MemoryDisk::begin(DirectAccess& access, ByteRange range, const std::byte* /*memory*/, bool write) {
   const Access kind = write ? Access::write : Access::read;
-  if (write && memory_.state().hold_writes) return false;
+  auto& state = memory_.state();
+  if (write && state.hold_writes) return false;
+  while (state.hold_begins) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  const std::uint64_t begun = ++state.begun;
+  std::uint64_t most = state.most_begun;
+  while (most < begun && !state.most_begun.compare_exchange_weak(most, begun)) {
+  }
   const bool fails = armed(kind, range.begin.value(), range.end.value()).has_value();
-  if (!fails) memory_.state().calls[static_cast<std::size_t>(kind)].fetch_add(1);
+  if (!fails) state.calls[static_cast<std::size_t>(kind)].fetch_add(1);
   access.write = write;
   access.range = range;
   access.generation = generation();
@@ -93,13 +99,18 @@ bool MemoryDisk::begin(DirectAccess& access, ByteRange range, const std::byte* /
 }
 
 bool MemoryDisk::end(DirectAccess& access) {
+  --memory_.state().begun;
+  return is_done(access);
+}
+
+bool MemoryDisk::is_done(DirectAccess& access) {
   return std::all_of(access.all().begin(), access.all().end(), [](const auto& part) { return part.done; });
 }
 
 Result<void> MemoryDisk::recover(DirectAccess& access, std::byte* memory) {
   const bool is_there = access.generation == generation();
   access.generation = generation();
-  if (is_there && end(access)) return {};
+  if (is_there && is_done(access)) return {};
   const std::size_t size = access.range.size().value();
   if (access.write) return write(access.range.begin, {memory, size});
   auto done = read(access.range.begin, {memory, size});

@@ -45,6 +45,9 @@ class SharedMemory {
     std::array<std::atomic<std::uint64_t>, kAccesses> calls{};
     std::atomic<std::uint64_t> writes_in_flight{0};
     std::atomic<bool> hold_writes{false};  // writes wait while this is set
+    std::atomic<bool> hold_begins{false};  // begin() waits while this is set
+    std::atomic<std::uint64_t> begun{0};   // accesses between begin() and end()
+    std::atomic<std::uint64_t> most_begun{0};
     // The next flush finds a disk that was lost and came back, with junk all over it; it succeeds.
     std::atomic<bool> lost_in_flush{false};
     std::atomic<std::uint64_t> generation{0};     // how often that has happened
@@ -93,6 +96,7 @@ class MemoryDisk final : public VirtualDisk {
 
  private:
   [[nodiscard]] std::optional<Errc> armed(Access access, std::uint64_t begin, std::uint64_t end) const;
+  static bool is_done(DirectAccess& access);
   Result<void> check(Access access, std::uint64_t begin, std::uint64_t end);
   Result<void> clear(Access access, ByteRange range);
 

@@ -11,6 +11,9 @@ mounted() { grep -q " $dir/$1 " /proc/self/mounts; }
 if mounted volume; then
   timeout 20 "$remapfs" unmount --force "$dir/volume.map" || timeout 20 umount -l "$dir/volume"
 fi
+losetup --noheadings --output NAME,BACK-FILE | while read -r loop file; do
+  case $file in "$dir"/*) losetup --detach "$loop" ;; esac
+done
 for disk in primary spare; do
   mounted $disk || continue
   # A daemon that is still on its way out holds the disk for a moment.

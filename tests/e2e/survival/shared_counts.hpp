@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "e2e/kill/scratch.hpp"
-#include "support/counted_allocations.hpp"
+#include "support/counted_calls.hpp"
 
 namespace remapfs::testing {
 
@@ -21,26 +21,33 @@ class SharedCounts {
  public:
   // What makes a program, and those it forks, write into this file: "NAME=VALUE" each.
   [[nodiscard]] static std::vector<std::string> environment(const std::string& path) {
-    return {std::string("LD_PRELOAD=") + COUNTED_ALLOCATIONS, "COUNTED_ALLOCATIONS=" + path};
+    return {std::string("LD_PRELOAD=") + COUNTED_CALLS, "COUNTED_CALLS=" + path};
   }
 
   explicit SharedCounts(const std::string& path) : file_(path, O_RDWR | O_CREAT) {
     void* memory = MAP_FAILED;
-    if (::ftruncate(file_.fd(), sizeof(CountedAllocations)) == 0) {
-      memory = ::mmap(nullptr, sizeof(CountedAllocations), PROT_READ, MAP_SHARED, file_.fd(), 0);
+    if (::ftruncate(file_.fd(), sizeof(CountedCalls)) == 0) {
+      memory = ::mmap(nullptr, sizeof(CountedCalls), PROT_READ, MAP_SHARED, file_.fd(), 0);
     }
     if (memory == MAP_FAILED) throw std::system_error(errno, std::generic_category(), path);
-    counts_ = static_cast<const CountedAllocations*>(memory);
+    counts_ = static_cast<const CountedCalls*>(memory);
   }
-  ~SharedCounts() { ::munmap(const_cast<CountedAllocations*>(counts_), sizeof *counts_); }
+  ~SharedCounts() { ::munmap(const_cast<CountedCalls*>(counts_), sizeof *counts_); }
   SharedCounts(const SharedCounts&) = delete;
   SharedCounts& operator=(const SharedCounts&) = delete;
 
-  [[nodiscard]] std::uint64_t of(pid_t process) const { return counts_->of(process); }
+  [[nodiscard]] std::uint64_t memory_of(pid_t process) const {
+    const auto* const counted = counts_->of(process);
+    return counted == nullptr ? 0 : counted->memory.load();
+  }
+  [[nodiscard]] std::uint64_t locks_of(pid_t process) const {
+    const auto* const counted = counts_->of(process);
+    return counted == nullptr ? 0 : counted->locks.load();
+  }
 
  private:
   OpenFile file_;
-  const CountedAllocations* counts_ = nullptr;
+  const CountedCalls* counts_ = nullptr;
 };
 
 }  // namespace remapfs::testing

@@ -156,7 +156,10 @@ std::string SurvivalRig::pattern(std::uint64_t length) {
 }
 
 // The spare has room for every block.
-ForegroundRig::ForegroundRig() { volume_.create(primary_.path(), directory_ / "spare.img", {"--spare-size", "40M"}); }
+ForegroundRig::ForegroundRig(bool on_disk) {
+  if (on_disk) device_.emplace(primary_.path(), LoopOptions{.direct_io = true});
+  volume_.create(device_ ? device_->path() : primary_.path(), directory_ / "spare.img", {"--spare-size", "40M"});
+}
 
 ForegroundRig::~ForegroundRig() { run({REMAPFS, "unmount", "--force", volume_.map()}, 30); }
 

@@ -7,12 +7,14 @@
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "e2e/kill/mounted_volume.hpp"
 #include "e2e/kill/scratch.hpp"
+#include "support/loop_device.hpp"
 #include "support/random.hpp"
 
 namespace remapfs::testing {
@@ -69,7 +71,8 @@ class ForegroundRig : public ::testing::Test {
   static constexpr std::size_t kLength = 4096;
   static constexpr std::uint64_t kSize = std::uint64_t{32} << 20U;
 
-  ForegroundRig();
+  // on_disk: the primary is a block device over that disk, not its image.
+  explicit ForegroundRig(bool on_disk = false);
   ~ForegroundRig() override;
 
   // environment: "NAME=VALUE" each. options: further words of `remapfs mount`.
@@ -79,6 +82,7 @@ class ForegroundRig : public ::testing::Test {
 
   ScratchDirectory directory_;
   FailingDisk primary_{directory_, "primary", kSize};
+  std::optional<LoopDevice> device_;
   MountedVolume volume_{directory_};
 
  private:
