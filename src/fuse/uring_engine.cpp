@@ -39,8 +39,9 @@ constexpr unsigned kMostSlots = 128;
 constexpr unsigned kMostSlotsOfAll = 400;
 constexpr unsigned kPoolThreads = 32;
 // Requests taken before their transfers are handed to the kernel, and transfers answered before requests are looked for
-// again. Where a disk ends many transfers at once, their successors reach it while the rest is still being answered.
-constexpr unsigned kBatch = 8;
+// again: at least so many, and half of those that were in flight lately. While one half is being answered and taken the
+// disk has the other; and whatever a submission costs, a virtual disk tens of microseconds, is shared by many.
+constexpr unsigned kLeastBatch = 4;
 constexpr unsigned kRingEntries = 256;
 // liburing's own are the last ones.
 constexpr std::uint64_t kPollTag = std::uint64_t{1} << 62U;
@@ -163,7 +164,7 @@ class UringWorker final : public Worker, private JobRunner {
       taken = 1;
     }
     bool nothing_waits = false;
-    for (; taken < kBatch && can_take() && !nothing_waits; ++taken) {
+    for (const unsigned batch = batch_size(); taken < batch && can_take() && !nothing_waits; ++taken) {
       const Session::Received received = take(*passing_);
       if (ended(crew, *passing_, received)) return false;
       nothing_waits = received == Session::Received::nothing;
@@ -268,15 +269,19 @@ class UringWorker final : public Worker, private JobRunner {
     waiting.store(false, std::memory_order_release);
   }
 
-  // Answers up to kBatch of those that are done.
+  [[nodiscard]] unsigned batch_size() const { return std::max(kLeastBatch, most_lately_ / 2); }
+
+  // Answers up to a batch of those that are done.
   unsigned reap() {
+    most_lately_ = std::max(in_flight_, most_lately_ - most_lately_ / 8);
+    const unsigned batch = batch_size();
     unsigned seen = 0;
     unsigned head = 0;
     io_uring_cqe* completion = nullptr;
     io_uring_for_each_cqe(ring_.get(), head, completion) {
       ++seen;
       note(completion->user_data, completion->res);
-      if (seen == kBatch) break;
+      if (seen == batch) break;
     }
     io_uring_cq_advance(ring_.get(), seen);
     return seen;
@@ -353,7 +358,8 @@ class UringWorker final : public Worker, private JobRunner {
   std::vector<Slot> slots_;
   std::vector<Slot*> free_;
   std::vector<Slot*> elsewhere_;
-  unsigned in_flight_ = 0;  // slots with transfers
+  unsigned in_flight_ = 0;    // slots with transfers
+  unsigned most_lately_ = 0;  // of them; forgotten by and by
   bool poll_armed_ = false;
   bool poll_cancelled_ = false;
   std::atomic<std::uint32_t> returns_{0};
