@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <liburing.h>
 #include <poll.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -12,16 +10,17 @@
 #include <utility>
 #include <vector>
 
+#include "fuse/batch_size.hpp"
 #include "fuse/engine.hpp"
 #include "fuse/job_pool.hpp"
 #include "fuse/page_arena.hpp"
+#include "fuse/ring.hpp"
 #include "fuse/worker_crew.hpp"
 
 // Every worker has a ring, in which its transfers are in flight, and two descriptors of the connection. One is read
-// without waiting, whenever the worker comes by; the other blocks, and is read while nothing is in flight: at depth 1 a
-// request then costs what it costs a blocking worker, and a look at the first descriptor, where those are that came
-// together with it. Transfers are waited for a moment first, since the next request usually comes with the answer of
-// one; only then the first descriptor is polled, which costs the kernel a wake-up of every poller for each request.
+// without waiting, whenever the worker comes by, and polled while it waits for transfers; the other blocks, and is read
+// while nothing is in flight: at depth 1 a request then costs what it costs a blocking worker, and a look at the first
+// descriptor, where those are that came together with it.
 //
 // A worker never blocks on anything but these: what may is done by the pool. So a worker is always there to end the
 // accesses that whoever holds a block is waiting for.
@@ -38,61 +37,13 @@ constexpr std::size_t kWaitingBytes = std::size_t{18} << 20U;
 constexpr unsigned kMostSlots = 128;
 constexpr unsigned kMostSlotsOfAll = 400;
 constexpr unsigned kPoolThreads = 32;
-// Requests taken before their transfers are handed to the kernel, and transfers answered before requests are looked for
-// again: at least so many, and half of those that were in flight lately. While one half is being answered and taken the
-// disk has the other; and whatever a submission costs, a virtual disk tens of microseconds, is shared by many.
-constexpr unsigned kLeastBatch = 4;
-constexpr unsigned kRingEntries = 256;
+// Payload of the requests that are taken before their transfers are handed to the kernel, about.
+constexpr std::uint64_t kBatchBytes = std::uint64_t{1} << 20U;
 // liburing's own are the last ones.
 constexpr std::uint64_t kPollTag = std::uint64_t{1} << 62U;
 constexpr std::uint64_t kCancelTag = kPollTag + 1;
 
-constexpr __kernel_timespec kMoment{0, 200'000};
 constexpr __kernel_timespec kLookAgain{0, 1'000'000};
-
-class Ring {
- public:
-  Ring() = default;
-  ~Ring() {
-    if (made_) io_uring_queue_exit(&ring_);
-  }
-  Ring(const Ring&) = delete;
-  Ring& operator=(const Ring&) = delete;
-
-  // Disabled until the thread that will use it enables it. memory: of the transfers. Errors: unsupported, no_memory.
-  Result<void> create(unsigned most_completions, std::span<std::byte> memory) {
-    constexpr unsigned kAlways = IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE;
-    // Linux 6.1; 5.19; 5.10.
-    for (const unsigned flags :
-         {IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN, IORING_SETUP_COOP_TASKRUN, 0U}) {
-      io_uring_params parameters{};
-      parameters.flags = kAlways | flags;
-      parameters.cq_entries = most_completions;
-      const int refused = io_uring_queue_init_params(kRingEntries, &ring_, &parameters);
-      if (refused == 0) {
-        made_ = true;
-        // Saves the kernel from looking up pages for every transfer. It counts as locked memory and may be refused.
-        const iovec registered{memory.data(), memory.size()};
-        fixed_ = io_uring_register_buffers(&ring_, &registered, 1) == 0;
-        return {};
-      }
-      if (refused != -EINVAL) return fail(refused == -ENOMEM ? Errc::no_memory : Errc::unsupported, -refused);
-    }
-    return fail(Errc::unsupported, EINVAL);
-  }
-  // For the thread that uses it from now on. By hand: the shared library of liburing 2.3 does not have
-  // io_uring_enable_rings().
-  void enable() {
-    REMAPFS_INVARIANT(::syscall(__NR_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0) == 0);
-  }
-  [[nodiscard]] io_uring* get() { return &ring_; }
-  [[nodiscard]] bool fixed_memory() const { return fixed_; }
-
- private:
-  io_uring ring_{};
-  bool made_ = false;
-  bool fixed_ = false;
-};
 
 class UringWorker final : public Worker, private JobRunner {
  public:
@@ -146,10 +97,15 @@ class UringWorker final : public Worker, private JobRunner {
   };
 
   [[nodiscard]] bool can_take() { return !free_.empty() && !arena_.room().empty(); }
+  // Before this batch goes to the kernel.
+  [[nodiscard]] bool may_take_more() {
+    return can_take() && taken_bytes_ < kBatchBytes && io_uring_sq_space_left(ring_.get()) >= DirectAccess::kMostParts;
+  }
 
   // Takes requests, hands their transfers to the kernel and answers those that are done. False: nothing comes any more.
   bool turn(WorkerCrew& crew) {
     take_back();
+    taken_bytes_ = 0;
     unsigned taken = 0;
     if (in_flight_ == 0) {
       if (!can_take()) {
@@ -161,10 +117,11 @@ class UringWorker final : public Worker, private JobRunner {
       const Session::Received received = take(*patient_);
       if (ended(crew, *patient_, received)) return false;
       if (in_flight_ == 0) return true;
+      take_back();  // it may have been a long wait
       taken = 1;
     }
     bool nothing_waits = false;
-    for (const unsigned batch = batch_size(); taken < batch && can_take() && !nothing_waits; ++taken) {
+    for (; taken < batch_.get() && may_take_more() && !nothing_waits; ++taken) {
       const Session::Received received = take(*passing_);
       if (ended(crew, *passing_, received)) return false;
       nothing_waits = received == Session::Received::nothing;
@@ -193,6 +150,7 @@ class UringWorker final : public Worker, private JobRunner {
     slot.area = {};
     if (job.is_transfer()) {
       slot.area = arena_.take(payload_offset() + job.range.size().value());
+      taken_bytes_ += job.range.size().value();
       if (disk_.begin(slot.access, job.range, job.memory, job.kind == Job::Kind::write)) return start(slot);
     }
     send_elsewhere(slot, Slot::Next::perform);
@@ -221,7 +179,7 @@ class UringWorker final : public Worker, private JobRunner {
   io_uring_sqe* next_entry() {
     for (;;) {
       if (io_uring_sqe* const entry = io_uring_get_sqe(ring_.get())) return entry;
-      check(io_uring_submit(ring_.get()));
+      check(io_uring_submit_and_get_events(ring_.get()));
     }
   }
 
@@ -241,13 +199,17 @@ class UringWorker final : public Worker, private JobRunner {
     }
     // Without room only what comes back helps, from the kernel or from elsewhere.
     const bool full = !can_take();
-    submit_and_wait(full ? &kLookAgain : poll_armed_ ? nullptr : &kMoment);
-    if (reap() == 0 && !full && !poll_armed_) {
-      io_uring_sqe* const entry = next_entry();
-      io_uring_prep_poll_add(entry, passing_->descriptor(), POLLIN);
-      io_uring_sqe_set_data64(entry, kPollTag);
-      poll_armed_ = true;
-    }
+    if (!full && !poll_armed_) arm_poll();
+    submit_and_wait(full ? &kLookAgain : nullptr);
+    reap();
+  }
+
+  // One that is still armed while the blocking descriptor is read is woken, finds the request gone, and waits on.
+  void arm_poll() {
+    io_uring_sqe* const entry = next_entry();
+    io_uring_prep_poll_add(entry, passing_->descriptor(), POLLIN);
+    io_uring_sqe_set_data64(entry, kPollTag);
+    poll_armed_ = true;
   }
 
   // A poll that is left armed keeps the connection open for a while. One that somebody has just woken cannot be
@@ -269,27 +231,24 @@ class UringWorker final : public Worker, private JobRunner {
     waiting.store(false, std::memory_order_release);
   }
 
-  [[nodiscard]] unsigned batch_size() const { return std::max(kLeastBatch, most_lately_ / 2); }
-
   // Answers up to a batch of those that are done.
-  unsigned reap() {
-    most_lately_ = std::max(in_flight_, most_lately_ - most_lately_ / 8);
-    const unsigned batch = batch_size();
+  void reap() {
+    batch_.note_in_flight(in_flight_);
+    const unsigned before = in_flight_;
     unsigned seen = 0;
     unsigned head = 0;
     io_uring_cqe* completion = nullptr;
     io_uring_for_each_cqe(ring_.get(), head, completion) {
       ++seen;
       note(completion->user_data, completion->res);
-      if (seen == batch) break;
+      if (before - in_flight_ == batch_.get()) break;
     }
     io_uring_cq_advance(ring_.get(), seen);
-    return seen;
   }
 
   void note(std::uint64_t tag, int result) {
     if (tag == kPollTag) poll_armed_ = false;
-    if (tag == kCancelTag && result != 0) poll_cancelled_ = false;
+    if (tag == kCancelTag) poll_cancelled_ = false;
     if (tag == kPollTag || tag == kCancelTag) return;
     Slot& slot = slots_[tag / DirectAccess::kMostParts];
     DirectAccess::Part& part = slot.access.parts[tag % DirectAccess::kMostParts];
@@ -358,10 +317,11 @@ class UringWorker final : public Worker, private JobRunner {
   std::vector<Slot> slots_;
   std::vector<Slot*> free_;
   std::vector<Slot*> elsewhere_;
-  unsigned in_flight_ = 0;    // slots with transfers
-  unsigned most_lately_ = 0;  // of them; forgotten by and by
+  unsigned in_flight_ = 0;  // slots with transfers
+  BatchSize batch_;
+  std::uint64_t taken_bytes_ = 0;  // of transfers, in this turn
   bool poll_armed_ = false;
-  bool poll_cancelled_ = false;
+  bool poll_cancelled_ = false;  // it has been asked for
   std::atomic<std::uint32_t> returns_{0};
   std::uint32_t returns_seen_ = 0;
 };

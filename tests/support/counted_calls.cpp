@@ -42,8 +42,9 @@ std::uintptr_t code_end = 0;
         for (int i = 0; i < object->dlpi_phnum; ++i) {
           const auto& segment = object->dlpi_phdr[i];
           if (segment.p_type != PT_LOAD || (segment.p_flags & PF_X) == 0) continue;
-          code_begin = object->dlpi_addr + segment.p_vaddr;
-          code_end = code_begin + segment.p_memsz;
+          const std::uintptr_t begin = object->dlpi_addr + segment.p_vaddr;
+          if (code_begin == 0) code_begin = begin;
+          code_end = begin + segment.p_memsz;
         }
         return 1;
       },

@@ -2,17 +2,13 @@
 #include <gtest/gtest.h>
 #include <linux/falloc.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <sys/uio.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <random>
 #include <thread>
 
@@ -24,13 +20,6 @@ namespace remapfs::fuse::test {
 namespace {
 
 constexpr std::uint64_t kSize = 8 * kMiB + 1536;  // ends inside a page
-
-bool has_pattern(std::span<const std::byte> bytes, std::uint64_t offset) {
-  for (std::size_t i = 0; i < bytes.size(); ++i) {
-    if (bytes[i] != SharedMemory::pattern(offset + i)) return false;
-  }
-  return true;
-}
 
 struct Fsyncs {
   int error;  // of the last one
@@ -97,14 +86,14 @@ TEST(Contents, DirectReadsAndWritesReachTheDiskAsOneRequestOfTheirSize) {
   void* memory = std::aligned_alloc(4096, kMiB);
   const std::span buffer(static_cast<std::byte*>(memory), kMiB);
   EXPECT_EQ(read_at(file, buffer, 4096), static_cast<ssize_t>(kMiB));
-  EXPECT_TRUE(has_pattern(buffer, 4096));
+  EXPECT_TRUE(SharedMemory::has_pattern(buffer, 4096));
   EXPECT_EQ(disk.memory().calls(Access::read), 1U);
   std::fill(buffer.begin(), buffer.end(), std::byte{0x5A});
   EXPECT_EQ(write_at(file, buffer, 512), static_cast<ssize_t>(kMiB));
   EXPECT_EQ(disk.memory().calls(Access::write), 1U);
-  EXPECT_TRUE(has_pattern(disk.memory().bytes().first(512), 0));
+  EXPECT_TRUE(SharedMemory::has_pattern(disk.memory().bytes().first(512), 0));
   EXPECT_EQ(std::memcmp(disk.memory().bytes().data() + 512, memory, kMiB), 0);
-  EXPECT_TRUE(has_pattern(disk.memory().bytes().subspan(512 + kMiB), 512 + kMiB));
+  EXPECT_TRUE(SharedMemory::has_pattern(disk.memory().bytes().subspan(512 + kMiB), 512 + kMiB));
   std::free(memory);
 }
 
@@ -113,7 +102,7 @@ TEST(Contents, ReadsEndAtTheEndOfTheDisk) {
   const UniqueFd file = open_file(disk.path(), O_RDONLY);
   std::vector<std::byte> buffer(10000);
   EXPECT_EQ(read_at(file, buffer, kSize - 100), 100);
-  EXPECT_TRUE(has_pattern(std::span(buffer).first(100), kSize - 100));
+  EXPECT_TRUE(SharedMemory::has_pattern(std::span(buffer).first(100), kSize - 100));
   EXPECT_EQ(read_at(file, buffer, kSize), 0);
   EXPECT_EQ(read_at(file, buffer, kSize + 12345), 0);
 }
@@ -128,7 +117,7 @@ TEST(Contents, WritePastTheEndStoresNothingAndTheSizeStays) {
   const UniqueFd appending = open_file(disk.path(), O_WRONLY | O_APPEND);
   EXPECT_EQ(error_of(static_cast<int>(::write(appending.get(), "x", 1))), ENOSPC);
   EXPECT_EQ(disk.memory().calls(Access::write), 0U);
-  EXPECT_TRUE(has_pattern(disk.memory().bytes(), 0));
+  EXPECT_TRUE(SharedMemory::has_pattern(disk.memory().bytes(), 0));
   EXPECT_EQ(::lseek(file.get(), 0, SEEK_END), static_cast<off_t>(kSize));
   EXPECT_EQ(write_at(file, bytes_of(1, 1), kSize - 1), 1);
 }
@@ -143,13 +132,13 @@ TEST(Contents, ReadErrorReachesExactlyTheRequestsThatTouchIt) {
   EXPECT_EQ(read_at(file, buffer, 8192), -EIO);
   EXPECT_EQ(read_at(file, buffer, 8703), -EIO);
   EXPECT_EQ(read_at(file, buffer, 8704), 4096);
-  EXPECT_TRUE(has_pattern(buffer, 8704));
+  EXPECT_TRUE(SharedMemory::has_pattern(buffer, 8704));
   EXPECT_EQ(read_at(file, std::span(buffer).first(1), 8191), 1);
   EXPECT_EQ(read_at(file, std::span(buffer).first(1), 8192), -EIO);
   // The next try asks the disk again.
   disk.memory().disarm_all();
   EXPECT_EQ(read_at(file, buffer, 8192), 4096);
-  EXPECT_TRUE(has_pattern(buffer, 8192));
+  EXPECT_TRUE(SharedMemory::has_pattern(buffer, 8192));
 }
 
 TEST(Contents, WriteErrorIsAnsweredToItsOwnWrite) {
@@ -278,7 +267,7 @@ TEST(Contents, FallocateZeroesAndPunchesAndNeverGrows) {
   EXPECT_EQ(allocate(0, 0, kSize), 0);
   EXPECT_EQ(allocate(FALLOC_FL_KEEP_SIZE, 0, kSize), 0);
   EXPECT_EQ(allocate(0, 0, kSize + 1), ENOSPC);
-  EXPECT_TRUE(has_pattern(disk.memory().bytes(), 0));
+  EXPECT_TRUE(SharedMemory::has_pattern(disk.memory().bytes(), 0));
 
   EXPECT_EQ(allocate(FALLOC_FL_ZERO_RANGE, 100, 1000), 0);
   EXPECT_EQ(allocate(FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, kSize - 10, 1000), 0);
@@ -287,8 +276,8 @@ TEST(Contents, FallocateZeroesAndPunchesAndNeverGrows) {
   EXPECT_EQ(buffer, bytes_of(1000, 0));
   EXPECT_EQ(read_at(file, buffer, kSize - 10), 10);
   EXPECT_EQ(std::vector(buffer.begin(), buffer.begin() + 10), bytes_of(10, 0));
-  EXPECT_TRUE(has_pattern(disk.memory().bytes().subspan(1100, kSize - 10 - 1100), 1100));
-  EXPECT_TRUE(has_pattern(disk.memory().bytes().first(100), 0));
+  EXPECT_TRUE(SharedMemory::has_pattern(disk.memory().bytes().subspan(1100, kSize - 10 - 1100), 1100));
+  EXPECT_TRUE(SharedMemory::has_pattern(disk.memory().bytes().first(100), 0));
   EXPECT_EQ(::lseek(file.get(), 0, SEEK_END), static_cast<off_t>(kSize));
   EXPECT_EQ(allocate(FALLOC_FL_COLLAPSE_RANGE, 0, 4096), EOPNOTSUPP);
 }
@@ -333,7 +322,7 @@ TEST(Contents, PrivateMappingWorksAndSharedOneIsRefused) {
   EXPECT_EQ(errno, ENODEV);
   void* memory = ::mmap(nullptr, 8192, PROT_READ, MAP_PRIVATE, file.get(), 4096);
   ASSERT_NE(memory, MAP_FAILED);
-  EXPECT_TRUE(has_pattern(std::span(static_cast<std::byte*>(memory), 8192), 4096));
+  EXPECT_TRUE(SharedMemory::has_pattern(std::span(static_cast<std::byte*>(memory), 8192), 4096));
   ::munmap(memory, 8192);
   // What the page cache kept for the mapping never answers a read.
   EXPECT_EQ(write_at(file, bytes_of(512, 9), 4096), 512);
@@ -364,66 +353,6 @@ TEST(Contents, WritesToOneFileAreServedSideBySide) {
   for (auto& writer : writers) writer.join();
   EXPECT_EQ(failures.load(), 0);
   EXPECT_EQ(std::vector(disk.memory().bytes().begin(), disk.memory().bytes().begin() + 16384), bytes_of(16384, 7));
-}
-
-TEST(Contents, WritesThatAreStuckLeaveReadsAlone) {
-  ServeOptions options;
-  if (!options.rings) GTEST_SKIP() << "a blocking worker waits with its request";
-  options.workers = 1;
-  const MountedDisk disk(kSize, options);
-  const UniqueFd file = open_file(disk.path(), O_RDWR);
-  disk.memory().state().hold_writes = true;
-  std::vector<std::thread> writers;
-  std::atomic<int> failures{0};
-  std::vector<std::byte> buffer(65536);
-  // More than there are threads to wait with them, and others on their way in between.
-  for (int i = 0; i < 110; ++i) {
-    writers.emplace_back([&, i] {
-      if (write_at(file, bytes_of(4096, static_cast<unsigned char>(i)), i * 4096) != 4096) ++failures;
-    });
-    for (int j = 0; j < 20; ++j) EXPECT_EQ(read_at(file, buffer, 1 << 18), 65536);
-  }
-  struct stat status {};
-  EXPECT_EQ(::fstat(file.get(), &status), 0);
-  EXPECT_EQ(read_at(file, buffer, 1 << 18), 65536);
-  disk.memory().state().hold_writes = false;
-  for (auto& writer : writers) writer.join();
-  EXPECT_EQ(failures.load(), 0);
-  for (std::size_t i = 0; i < 110; ++i) {
-    EXPECT_EQ(disk.memory().bytes()[i * 4096 + 4095], static_cast<std::byte>(i));
-  }
-}
-
-// The worker that takes the first of them has them all in flight before it waits for any.
-TEST(Contents, ReadsThatCameTogetherAreInFlightTogether) {
-  ServeOptions options;
-  if (!options.rings) GTEST_SKIP() << "a blocking worker has one request in hand";
-  options.workers = 1;
-  const MountedDisk disk(kSize, options);
-  const UniqueFd file = open_file(disk.path(), O_RDONLY | O_DIRECT);
-  struct stat status {};
-  ASSERT_EQ(::fstat(file.get(), &status), 0);
-  const std::string waiting = "/sys/fs/fuse/connections/" + std::to_string(minor(status.st_dev)) + "/waiting";
-  for (int round = 0; round < 20; ++round) {
-    disk.memory().state().most_begun = 0;
-    disk.memory().state().hold_begins = true;
-    std::vector<std::thread> readers;
-    std::atomic<int> failures{0};
-    for (int i = 0; i < 4; ++i) {
-      readers.emplace_back([&, i] {
-        alignas(4096) std::array<std::byte, 4096> bytes;
-        if (read_at(file, bytes, i * 4096) != 4096 || !has_pattern(bytes, static_cast<unsigned>(i) * 4096)) ++failures;
-      });
-    }
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    for (int there = 0; there != 4 && std::chrono::steady_clock::now() < deadline; std::this_thread::yield()) {
-      std::ifstream(waiting) >> there;
-    }
-    disk.memory().state().hold_begins = false;
-    for (auto& reader : readers) reader.join();
-    EXPECT_EQ(failures.load(), 0);
-    ASSERT_EQ(disk.memory().state().most_begun.load(), 4U) << "round " << round;
-  }
 }
 
 TEST(Contents, ThirtyTwoWritersOfNeighbouringOddRangesNeverDisturbEachOther) {

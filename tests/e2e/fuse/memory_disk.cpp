@@ -43,6 +43,13 @@ void SharedMemory::fill_with_pattern() const {
   for (std::uint64_t i = 0; i < bytes_.size(); ++i) bytes_[i] = pattern(i);
 }
 
+bool SharedMemory::has_pattern(std::span<const std::byte> bytes, std::uint64_t offset) {
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    if (bytes[i] != pattern(offset + i)) return false;
+  }
+  return true;
+}
+
 void SharedMemory::arm(Access access, std::uint64_t begin, std::uint64_t end, Errc code) const {
   for (Fault& fault : state_->faults) {
     if (fault.armed.load()) continue;

@@ -32,6 +32,7 @@ class SharedMemory {
   // Fills the disk with bytes that tell their position.
   void fill_with_pattern() const;
   static std::byte pattern(std::uint64_t offset);
+  static bool has_pattern(std::span<const std::byte> bytes, std::uint64_t offset);
 
   struct Fault {
     std::atomic<bool> armed{false};

@@ -1,19 +1,20 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 # Waits for the end of its input, then undoes what a test left: clean_up.sh DIRECTORY REMAPFS FAULTY-DISK <PIPE
-# Mounts are recognised by the directory in their paths, so that nothing of anybody else is touched.
+# Mounts and loop devices are recognised by the directory in their paths, so that nothing of anybody else is touched.
 cat >/dev/null
 dir=$1
 remapfs=$2
 faulty_disk=$3
 mounted() { grep -q " $dir/$1 " /proc/self/mounts; }
 
+# They hold what is below and above them. A device that a volume still uses goes with it.
+timeout 10 losetup --noheadings --output NAME,BACK-FILE | while read -r loop file; do
+  case $file in "$dir"/*) timeout 10 losetup --detach "$loop" ;; esac
+done
 if mounted volume; then
   timeout 20 "$remapfs" unmount --force "$dir/volume.map" || timeout 20 umount -l "$dir/volume"
 fi
-losetup --noheadings --output NAME,BACK-FILE | while read -r loop file; do
-  case $file in "$dir"/*) losetup --detach "$loop" ;; esac
-done
 for disk in primary spare; do
   mounted $disk || continue
   # A daemon that is still on its way out holds the disk for a moment.
