@@ -22,6 +22,29 @@ namespace {
 
 constexpr std::uint64_t kDiskSize = 8 * kMiB;
 
+// Requests of a mount that wait for their answers.
+class Waiting {
+ public:
+  explicit Waiting(const UniqueFd& file) {
+    struct stat status {};
+    EXPECT_EQ(::fstat(file.get(), &status), 0);
+    path_ = "/sys/fs/fuse/connections/" + std::to_string(minor(status.st_dev)) + "/waiting";
+  }
+
+  // Until there are so many; how many there are when it gives up.
+  [[nodiscard]] std::size_t wait_for(std::size_t wanted) const {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    std::size_t there = 0;
+    for (; there != wanted && std::chrono::steady_clock::now() < deadline; std::this_thread::yield()) {
+      std::ifstream(path_) >> there;
+    }
+    return there;
+  }
+
+ private:
+  std::string path_;
+};
+
 TEST(Rings, WritesThatAreStuckLeaveReadsAlone) {
   ServeOptions options;
   options.workers = 1;
@@ -49,15 +72,39 @@ TEST(Rings, WritesThatAreStuckLeaveReadsAlone) {
   }
 }
 
+TEST(Rings, MoreStuckWritesThanAWorkerCanHoldWaitAndAreAllDone) {
+  ServeOptions options;
+  options.workers = 1;
+  const MountedDisk disk(kDiskSize, options);
+  const UniqueFd file = open_file(disk.path(), O_RDWR);
+  const Waiting waiting(file);
+  disk.memory().state().hold_writes = true;
+  constexpr std::size_t kWriters = 200;
+  std::vector<std::thread> writers;
+  std::atomic<int> failures{0};
+  for (std::size_t i = 0; i < kWriters; ++i) {
+    writers.emplace_back([&, i] {
+      if (write_at(file, bytes_of(4096, static_cast<unsigned char>(i)), static_cast<off_t>(i) * 4096) != 4096) {
+        ++failures;
+      }
+    });
+  }
+  EXPECT_EQ(waiting.wait_for(kWriters), kWriters);
+  disk.memory().state().hold_writes = false;
+  for (auto& writer : writers) writer.join();
+  EXPECT_EQ(failures.load(), 0);
+  for (std::size_t i = 0; i < kWriters; ++i) {
+    EXPECT_EQ(disk.memory().bytes()[i * 4096 + 4095], static_cast<std::byte>(i));
+  }
+}
+
 // The worker that takes the first of them has them all in flight before it waits for any.
 TEST(Rings, ReadsThatCameTogetherAreInFlightTogether) {
   ServeOptions options;
   options.workers = 1;
   const MountedDisk disk(kDiskSize, options);
   const UniqueFd file = open_file(disk.path(), O_RDONLY | O_DIRECT);
-  struct stat status {};
-  ASSERT_EQ(::fstat(file.get(), &status), 0);
-  const std::string waiting = "/sys/fs/fuse/connections/" + std::to_string(minor(status.st_dev)) + "/waiting";
+  const Waiting waiting(file);
   constexpr int kRounds = 20;
   int together = 0;
   for (int round = 0; round < kRounds; ++round) {
@@ -73,15 +120,11 @@ TEST(Rings, ReadsThatCameTogetherAreInFlightTogether) {
           ++failures;
       });
     }
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-    int there = 0;
-    for (; there != 4 && std::chrono::steady_clock::now() < deadline; std::this_thread::yield()) {
-      std::ifstream(waiting) >> there;
-    }
+    const std::size_t there = waiting.wait_for(4);
     disk.memory().state().hold_begins = false;
     for (auto& reader : readers) reader.join();
     EXPECT_EQ(failures.load(), 0);
-    ASSERT_EQ(there, 4);
+    ASSERT_EQ(there, 4U);
     if (disk.memory().state().most_begun == 4U) ++together;
   }
   // The kernel counts a request a moment before it can be taken.
