@@ -12,14 +12,13 @@ namespace remapfs::fuse {
 // Threads: one.
 class BatchSize {
  public:
-  // Few requests at a time are taken and answered together, whatever is in flight.
-  static constexpr unsigned kLeast = 4;
-
   // To be told before each batch is answered.
   void note_in_flight(unsigned now) { most_lately_ = std::max(now, most_lately_ - most_lately_ / kForgotten); }
   [[nodiscard]] unsigned get() const { return std::max(kLeast, most_lately_ / 2); }
 
  private:
+  // Few requests are taken and answered together, whatever is in flight.
+  static constexpr unsigned kLeast = 4;
   // An eighth each time: what is in flight rises and falls by half from one batch to the next.
   static constexpr unsigned kForgotten = 8;
 

@@ -191,14 +191,14 @@ class UringWorker final : public Worker, private JobRunner {
   }
 
   void submit(bool nothing_waits) {
-    if (!nothing_waits && can_take()) {
+    // Without room only what comes back helps, from the kernel or from elsewhere.
+    const bool full = !can_take();
+    if (!nothing_waits && !full) {
       // More requests may be waiting.
       check(io_uring_submit_and_get_events(ring_.get()));
       reap();
       return;
     }
-    // Without room only what comes back helps, from the kernel or from elsewhere.
-    const bool full = !can_take();
     if (!full && !poll_armed_) arm_poll();
     submit_and_wait(full ? &kLookAgain : nullptr);
     reap();
@@ -248,7 +248,7 @@ class UringWorker final : public Worker, private JobRunner {
 
   void note(std::uint64_t tag, int result) {
     if (tag == kPollTag) poll_armed_ = false;
-    if (tag == kCancelTag) poll_cancelled_ = false;
+    if (tag == kCancelTag && result != 0) poll_cancelled_ = false;
     if (tag == kPollTag || tag == kCancelTag) return;
     Slot& slot = slots_[tag / DirectAccess::kMostParts];
     DirectAccess::Part& part = slot.access.parts[tag % DirectAccess::kMostParts];
@@ -321,7 +321,7 @@ class UringWorker final : public Worker, private JobRunner {
   BatchSize batch_;
   std::uint64_t taken_bytes_ = 0;  // of transfers, in this turn
   bool poll_armed_ = false;
-  bool poll_cancelled_ = false;  // it has been asked for
+  bool poll_cancelled_ = false;
   std::atomic<std::uint32_t> returns_{0};
   std::uint32_t returns_seen_ = 0;
 };

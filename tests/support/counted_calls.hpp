@@ -18,12 +18,16 @@ struct CountedCalls {
   };
   std::array<Process, 4096> processes;
 
-  // Of this process; null when it never called.
-  [[nodiscard]] const Process* of(pid_t process) const {
+  struct Of {
+    std::uint64_t memory = 0;
+    std::uint64_t locks = 0;
+  };
+  // Of this process.
+  [[nodiscard]] Of of(pid_t process) const {
     for (const Process& one : processes) {
-      if (one.process == process) return &one;
+      if (one.process == process) return {one.memory, one.locks};
     }
-    return nullptr;
+    return {};
   }
 };
 

@@ -11,6 +11,7 @@
 
 #include "core/unique_fd.hpp"
 #include "e2e/cli/workspace.hpp"
+#include "support/process_status.hpp"
 
 // How a daemon begins and ends.
 
@@ -50,11 +51,8 @@ TEST_F(CliLifetime, DaemonIsAnIoFlusherBeforeItHasThreads) {
 
 // Of /proc/PID/status: a number in this base.
 std::uint64_t of_status(pid_t process, const std::string& name, int base) {
-  std::ifstream file(fmt::format("/proc/{}/status", process));
-  for (std::string word; file >> word;) {
-    if (word == name && file >> word) return std::stoull(word, nullptr, base);
-  }
-  return 0;
+  const std::string value = testing::process_status(process, name);
+  return value.empty() ? 0 : std::stoull(value, nullptr, base);
 }
 
 TEST_F(CliLifetime, WhatIsSaidOfMemoryPrivilegesAndTheOomKillerIsTrue) {
@@ -62,15 +60,15 @@ TEST_F(CliLifetime, WhatIsSaidOfMemoryPrivilegesAndTheOomKillerIsTrue) {
   constexpr std::uint64_t kSysResource = 1U << 24U;
   // chown, dac_override, fowner, ipc_lock, sys_ptrace, sys_admin
   constexpr std::uint64_t kKept = 1U << 0U | 1U << 1U | 1U << 3U | kIpcLock | 1U << 19U | 1U << 21U;
-  const std::uint64_t ours = of_status(::getpid(), "CapEff:", 16);
+  const std::uint64_t ours = of_status(::getpid(), "CapEff", 16);
   const auto lines = status(map_)["hardening"].dump();
   for (const pid_t process : {daemon(), worker()}) {
     SCOPED_TRACE(process == worker() ? "worker" : "keeper");
-    for (const char* set : {"CapEff:", "CapPrm:"}) EXPECT_EQ(of_status(process, set, 16), ours & kKept) << set;
-    EXPECT_EQ(of_status(process, "CapInh:", 16) & ~ours, 0U);
+    for (const char* set : {"CapEff", "CapPrm"}) EXPECT_EQ(of_status(process, set, 16), ours & kKept) << set;
+    EXPECT_EQ(of_status(process, "CapInh", 16) & ~ours, 0U);
     if ((ours & kIpcLock) != 0) {
       EXPECT_THAT(lines, HasSubstr("memory lock: granted"));
-      EXPECT_GT(of_status(process, "VmLck:", 10), of_status(process, "VmRSS:", 10) * 9 / 10);
+      EXPECT_GT(of_status(process, "VmLck", 10), of_status(process, "VmRSS", 10) * 9 / 10);
     }
     int score = 0;
     std::ifstream(fmt::format("/proc/{}/oom_score_adj", process)) >> score;
@@ -84,7 +82,7 @@ TEST_F(CliLifetime, WhatIsSaidOfMemoryPrivilegesAndTheOomKillerIsTrue) {
 }
 
 TEST_F(CliLifetime, RequestsWakeNobodyWhoDoesNotServeThem) {
-  const auto wake_ups = [serving = worker()] { return of_status(serving, "voluntary_ctxt_switches:", 10); };
+  const auto wake_ups = [serving = worker()] { return of_status(serving, "voluntary_ctxt_switches", 10); };
   const std::uint64_t before = wake_ups();
   ASSERT_GT(before, 0U);
   ASSERT_EQ(run_program({"dd", "if=" + disk_, "of=/dev/null", "bs=512", "count=2000", "iflag=direct"}).exit_code, 0);

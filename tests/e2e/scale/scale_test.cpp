@@ -18,6 +18,7 @@
 #include "e2e/kill/scratch.hpp"
 #include "remapfs/aligned_buffer.hpp"
 #include "support/large_map.hpp"
+#include "support/process_status.hpp"
 #include "support/soak.hpp"
 
 // Ten million entries are mounted with 15 s of processor time and take less than 1 GiB of memory; every row, every
@@ -46,11 +47,9 @@ Scale scale() {
 }
 
 std::uint64_t status_kib(pid_t pid, const std::string& key) {
-  std::ifstream status(fmt::format("/proc/{}/status", pid));
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with(key + ":")) return std::stoull(line.substr(key.size() + 1));
-  }
-  throw std::runtime_error("no " + key + " in the status of the daemon");
+  const std::string value = process_status(pid, key);
+  if (value.empty()) throw std::runtime_error("no " + key + " in the status of the daemon");
+  return std::stoull(value);
 }
 
 // Of all its threads, since it was started.

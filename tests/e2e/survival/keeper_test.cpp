@@ -73,7 +73,7 @@ class Keeper : public ForegroundRig, public ::testing::WithParamInterface<bool> 
 TEST_P(Keeper, NeitherAllocatesNorTransfersAfterItsStart) {
   const pid_t keeper = volume_.keeper();
   std::this_thread::sleep_for(300ms);  // it is told that the volume is served when everybody is
-  const std::uint64_t before = counts_.memory_of(keeper);
+  const std::uint64_t before = counts_.of(keeper).memory;
   const auto transfers = transfers_of(keeper);
   ASSERT_GT(before, 0U) << "nothing is counted";
   ASSERT_EQ(transfers.size(), 2U);
@@ -85,9 +85,9 @@ TEST_P(Keeper, NeitherAllocatesNorTransfersAfterItsStart) {
   end_worker(SIGKILL);
 
   ASSERT_EQ(volume_.keeper(), keeper);
-  EXPECT_EQ(counts_.memory_of(keeper), before);
+  EXPECT_EQ(counts_.of(keeper).memory, before);
   EXPECT_EQ(transfers_of(keeper), transfers);
-  EXPECT_GT(counts_.memory_of(volume_.worker()), 0U) << "the worker is counted as well";
+  EXPECT_GT(counts_.of(volume_.worker()).memory, 0U) << "the worker is counted as well";
 }
 
 TEST_P(Keeper, HasNoFileOpenThatItCouldWaitFor) {

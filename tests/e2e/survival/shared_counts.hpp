@@ -36,14 +36,7 @@ class SharedCounts {
   SharedCounts(const SharedCounts&) = delete;
   SharedCounts& operator=(const SharedCounts&) = delete;
 
-  [[nodiscard]] std::uint64_t memory_of(pid_t process) const {
-    const auto* const counted = counts_->of(process);
-    return counted == nullptr ? 0 : counted->memory.load();
-  }
-  [[nodiscard]] std::uint64_t locks_of(pid_t process) const {
-    const auto* const counted = counts_->of(process);
-    return counted == nullptr ? 0 : counted->locks.load();
-  }
+  [[nodiscard]] CountedCalls::Of of(pid_t process) const { return counts_->of(process); }
 
  private:
   OpenFile file_;

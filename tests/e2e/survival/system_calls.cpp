@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "e2e/survival/survival_rig.hpp"
+#include "support/process_status.hpp"
 
 namespace remapfs::testing {
 
@@ -19,11 +20,8 @@ namespace {
 
 // 0: nobody.
 pid_t tracer_of(pid_t thread) {
-  std::ifstream status(fmt::format("/proc/{}/status", thread));
-  for (std::string line; std::getline(status, line);) {
-    if (line.starts_with("TracerPid:")) return std::stoi(line.substr(line.find(':') + 1));
-  }
-  return 0;
+  const std::string value = process_status(thread, "TracerPid");
+  return value.empty() ? 0 : std::stoi(value);
 }
 
 bool all_traced(pid_t process) {
