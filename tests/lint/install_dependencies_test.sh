@@ -68,13 +68,13 @@ check_tool() { # name of the package tool
   rm -f "$folder/$1"
 }
 
-for tool in grep sed mktemp rm mkdir chown mv; do ln -s "$(command -v "$tool")" "$folder/"; done
+for tool in grep sed tr mktemp rm mkdir chown mv; do ln -s "$(command -v "$tool")" "$folder/"; done
 install='echo "$*" >> "$STATE/log"
 [[ " $* " != *" download "* ]] || { : > "${!#}_1_all.deb" && exit; }
 for word in "$@"; do case $word in install | update | -*) ;; *) echo "$word" >> "$STATE/installed" ;; esac; done'
 
 stub apt-get "$install"
-stub dpkg-query 'grep -qxF -- "${!#}" "$STATE/installed" && printf installed'
+stub dpkg-query 'printf "%s\n" "${@:4}" | grep -xF -f "$STATE/installed" | sed "s/\$/:installed/"'
 stub dpkg-deb '[[ $1 = -x && $2 = prometheus_1_all.deb ]] && mkdir -p "$3/usr/bin" && : > "$3/usr/bin/promtool" && chmod +x "$3/usr/bin/promtool"'
 ln -s "$(command -v chmod)" "$folder/"
 check_tool apt-get g++ libfuse3-dev
@@ -98,7 +98,7 @@ expect "apt-get: without --test there is no promtool" [ ! -e "$tree/build" ]
 rm -f "$folder/apt-get" "$folder/dpkg-query" "$folder/dpkg-deb"
 
 stub dnf "$install"
-stub rpm 'grep -qxF -- "${!#}" "$STATE/installed"'
+stub rpm '[ "$(printf "%s\n" "${@:4}" | grep -cxF -f "$STATE/installed")" = $(($# - 3)) ]'
 check_tool dnf gcc-c++ 'pkgconfig(fuse3)'
 expect "dnf: promtool is installed" has_line /usr/bin/promtool "$folder/installed"
 rm -f "$folder/dnf"

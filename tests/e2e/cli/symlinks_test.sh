@@ -19,7 +19,7 @@ chmod 600 "$work/victim" "$work/empty"
 sum_of_victims() { stat -c '%i %a %u %s %Y' "$work/victim" "$work/empty" && sha256sum < "$work/victim"; }
 before=$(sum_of_victims)
 rounds=${REMAPFS_TEST_SOAK:-0}
-rounds=$((rounds ? 150 : 40))
+rounds=$((rounds ? 150 : 10))
 
 # The names that root uses are free for a moment, or lead to a victim, or to what is not there; so does every second
 # temporary file as soon as it is there, and every second spare.
