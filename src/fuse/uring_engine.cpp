@@ -5,8 +5,10 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <memory>
 #include <span>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -44,6 +46,7 @@ constexpr std::uint64_t kPollTag = std::uint64_t{1} << 62U;
 constexpr std::uint64_t kCancelTag = kPollTag + 1;
 
 constexpr __kernel_timespec kLookAgain{0, 1'000'000};
+constexpr std::chrono::milliseconds kPauseAfterRefusal{1};
 
 class UringWorker final : public Worker, private JobRunner {
  public:
@@ -179,15 +182,17 @@ class UringWorker final : public Worker, private JobRunner {
   io_uring_sqe* next_entry() {
     for (;;) {
       if (io_uring_sqe* const entry = io_uring_get_sqe(ring_.get())) return entry;
-      check(io_uring_submit_and_get_events(ring_.get()));
+      note_handover(io_uring_submit_and_get_events(ring_.get()));
     }
   }
 
-  // What the kernel may answer without anything being wrong.
-  static void check(int result) {
-    const bool harmless = result >= 0 || result == -EINTR || result == -EAGAIN || result == -EBUSY ||
-                          result == -ENOMEM || result == -ETIME;
-    REMAPFS_INVARIANT(harmless);
+  // After each call that hands over what is queued. The kernel refuses that while it has no memory; it stays queued,
+  // and goes with the next call. What is done already is seen all the same: answering it may be what frees memory.
+  void note_handover(int result) {
+    if (result >= 0 || result == -EINTR || result == -ETIME) return;
+    REMAPFS_INVARIANT(result == -EAGAIN || result == -EBUSY || result == -ENOMEM);
+    io_uring_get_events(ring_.get());
+    std::this_thread::sleep_for(kPauseAfterRefusal);
   }
 
   void submit(bool nothing_waits) {
@@ -195,7 +200,7 @@ class UringWorker final : public Worker, private JobRunner {
     const bool full = !can_take();
     if (!nothing_waits && !full) {
       // More requests may be waiting.
-      check(io_uring_submit_and_get_events(ring_.get()));
+      note_handover(io_uring_submit_and_get_events(ring_.get()));
       reap();
       return;
     }
@@ -226,7 +231,7 @@ class UringWorker final : public Worker, private JobRunner {
     io_uring_cqe* completion = nullptr;
     __kernel_timespec limit{};
     if (at_most != nullptr) limit = *at_most;
-    check(
+    note_handover(
         io_uring_submit_and_wait_timeout(ring_.get(), &completion, 1, at_most != nullptr ? &limit : nullptr, nullptr));
     waiting.store(false, std::memory_order_release);
   }

@@ -10,6 +10,8 @@
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
+#include <utility>
+#include <vector>
 
 #include "e2e/survival/survival_rig.hpp"
 #include "support/process_status.hpp"
@@ -36,12 +38,12 @@ bool all_traced(pid_t process) {
 
 }  // namespace
 
-SystemCalls::SystemCalls(const ScratchDirectory& directory, pid_t process)
+SystemCalls::SystemCalls(const ScratchDirectory& directory, pid_t process, const std::string& inject)
     : path_(directory / "calls"), process_(process) {
-  tracing_ = std::async(std::launch::async, [this] {
-    return run({"strace", "-f", "-qq", "-c", "-U", "name,calls,errors", "-o", path_, "-p", std::to_string(process_)},
-               300);
-  });
+  std::vector<std::string> words{"strace", "-f", "-qq", "-c", "-U", "name,calls,errors", "-o", path_};
+  if (!inject.empty()) words.insert(words.end(), {"-e", "inject=" + inject});
+  words.insert(words.end(), {"-p", std::to_string(process_)});
+  tracing_ = std::async(std::launch::async, [words = std::move(words)] { return run(words, 300); });
   const auto has_ended = [this] { return tracing_.wait_for(std::chrono::seconds(0)) == std::future_status::ready; };
   const bool traced = eventually([&] { return has_ended() || all_traced(process_); });
   if (!traced || has_ended()) throw std::runtime_error(let_go());

@@ -22,8 +22,9 @@ class SystemCalls {
     std::uint64_t failed = 0;
   };
 
-  // Returns when every thread is traced.
-  SystemCalls(const ScratchDirectory& directory, pid_t process);
+  // Returns when every thread is traced. inject: calls that fail, as strace(1) has them after "inject="; none when
+  // empty.
+  SystemCalls(const ScratchDirectory& directory, pid_t process, const std::string& inject = {});
   // Lets the process go.
   ~SystemCalls();
   SystemCalls(const SystemCalls&) = delete;
