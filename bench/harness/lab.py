@@ -49,6 +49,13 @@ def until_done(*arguments):
                " ".join(str(a) for a in arguments))
 
 
+def rotated(contenders, turn):
+    """The contenders in the order of a round: another one begins each time. Whoever comes next may find the disk busy
+    with what was written before, and should not always be the same one."""
+    first = turn % len(contenders)
+    return [*contenders[first:], *contenders[:first]]
+
+
 @dataclass
 class Lab:
     """All that the measurements share."""

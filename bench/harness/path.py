@@ -6,7 +6,7 @@ import os
 import sys
 
 from .contenders import Contenders, missing
-from .lab import BenchError, command
+from .lab import BenchError, command, rotated
 
 # Question: fio's kind, block size and depth.
 WORKLOADS = {
@@ -64,7 +64,7 @@ def run_place(lab, place, parent, names):
                 print(f"bench/run: {name} left out: {missing(name)} is not installed", file=sys.stderr)
         names = [name for name in names if not missing(name)]
         for turn in range(lab.rounds):
-            for name in names:
+            for name in rotated(names, turn):
                 settle(contenders.primary)
                 with getattr(contenders, name)() as target:
                     for question in WORKLOADS:

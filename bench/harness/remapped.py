@@ -4,6 +4,7 @@
 import shutil
 import sys
 
+from .lab import rotated
 from .path import WORKLOADS, fio
 
 BLOCK = 4096
@@ -64,7 +65,8 @@ class Volume:
         slots = ("0 entries, in the slots", self.map_of_slots, self.slots + slot * BLOCK, blocks * share // 100)
         ours = (f"{self.entries} entries", self.map, first * BLOCK, blocks)
         found = {}
-        for contender, map_path, offset, count in (home, slots, ours) if share else (home, ours):
+        contenders = [home, slots, ours] if share else [home, ours]
+        for contender, map_path, offset, count in rotated(contenders, turn):
             with self.lab.mounted(map_path, self.folder / "mnt") as disk:
                 for question in WORKLOADS:
                     found[contender, question] = fio(disk, question, self.lab.seconds, offset, count * BLOCK)
