@@ -137,7 +137,8 @@ Result<InitExchange> Session::serve_init(std::chrono::milliseconds patience) {
     const auto left =
         std::chrono::duration_cast<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     pollfd ready{fuse_session_fd(session_), POLLIN, 0};
-    const int answered = left.count() > 0 ? ::poll(&ready, 1, static_cast<int>(left.count())) : 0;
+    // However late it is: what is there already is taken.
+    const int answered = ::poll(&ready, 1, static_cast<int>(std::max<std::int64_t>(left.count(), 0)));
     if (answered < 0 && errno == EINTR) continue;
     if (answered <= 0) return fail(Errc::timeout, "the kernel sent no FUSE_INIT; is the descriptor mounted?");
     switch (receive(room->bytes())) {

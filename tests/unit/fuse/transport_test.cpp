@@ -22,8 +22,6 @@
 namespace remapfs::fuse {
 namespace {
 
-constexpr std::chrono::milliseconds kShort{50};
-
 struct FakeKernel {
   UniqueFd kernel;
   UniqueFd device;
@@ -110,12 +108,6 @@ const fuse_lowlevel_ops& recording_operations() {
   return kTable;
 }
 
-TransportOptions options() {
-  TransportOptions made;
-  made.init_patience = kShort;
-  return made;
-}
-
 TEST(CloneDescriptors, DescriptorThatIsNoMountIsDuplicated) {
   const FakeKernel fake;
   const TransportDescriptors made = fake.descriptors(3);
@@ -133,7 +125,9 @@ TEST(CloneDescriptors, NoWorkersIsInvalid) {
 TEST(Transport, SilentKernelIsATimeoutAndNotAHang) {
   const FakeKernel fake;
   Seen seen;
-  const auto transport = Transport::start(fake.descriptors(2), recording_operations(), &seen, options());
+  TransportOptions impatient;
+  impatient.init_patience = std::chrono::milliseconds(50);
+  const auto transport = Transport::start(fake.descriptors(2), recording_operations(), &seen, impatient);
   ASSERT_FALSE(transport);
   EXPECT_EQ(transport.error().code, Errc::timeout);
 }
@@ -142,7 +136,7 @@ TEST(Transport, InitIsAnsweredOnceWhateverTheNumberOfWorkers) {
   const FakeKernel fake;
   fake.send_init();
   Seen seen;
-  const auto transport = Transport::start(fake.descriptors(5), recording_operations(), &seen, options());
+  const auto transport = Transport::start(fake.descriptors(5), recording_operations(), &seen, {});
   ASSERT_TRUE(transport) << describe(transport.error());
   EXPECT_EQ(read_as<fuse_out_header>(fake.receive(), 0).unique, 2U);
   EXPECT_TRUE(fake.receive(MSG_DONTWAIT).empty());
@@ -153,7 +147,7 @@ TEST(Transport, InitAsksForWhatIsNeededAndNothingThatHidesErrors) {
   const FakeKernel fake;
   fake.send_init();
   Seen seen;
-  const auto transport = Transport::start(fake.descriptors(1), recording_operations(), &seen, options());
+  const auto transport = Transport::start(fake.descriptors(1), recording_operations(), &seen, {});
   ASSERT_TRUE(transport) << describe(transport.error());
   const auto answer = read_as<fuse_init_out>(fake.receive(), sizeof(fuse_out_header));
   EXPECT_EQ(answer.max_write, 1U << 20U);
@@ -175,7 +169,7 @@ TEST(Transport, DataOfAWriteIsPageAlignedAndInsideThePayload) {
   const FakeKernel fake;
   fake.send_init();
   Seen seen;
-  const auto transport = Transport::start(fake.descriptors(1), recording_operations(), &seen, options());
+  const auto transport = Transport::start(fake.descriptors(1), recording_operations(), &seen, {});
   ASSERT_TRUE(transport) << describe(transport.error());
   static_cast<void>(fake.receive());
   const std::vector<std::byte> data(kMaxRequestSize, std::byte{7});
@@ -195,7 +189,7 @@ TEST(Transport, InterruptsAreDroppedWithoutAnAnswer) {
   const FakeKernel fake;
   fake.send_init();
   Seen seen;
-  const auto transport = Transport::start(fake.descriptors(1), recording_operations(), &seen, options());
+  const auto transport = Transport::start(fake.descriptors(1), recording_operations(), &seen, {});
   ASSERT_TRUE(transport) << describe(transport.error());
   static_cast<void>(fake.receive());
   fake.send(FUSE_INTERRUPT, 7, fuse_interrupt_in{6});
@@ -212,7 +206,7 @@ TEST(Transport, StopEndsWorkersThatWaitAndLeavesRequestsToTheNext) {
   Seen seen;
   InitExchange init;
   {
-    const auto first = Transport::start(fake.descriptors(8), recording_operations(), &seen, options());
+    const auto first = Transport::start(fake.descriptors(8), recording_operations(), &seen, {});
     ASSERT_TRUE(first) << describe(first.error());
     static_cast<void>(fake.receive());
     init = (*first)->init_exchange();
@@ -226,7 +220,7 @@ TEST(Transport, StopEndsWorkersThatWaitAndLeavesRequestsToTheNext) {
 
   TransportDescriptors handed_over = fake.descriptors(8);
   handed_over.init = init;
-  const auto second = Transport::start(std::move(handed_over), recording_operations(), &seen, options());
+  const auto second = Transport::start(std::move(handed_over), recording_operations(), &seen, {});
   ASSERT_TRUE(second) << describe(second.error());
   const auto reply = read_as<fuse_out_header>(fake.receive(), 0);
   EXPECT_EQ(reply.unique, 8U);
@@ -241,7 +235,7 @@ TEST(Transport, RequestThatRacesWithStopIsAnsweredExactlyOnceByThisOneOrTheNext)
   for (std::uint64_t unique = 4; unique < 600; unique += 2) {
     TransportDescriptors handed_over = fake.descriptors(2);
     handed_over.init = init;
-    const auto transport = Transport::start(std::move(handed_over), recording_operations(), &seen, options());
+    const auto transport = Transport::start(std::move(handed_over), recording_operations(), &seen, {});
     ASSERT_TRUE(transport) << describe(transport.error());
     if (init.empty()) static_cast<void>(fake.receive());
     init = (*transport)->init_exchange();
@@ -261,7 +255,7 @@ TEST(Transport, StoppingAgainAndAgainNeverMissesAWorker) {
   for (int round = 0; round < 50; ++round) {
     TransportDescriptors handed_over = fake.descriptors(4);
     handed_over.init = init;
-    const auto transport = Transport::start(std::move(handed_over), recording_operations(), &seen, options());
+    const auto transport = Transport::start(std::move(handed_over), recording_operations(), &seen, {});
     ASSERT_TRUE(transport) << describe(transport.error());
     init = (*transport)->init_exchange();
   }
@@ -272,7 +266,7 @@ TEST(Transport, NonBlockingDescriptorIsWaitedOn) {
   ::fcntl(fake.device.get(), F_SETFL, O_NONBLOCK);
   fake.send_init();
   Seen seen;
-  const auto transport = Transport::start(fake.descriptors(2), recording_operations(), &seen, options());
+  const auto transport = Transport::start(fake.descriptors(2), recording_operations(), &seen, {});
   ASSERT_TRUE(transport) << describe(transport.error());
   static_cast<void>(fake.receive());
   fake.send(FUSE_GETATTR, 8, fuse_getattr_in{});
@@ -283,7 +277,7 @@ TEST(Transport, ReadErrorEndsAllWorkersAndIsReported) {
   FakeKernel fake;
   fake.send_init();
   Seen seen;
-  const auto transport = Transport::start(fake.descriptors(3), recording_operations(), &seen, options());
+  const auto transport = Transport::start(fake.descriptors(3), recording_operations(), &seen, {});
   ASSERT_TRUE(transport) << describe(transport.error());
   static_cast<void>(fake.receive());
   fake.kernel.reset();  // end of file: libfuse calls that a short read
@@ -298,7 +292,7 @@ TEST(Transport, SavedRequestThatIsNoInitIsRefused) {
   TransportDescriptors descriptors = fake.descriptors(1);
   descriptors.init.request.assign(200, std::byte{1});
   Seen seen;
-  const auto transport = Transport::start(std::move(descriptors), recording_operations(), &seen, options());
+  const auto transport = Transport::start(std::move(descriptors), recording_operations(), &seen, {});
   ASSERT_FALSE(transport);
   EXPECT_EQ(transport.error().code, Errc::invalid);
 }
@@ -332,14 +326,14 @@ class SavedInit : public ::testing::Test {
  protected:
   SavedInit() {
     fake_.send_init();
-    const auto first = Transport::start(fake_.descriptors(2), recording_operations(), &seen_, options());
+    const auto first = Transport::start(fake_.descriptors(2), recording_operations(), &seen_, {});
     if (!first) std::abort();
     static_cast<void>(fake_.receive());
     init_ = (*first)->init_exchange();
   }
   // How it goes for a program that finds this reply to have been given before.
   [[nodiscard]] Result<std::unique_ptr<Transport>> go_on(const fuse_init_out& reply,
-                                                         const TransportOptions& wishes = options()) {
+                                                         const TransportOptions& wishes = {}) {
     TransportDescriptors handed_over = fake_.descriptors(2);
     handed_over.init.request = init_.request;
     const auto* const bytes = reinterpret_cast<const std::byte*>(&reply);
@@ -358,7 +352,7 @@ TEST_F(SavedInit, IsHonouredWhereThisProgramWouldHaveAnsweredTheSame) {
   EXPECT_EQ(reply().max_write, kMaxRequestSize);
   EXPECT_TRUE(go_on(reply()));
   // What the kernel alone keeps to.
-  TransportOptions wishes = options();
+  TransportOptions wishes;
   wishes.max_background = 7;
   EXPECT_TRUE(go_on(reply(), wishes));
   // Of a later libfuse.
@@ -379,7 +373,7 @@ TEST_F(SavedInit, IsRefusedWhereTheKernelBelievesSomethingElse) {
   expect_refused([](fuse_init_out& said) { said.minor = 22; });
   expect_refused([](fuse_init_out& said) { said.flags |= FUSE_WRITEBACK_CACHE; });
   expect_refused([](fuse_init_out& said) { said.flags2 ^= 1U; });
-  TransportOptions wishes = options();
+  TransportOptions wishes;
   wishes.max_write = 128U << 10U;
   const auto transport = go_on(reply(), wishes);
   ASSERT_FALSE(transport);
