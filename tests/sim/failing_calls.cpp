@@ -3,7 +3,6 @@
 #undef _FORTIFY_SOURCE
 #include "sim/failing_calls.hpp"
 
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>   // NOLINT(modernize-deprecated-headers): renameat2
 #include <stdlib.h>  // NOLINT(modernize-deprecated-headers): realpath
@@ -15,17 +14,13 @@
 #include <cstdarg>
 
 #include "sim/sim_folder.hpp"
+#include "support/next_function.hpp"
 
 namespace remapfs::sim {
 
 FailsOnce failing_calls;
 
 namespace {
-
-template <class Call>
-Call* next(Call* /*like*/, const char* name) {
-  return reinterpret_cast<Call*>(::dlsym(RTLD_NEXT, name));
-}
 
 bool refused() {
   if (MachinesMemory::is_taken() || !failing_calls.fails()) return false;
@@ -36,15 +31,15 @@ bool refused() {
 }  // namespace
 }  // namespace remapfs::sim
 
-using remapfs::sim::next;
 using remapfs::sim::refused;
 using remapfs::sim::SimFolder;
+using remapfs::testing::next_function;
 
 // They take the place of the library's for the whole program.
 extern "C" {
 
 int open(const char* path, int flags, ...) {
-  static auto* const real = next(&open, "open");
+  static auto* const real = next_function(&open, "open");
   mode_t mode = 0;
   if ((flags & (O_CREAT | O_TMPFILE)) != 0) {
     std::va_list arguments;
@@ -55,50 +50,50 @@ int open(const char* path, int flags, ...) {
   return refused() ? -1 : real(path, flags, mode);
 }
 int stat(const char* path, struct stat* status) {
-  static auto* const real = next(&stat, "stat");
+  static auto* const real = next_function(&stat, "stat");
   return refused() ? -1 : real(path, status);
 }
 int lstat(const char* path, struct stat* status) {
-  static auto* const real = next(&lstat, "lstat");
+  static auto* const real = next_function(&lstat, "lstat");
   return refused() ? -1 : real(path, status);
 }
 int fstat(int file, struct stat* status) {
-  static auto* const real = next(&fstat, "fstat");
+  static auto* const real = next_function(&fstat, "fstat");
   return refused() ? -1 : real(file, status);
 }
 ssize_t pread(int file, void* data, size_t size, off_t offset) {
-  static auto* const real = next(&pread, "pread");
+  static auto* const real = next_function(&pread, "pread");
   return refused() ? -1 : real(file, data, size, offset);
 }
 char* realpath(const char* path, char* resolved) {
-  static auto* const real = next(&realpath, "realpath");
+  static auto* const real = next_function(&realpath, "realpath");
   return refused() ? nullptr : real(path, resolved);
 }
 int flock(int file, int operation) {
-  static auto* const real = next(&flock, "flock");
+  static auto* const real = next_function(&flock, "flock");
   return refused() ? -1 : real(file, operation);
 }
 int fsync(int file) {
-  static auto* const real = next(&fsync, "fsync");
+  static auto* const real = next_function(&fsync, "fsync");
   if (refused()) return -1;
   SimFolder* const folder = SimFolder::of(file);
   return folder == nullptr ? real(file) : folder->sync(file, [&] { return real(file); });
 }
 int rename(const char* from, const char* to) {
-  static auto* const real = next(&rename, "rename");
+  static auto* const real = next_function(&rename, "rename");
   if (refused()) return -1;
   SimFolder* const folder = SimFolder::of(to);
   return folder == nullptr ? real(from, to) : folder->rename(from, to, [&] { return real(from, to); });
 }
 int renameat2(int from_folder, const char* from, int to_folder, const char* to, unsigned flags) {
-  static auto* const real = next(&renameat2, "renameat2");
+  static auto* const real = next_function(&renameat2, "renameat2");
   if (refused()) return -1;
   const auto carry_out = [&] { return real(from_folder, from, to_folder, to, flags); };
   SimFolder* const folder = SimFolder::of(to);
   return folder == nullptr ? carry_out() : folder->rename(from, to, carry_out);
 }
 int mkostemp(char* name, int flags) {
-  static auto* const real = next(&mkostemp, "mkostemp");
+  static auto* const real = next_function(&mkostemp, "mkostemp");
   if (refused()) return -1;
   const auto carry_out = [&] { return real(name, flags); };
   SimFolder* const folder = SimFolder::of(name);
@@ -106,7 +101,7 @@ int mkostemp(char* name, int flags) {
 }
 // What fails to be taken away stays: only power is lost here.
 int unlink(const char* name) noexcept {
-  static auto* const real = reinterpret_cast<int (*)(const char*)>(::dlsym(RTLD_NEXT, "unlink"));
+  static auto* const real = next_function(&unlink, "unlink");
   SimFolder* const folder = SimFolder::of(name);
   return folder == nullptr ? real(name) : folder->remove(name, [&] { return real(name); });
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sim/scheduler.hpp"
 
-#include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
 #include <semaphore.h>
@@ -16,6 +15,7 @@
 #include <thread>
 
 #include "remapfs/error.hpp"
+#include "support/next_function.hpp"
 #include "support/random.hpp"
 
 namespace remapfs::sim {
@@ -24,14 +24,9 @@ using testing::Random;
 namespace {
 
 // The C library's own functions, behind the ones below that take their place.
-template <class Function>
-Function* real(Function* /*type*/, const char* name) {
-  void* const found = ::dlsym(RTLD_NEXT, name);
-  REMAPFS_INVARIANT(found != nullptr);
-  return reinterpret_cast<Function*>(found);
-}
-#define REMAPFS_REAL(function) \
-  static auto* const real_##function = ::remapfs::sim::real(static_cast<decltype(&::function)>(nullptr), #function)
+#define REMAPFS_REAL(function)         \
+  static auto* const real_##function = \
+      ::remapfs::testing::next_function(static_cast<decltype(&::function)>(nullptr), #function)
 
 constexpr std::uint64_t kPausesOneIn = 6;  // of the places where a thread could be preempted
 constexpr std::int64_t kBillion = 1'000'000'000;

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <link.h>
 #include <pthread.h>
@@ -13,11 +12,13 @@
 #include <cstdlib>
 
 #include "support/counted_calls.hpp"
+#include "support/next_function.hpp"
 
 // Preloaded into a program under test: counts what each process calls, in the file $COUNTED_CALLS, which is to hold a
 // CountedCalls.
 
 using remapfs::testing::CountedCalls;
+using remapfs::testing::next_function;
 
 extern "C" {
 void* __libc_malloc(std::size_t size);
@@ -80,11 +81,6 @@ void count_lock(void* caller) {
   if (from >= code_begin && from < code_end) count(&CountedCalls::Process::locks);
 }
 
-template <typename Function>
-Function* next(const char* name) {
-  return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
-}
-
 }  // namespace
 
 extern "C" {
@@ -112,11 +108,11 @@ int posix_memalign(void** memory, std::size_t alignment, std::size_t size) {
 }
 
 // Those of std::mutex and std::shared_mutex.
-#define COUNTED_LOCK(name, type)                           \
-  int name(type* lock) {                                   \
-    static auto* const original = next<int(type*)>(#name); \
-    count_lock(__builtin_return_address(0));               \
-    return original(lock);                                 \
+#define COUNTED_LOCK(name, type)                               \
+  int name(type* lock) {                                       \
+    static auto* const original = next_function(&name, #name); \
+    count_lock(__builtin_return_address(0));                   \
+    return original(lock);                                     \
   }
 COUNTED_LOCK(pthread_mutex_lock, pthread_mutex_t)
 COUNTED_LOCK(pthread_mutex_trylock, pthread_mutex_t)

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <dlfcn.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -9,6 +8,8 @@
 #include <cstdlib>
 #include <filesystem>
 #include <iterator>
+
+#include "support/next_function.hpp"
 
 // Preloaded into a program under test: a kernel that grants PR_SET_IO_FLUSHER, which containers forbid to root. Adds a
 // line "PID THREADS" to the file $GRANTED_PRCTL_LOG whenever the process asks to be one.
@@ -38,7 +39,6 @@ extern "C" int prctl(int option, ...) noexcept {
     return 0;
   }
   if (option == PR_GET_IO_FLUSHER) return io_flusher;
-  using Prctl = int (*)(int, ...);
-  const auto real = reinterpret_cast<Prctl>(::dlsym(RTLD_NEXT, "prctl"));
+  auto* const real = remapfs::testing::next_function(&prctl, "prctl");
   return real(option, arguments[0], arguments[1], arguments[2], arguments[3]);
 }

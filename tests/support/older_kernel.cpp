@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <dlfcn.h>
 #include <linux/fuse.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
@@ -8,6 +7,8 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+
+#include "support/next_function.hpp"
 
 // Preloaded into a program under test: a kernel before Linux 6.9, which does not offer in FUSE_INIT to send requests
 // again (FUSE_HAS_RESEND) and does not know that notice (FUSE_NOTIFY_RESEND).
@@ -25,8 +26,7 @@ bool is_fuse(int fd) {
 }  // namespace
 
 extern "C" ssize_t read(int fd, void* buffer, std::size_t size) {
-  using Read = ssize_t (*)(int, void*, std::size_t);
-  static const auto real = reinterpret_cast<Read>(::dlsym(RTLD_NEXT, "read"));
+  static auto* const real = remapfs::testing::next_function(&::read, "read");
   const ssize_t length = real(fd, buffer, size);
   fuse_in_header header{};
   fuse_init_in init{};
@@ -41,8 +41,7 @@ extern "C" ssize_t read(int fd, void* buffer, std::size_t size) {
 }
 
 extern "C" ssize_t write(int fd, const void* buffer, std::size_t size) {
-  using Write = ssize_t (*)(int, const void*, std::size_t);
-  static const auto real = reinterpret_cast<Write>(::dlsym(RTLD_NEXT, "write"));
+  static auto* const real = remapfs::testing::next_function(&::write, "write");
   fuse_out_header header{};
   if (size == sizeof header && is_fuse(fd)) {
     std::memcpy(&header, buffer, sizeof header);

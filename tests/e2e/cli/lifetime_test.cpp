@@ -18,6 +18,8 @@
 namespace remapfs::e2e {
 namespace {
 
+constexpr std::chrono::seconds kPatience{20};
+
 using ::testing::HasSubstr;
 using namespace std::chrono_literals;
 
@@ -187,12 +189,14 @@ TEST_F(CliLifetime, ForceEndsAMountWhoseUserDoesNotLetGo) {
 // A mount that somebody else sees too does not go away with ours: it is said, not waited for.
 TEST_F(CliLifetime, MountInAnotherNamespaceIsNamedAndForceEndsIt) {
   const Running elsewhere({"unshare", "-m", "sleep", "300"});
-  ASSERT_TRUE(eventually([&] {
-    return run_program({"grep", "-q", " " + mnt_ + " ", fmt::format("/proc/{}/mountinfo", elsewhere.pid())})
-                   .exit_code == 0 &&
-           std::filesystem::read_symlink(fmt::format("/proc/{}/ns/mnt", elsewhere.pid())) !=
-               std::filesystem::read_symlink("/proc/self/ns/mnt");
-  }));
+  ASSERT_TRUE(eventually(
+      [&] {
+        return run_program({"grep", "-q", " " + mnt_ + " ", fmt::format("/proc/{}/mountinfo", elsewhere.pid())})
+                       .exit_code == 0 &&
+               std::filesystem::read_symlink(fmt::format("/proc/{}/ns/mnt", elsewhere.pid())) !=
+                   std::filesystem::read_symlink("/proc/self/ns/mnt");
+      },
+      kPatience));
   for (int i = 0; i < 2; ++i) {
     expect_one_error(remapfs({"unmount", map_}, {.timeout = 20s}), 2, "another mount namespace");
     EXPECT_FALSE(mounted());
@@ -232,7 +236,7 @@ TEST_F(CliLifetime, ForceBreaksNoConnectionUnderALoopDevice) {
   ASSERT_EQ(run_program({"losetup", "--detach", loop}).exit_code, 0);
   // With another opener it goes at the last close.
   const std::string backing = "/sys/block/" + loop.substr(5) + "/loop/backing_file";
-  ASSERT_TRUE(eventually([&] { return ::access(backing.c_str(), F_OK) != 0; }));
+  ASSERT_TRUE(eventually([&] { return ::access(backing.c_str(), F_OK) != 0; }, kPatience));
   const Ran forced = remapfs({"unmount", map_, "--force"}, {.timeout = 20s});
   EXPECT_EQ(forced.exit_code, 0) << forced.err;
   EXPECT_TRUE(ends_within(daemon_, 5s));
@@ -243,7 +247,7 @@ TEST_F(CliLifetime, WhatIsMountedIsNotDestroyedRepairedOrMountedAgainWhileNobody
   const pid_t serving = worker();
   ASSERT_EQ(::kill(daemon_, SIGSTOP), 0);
   ASSERT_EQ(::kill(serving, SIGKILL), 0);
-  ASSERT_TRUE(eventually([&] { return remapfs({"check", map_}).err.find("in use") == std::string::npos; }));
+  ASSERT_TRUE(eventually([&] { return remapfs({"check", map_}).err.find("in use") == std::string::npos; }, kPatience));
   expect_one_error(remapfs({"destroy", map_}), 2, mnt_);
   expect_one_error(remapfs({"repair", map_}), 2, mnt_);
   std::filesystem::create_directory(dir_ / "second");
@@ -285,7 +289,7 @@ TEST_F(CliLifetime, RequestThatWaitsForADeviceDoesNotOutliveAForcedUnmount) {
   ASSERT_EQ(run_program({REMAPFS_FAULTY_DISK, "gone", failing, "on"}).exit_code, 0);
   {
     const Running reader({"dd", "if=" + disk_, "of=/dev/null", "bs=4096", "count=1"});
-    ASSERT_TRUE(eventually([&] { return status(map)["state"] == "suspended"; }));
+    ASSERT_TRUE(eventually([&] { return status(map)["state"] == "suspended"; }, kPatience));
     const pid_t process = status(map)["daemon_pid"];
     EXPECT_EQ(remapfs({"unmount", map, "--force"}, {.timeout = 40s}).exit_code, 0);
     EXPECT_TRUE(ends_within(process, 5s));
@@ -311,7 +315,7 @@ TEST_F(CliLifetime, AbortedConnectionEndsTheDaemonInOrder) {
 TEST_F(CliLifetime, UnmountIsAnsweredOnceWhileVerbsRun) {
   const pid_t process = daemon_;
   Running marking({REMAPFS_PROGRAM, "mark-lost", map_, "0-4095"});
-  ASSERT_TRUE(eventually([&] { return status(map_)["lost_sectors"] != 0; }));
+  ASSERT_TRUE(eventually([&] { return status(map_)["lost_sectors"] != 0; }, kPatience));
   unmount();
   EXPECT_TRUE(ends_within(process, 0s));
   EXPECT_NE(marking.wait(), -1);

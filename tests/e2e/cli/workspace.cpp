@@ -135,15 +135,6 @@ bool Workspace::ends_within(pid_t pid, std::chrono::seconds timeout) {
   return ::poll(&entry, 1, static_cast<int>(std::chrono::milliseconds(timeout).count())) > 0;
 }
 
-bool Workspace::eventually(const std::function<bool()>& condition, std::chrono::seconds timeout) {
-  const auto deadline = std::chrono::steady_clock::now() + timeout;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    ::poll(nullptr, 0, 20);
-  }
-  return true;
-}
-
 std::string Workspace::mount_failing_disk() {
   std::string failing = dir_ / "failing";
   std::filesystem::create_directory(failing);

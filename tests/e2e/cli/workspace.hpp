@@ -5,15 +5,17 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 
 #include "core/json.hpp"
 #include "e2e/cli/program.hpp"
+#include "support/eventually.hpp"
 #include "support/temp_dir.hpp"
 
 namespace remapfs::e2e {
+
+using testing::eventually;
 
 // Exactly one line, "remapfs: what, where, what to do", with this in it.
 void expect_one_error(const Ran& ran, int exit_code, const std::string& part);
@@ -45,9 +47,6 @@ class Workspace : public ::testing::Test {
   // Ends all of the daemon as a crash of the machine would.
   void kill_daemon() const;
   static bool ends_within(pid_t pid, std::chrono::seconds timeout);
-  // Until the condition holds; false when it does not in time.
-  static bool eventually(const std::function<bool()>& condition,
-                         std::chrono::seconds timeout = std::chrono::seconds(20));
   // Mounts the primary as a disk that fails when it is told to; says where.
   [[nodiscard]] std::string mount_failing_disk();
 

@@ -15,6 +15,7 @@
 #include "fuse/errno_map.hpp"
 #include "mounted_disk.hpp"
 #include "open_file.hpp"
+#include "support/eventually.hpp"
 
 namespace remapfs::fuse::test {
 namespace {
@@ -344,10 +345,7 @@ TEST(Contents, WritesToOneFileAreServedSideBySide) {
       if (write_at(file, bytes_of(4096, 7), i * 4096) != 4096) ++failures;
     });
   }
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (disk.memory().state().writes_in_flight < 4 && std::chrono::steady_clock::now() < deadline) {
-    std::this_thread::yield();
-  }
+  testing::eventually([&] { return disk.memory().state().writes_in_flight >= 4; }, std::chrono::seconds(20));
   EXPECT_EQ(disk.memory().state().writes_in_flight.load(), 4U);
   disk.memory().state().hold_writes = false;
   for (auto& writer : writers) writer.join();

@@ -14,6 +14,7 @@
 
 #include "mounted_disk.hpp"
 #include "open_file.hpp"
+#include "support/eventually.hpp"
 
 // What only the io_uring engine does: a blocking worker has one request in hand.
 
@@ -33,11 +34,8 @@ class Waiting {
 
   // Until there are so many; how many there are when it gives up.
   [[nodiscard]] std::size_t wait_for(std::size_t wanted) const {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     std::size_t there = 0;
-    for (; there != wanted && std::chrono::steady_clock::now() < deadline; std::this_thread::yield()) {
-      std::ifstream(path_) >> there;
-    }
+    testing::eventually([&] { return std::ifstream(path_) >> there && there == wanted; }, std::chrono::seconds(20));
     return there;
   }
 

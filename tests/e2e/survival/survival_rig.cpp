@@ -41,15 +41,6 @@ void come_and_go(const std::string& folder, std::chrono::seconds how_long) {
 
 }  // namespace
 
-bool eventually(const std::function<bool()>& condition, std::chrono::seconds timeout) {
-  const auto deadline = std::chrono::steady_clock::now() + timeout;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() >= deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  }
-  return true;
-}
-
 void verified_load(const std::string& path, unsigned seconds, std::uint64_t size) {
   const Ran ran =
       run({"fio", "--name=load", "--filename=" + path, fmt::format("--size={}", size), "--direct=1",

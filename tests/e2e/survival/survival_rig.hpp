@@ -14,13 +14,12 @@
 
 #include "e2e/kill/mounted_volume.hpp"
 #include "e2e/kill/scratch.hpp"
+#include "support/eventually.hpp"
 #include "support/loop_device.hpp"
 #include "support/random.hpp"
 
 namespace remapfs::testing {
 
-// Waits until the condition holds; false when it does not in time.
-bool eventually(const std::function<bool()>& condition, std::chrono::seconds timeout = std::chrono::seconds(30));
 // The process that serves now, as a child of the one that keeps; -1 between two.
 [[nodiscard]] pid_t worker_of(pid_t keeper);
 // Random reads and writes of a file or device by fio, which compares all it wrote and fails with the first error.
